@@ -1,0 +1,331 @@
+#include "agent/state.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+/* Bookkeeping transactions are given up after this long; nothing waits for them. */
+#define RECORD_TIMEOUT_MS 2000
+
+#define HISTORY_REASON "no recovery target specified"
+
+static struct dcs_compare compare_revision(const char *key, int64_t revision)
+{
+    if (revision == 0) {
+        return (struct dcs_compare){.kind = DCS_IS_ABSENT, .key = key};
+    }
+    return (struct dcs_compare){.kind = DCS_REVISION_IS, .key = key, .revision = revision};
+}
+
+static struct dcs_op put(const char *key, const char *value, bool with_session)
+{
+    return (struct dcs_op){
+        .kind = DCS_PUT, .key = key, .value = value, .with_session = with_session};
+}
+
+/* Send a change of the lease: t0 is read before anything leaves this host. */
+static void begin_lease_txn(
+    struct agent *agent, enum lease_txn txn, const struct lease_record *wanted, struct dcs_txn *out)
+{
+    struct lease_facts *lease = &agent->lease;
+    AUTO_FREE char *json = record_lease_encode(wanted);
+
+    ASSERT(lease->txn == LEASE_TXN_NONE);
+    out->compares[out->compare_count++] = compare_revision(KEY_LEASE, lease->revision);
+    out->ops[out->op_count++] = put(KEY_LEASE, json, false);
+    lease->txn = txn;
+    lease->doubtful = LEASE_TXN_NONE;
+    lease->wanted = *wanted;
+    lease->t0 = agent->ports.now(agent->ports.arg);
+    lease->tried = lease->t0;
+    dcs_txn(agent->ports.dcs, out, agent->times.request_ms, agent_on_lease_txn, agent);
+}
+
+/* The leader key is what Patroni's world reads; it is put again with this session when it is missing. */
+static void renew(struct agent *agent)
+{
+    struct lease_record wanted = agent->lease.record;
+    struct dcs_txn txn = {0};
+
+    wanted.seq++;
+    wanted.length_ms = agent->times.length_ms;
+    if (agent->cluster.leader[0] == '\0' && agent->cluster.revision >= agent->lease.known_at) {
+        txn.compares[txn.compare_count++] =
+            (struct dcs_compare){.kind = DCS_IS_ABSENT, .key = KEY_LEADER};
+        if (agent->dcs.has_session) {
+            txn.ops[txn.op_count++] = put(KEY_LEADER, agent->config->name, true);
+        }
+    } else {
+        txn.compares[txn.compare_count++] = (struct dcs_compare){
+            .kind = DCS_VALUE_IS, .key = KEY_LEADER, .value = agent->config->name};
+    }
+    begin_lease_txn(agent, LEASE_TXN_RENEW, &wanted, &txn);
+}
+
+static void acquire(struct agent *agent)
+{
+    struct lease_record wanted = {
+        .term = agent->lease.record.term + 1,
+        .seq = 1,
+        .length_ms = agent->times.length_ms,
+    };
+    struct dcs_txn txn = {0};
+
+    if (!agent->dcs.has_session) {
+        return;
+    }
+    IGNORE(!str_copy(wanted.holder, sizeof(wanted.holder), agent->config->name), "same size");
+    txn.compares[txn.compare_count++] =
+        compare_revision(KEY_LEADER, agent->cluster.leader_revision);
+    txn.ops[txn.op_count++] = put(KEY_LEADER, agent->config->name, true);
+    begin_lease_txn(agent, LEASE_TXN_ACQUIRE, &wanted, &txn);
+}
+
+static void release(struct agent *agent, const struct ha_view *view, const struct ha_action *action)
+{
+    struct lease_record wanted = {
+        .term = agent->lease.record.term,
+        .seq = agent->lease.record.seq + 1,
+        .length_ms = agent->times.length_ms,
+        .floor = action->floor,
+    };
+    struct dcs_txn txn = {0};
+    AUTO_FREE char *status = NULL;
+
+    if (action->member >= 0) {
+        IGNORE(
+            !str_copy(
+                wanted.released_to, sizeof(wanted.released_to), view->members[action->member].name),
+            "same size");
+    }
+    txn.ops[txn.op_count++] = (struct dcs_op){.kind = DCS_DELETE, .key = KEY_LEADER};
+    if (action->floor.lsn != 0) {
+        status = record_status_encode(action->floor.lsn, NULL, 0);
+        txn.ops[txn.op_count++] = put(KEY_STATUS, status, false);
+    }
+    begin_lease_txn(agent, LEASE_TXN_RELEASE, &wanted, &txn);
+}
+
+static void on_record_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
+{
+    struct agent *agent = arg;
+
+    ASSERT(revision >= 0);
+    agent->is_record_busy = false;
+    if (outcome == DCS_LOST_RACE || outcome == DCS_UNKNOWN) {
+        dcs_refresh(agent->ports.dcs);
+    }
+}
+
+static void put_record(struct agent *agent, const struct dcs_txn *txn)
+{
+    ASSERT(!agent->is_record_busy);
+    agent->is_record_busy = true;
+    dcs_txn(agent->ports.dcs, txn, RECORD_TIMEOUT_MS, on_record_txn, agent);
+}
+
+static void claim(struct agent *agent)
+{
+    struct dcs_txn txn = {.compare_count = 1, .op_count = 1};
+
+    txn.compares[0] = compare_revision(KEY_INITIALIZE, 0);
+    txn.ops[0] = put(KEY_INITIALIZE, "", true);
+    put_record(agent, &txn);
+}
+
+static void initialize(struct agent *agent)
+{
+    struct dcs_txn txn = {.compare_count = 1, .op_count = 1};
+    char system_id[24];
+
+    IGNORE(
+        !str_format(system_id, sizeof(system_id), "%" PRIu64, agent->server.status.system_id), "fits");
+    txn.compares[0] = compare_revision(
+        KEY_INITIALIZE, agent->cluster.has_initialize ? agent->cluster.initialize_revision : 0);
+    txn.ops[0] = put(KEY_INITIALIZE, system_id, false);
+    if (!agent->cluster.has_config) {
+        txn.compares[txn.compare_count++] = compare_revision(KEY_CONFIG, 0);
+        txn.ops[txn.op_count++] = put(KEY_CONFIG, agent->config->bootstrap.dcs_json, false);
+    }
+    put_record(agent, &txn);
+}
+
+static void put_config(struct agent *agent)
+{
+    struct dcs_txn txn = {.compare_count = 1, .op_count = 1};
+
+    txn.compares[0] = compare_revision(KEY_CONFIG, 0);
+    txn.ops[0] = put(KEY_CONFIG, agent->config->bootstrap.dcs_json, false);
+    put_record(agent, &txn);
+}
+
+static struct dcs_compare compare_own_lease(const struct agent *agent)
+{
+    return (struct dcs_compare){
+        .kind = DCS_VALUE_IS, .key = KEY_LEADER, .value = agent->config->name};
+}
+
+static void put_status(struct agent *agent)
+{
+    struct dcs_txn txn = {.compare_count = 1, .op_count = 1};
+    AUTO_FREE char *json = record_status_encode(agent->server.status.position.lsn, NULL, 0);
+
+    txn.compares[0] = compare_own_lease(agent);
+    txn.ops[0] = put(KEY_STATUS, json, false);
+    agent->status_lsn = agent->server.status.position.lsn;
+    agent->status_at = agent->ports.now(agent->ports.arg);
+    put_record(agent, &txn);
+}
+
+static void put_history(struct agent *agent)
+{
+    struct dcs_txn txn = {.compare_count = 2, .op_count = 1};
+    AUTO_FREE char *json = record_history_append(
+        agent->history_json, &agent->server.status.history, HISTORY_REASON,
+        agent->ports.real_ms(agent->ports.arg), agent->config->name, 0);
+
+    txn.compares[0] = compare_own_lease(agent);
+    txn.compares[1] = compare_revision(KEY_HISTORY, agent->cluster.history_revision);
+    txn.ops[0] = put(KEY_HISTORY, json, false);
+    put_record(agent, &txn);
+}
+
+static void clear_request(struct agent *agent)
+{
+    struct dcs_txn txn = {.compare_count = 1, .op_count = 1};
+
+    txn.compares[0] = compare_revision(KEY_FAILOVER, agent->cluster.request_revision);
+    txn.ops[0] = put(KEY_FAILOVER, "{}", false);
+    put_record(agent, &txn);
+}
+
+/* The peer to copy from, rewind to or follow; an empty name for none. */
+static struct engine_peer engine_peer_of(
+    const struct agent *agent, const struct ha_view *view, int member)
+{
+    struct engine_peer peer = {0};
+    const struct member *known = NULL;
+
+    if (member >= 0) {
+        known = cluster_find(&agent->cluster, view->members[member].name);
+    }
+    if (known != NULL) {
+        IGNORE(!str_copy(peer.name, sizeof(peer.name), known->name), "same size");
+        IGNORE(!str_copy(peer.conn_url, sizeof(peer.conn_url), known->conn_url), "same size");
+    }
+    return peer;
+}
+
+static const struct {
+    enum ha_action_kind kind;
+    enum engine_order order;
+} orders[] = {
+    {HA_BOOTSTRAP, ORDER_BOOTSTRAP}, {HA_CLONE, ORDER_CLONE},     {HA_REWIND, ORDER_REWIND},
+    {HA_START, ORDER_START},         {HA_STOP, ORDER_STOP},       {HA_PROMOTE, ORDER_PROMOTE},
+    {HA_FOLLOW, ORDER_FOLLOW},       {HA_CHECKPOINT, ORDER_CHECKPOINT},
+};
+
+static enum engine_order order_of(enum ha_action_kind kind)
+{
+    for (size_t at = 0; at < ARRAY_LEN(orders); at++) {
+        if (orders[at].kind == kind) {
+            return orders[at].order;
+        }
+    }
+    return ORDER_NONE;
+}
+
+static void give_order(struct agent *agent, const struct ha_view *view, const struct ha_action *action)
+{
+    struct engine_order_args args = {
+        .order = order_of(action->kind),
+        .peer = engine_peer_of(agent, view, action->member),
+        .stop_mode = action->stop_mode,
+    };
+    struct err e = {0};
+
+    ASSERT(args.order != ORDER_NONE);
+    if (agent->server.order != ORDER_NONE) {
+        return;
+    }
+    if (engine_order(agent->ports.engine, &args, &e) < 0) {
+        agent_log(agent, LOG_LEVEL_ERROR, action->rule, "%s", err_text(&e));
+        agent->server.retry = instant_add_ms(agent->ports.now(agent->ports.arg), 1000);
+        return;
+    }
+    agent->server.order = args.order;
+    if (action->is_for_request) {
+        agent->request.is_tried = true;
+    }
+}
+
+static void act_record(struct agent *agent, const struct ha_action *action)
+{
+    static const struct {
+        enum ha_action_kind kind;
+        void (*function)(struct agent *agent);
+    } functions[] = {
+        {HA_CLAIM, claim},           {HA_INITIALIZE, initialize}, {HA_PUT_CONFIG, put_config},
+        {HA_PUT_STATUS, put_status}, {HA_PUT_HISTORY, put_history},
+        {HA_CLEAR_REQUEST, clear_request},
+    };
+
+    /* One at a time: the next turn, after the answer, asks again for what is still missing. */
+    if (agent->is_record_busy) {
+        return;
+    }
+    if (action->kind != HA_PUT_STATUS) {
+        agent_log(agent, LOG_LEVEL_INFO, action->rule, "%s", action->why);
+    }
+    for (size_t at = 0; at < ARRAY_LEN(functions); at++) {
+        if (functions[at].kind == action->kind) {
+            functions[at].function(agent);
+        }
+    }
+}
+
+/* One line when the decision of a topic changes, and no line while it stays. */
+static void note_decision(
+    struct agent *agent, enum ha_topic topic, const struct ha_view *view,
+    const struct ha_action *action)
+{
+    struct decision_fact *last = &agent->decisions[topic];
+    char text[sizeof(last->text)];
+    bool is_routine = action->kind == HA_RENEW || str_equal(action->rule, "lease.busy");
+
+    IGNORE(
+        !str_format(
+            text, sizeof(text), "%s%s%s", action->why, action->about >= 0 ? ": " : "",
+            action->about >= 0 ? view->members[action->about].name : ""),
+        "cut is fine");
+    if (is_routine || (str_equal(last->rule, action->rule) && str_equal(last->text, text))) {
+        return;
+    }
+    last->rule = action->rule;
+    IGNORE(!str_copy(last->text, sizeof(last->text), text), "same size");
+    agent_log(
+        agent, action->kind == HA_KILL ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, action->rule, "%s", text);
+}
+
+void agent_act(struct agent *agent, const struct ha_view *view, const struct ha_plan *plan)
+{
+    const struct ha_action *lease = &plan->actions[TOPIC_LEASE];
+    const struct ha_action *server = &plan->actions[TOPIC_SERVER];
+
+    note_decision(agent, TOPIC_LEASE, view, lease);
+    note_decision(agent, TOPIC_SERVER, view, server);
+    if (server->kind == HA_KILL) {
+        engine_kill(agent->ports.engine);
+    } else if (server->kind != HA_NOTHING) {
+        give_order(agent, view, server);
+    }
+    if (lease->kind == HA_RENEW) {
+        renew(agent);
+    } else if (lease->kind == HA_ACQUIRE) {
+        acquire(agent);
+    } else if (lease->kind == HA_RELEASE) {
+        release(agent, view, lease);
+    }
+    for (unsigned at = TOPIC_RECORD; at < plan->count; at++) {
+        act_record(agent, &plan->actions[at]);
+    }
+}

@@ -1,0 +1,327 @@
+#include "agent/state.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+/* Attempts that failed are repeated after this long. */
+#define RETRY_MS 1000
+#define RETRY_LONG_MS 5000
+
+struct peer_facts *agent_peer(struct agent *agent, const char *name)
+{
+    for (unsigned at = 0; at < agent->peer_count; at++) {
+        if (str_equal(agent->peers[at].name, name)) {
+            return &agent->peers[at];
+        }
+    }
+    return NULL;
+}
+
+/* Peers are the members that the store lists; what was heard of those that stay is kept. */
+static void update_peers(struct agent *agent)
+{
+    struct peer_facts kept[MEMBERS_MAX] = {0};
+    unsigned count = 0;
+
+    for (unsigned at = 0; at < agent->cluster.member_count; at++) {
+        const char *name = agent->cluster.members[at].name;
+        const struct peer_facts *known = agent_peer(agent, name);
+
+        if (str_equal(name, agent->config->name)) {
+            continue;
+        }
+        if (known != NULL) {
+            kept[count] = *known;
+        } else {
+            IGNORE(!str_copy(kept[count].name, sizeof(kept[count].name), name), "same size");
+        }
+        count++;
+    }
+    memcpy(agent->peers, kept, sizeof(kept));
+    agent->peer_count = count;
+}
+
+static bool is_same_seq(const struct lease_record *a, const struct lease_record *b)
+{
+    return a->term == b->term && a->seq == b->seq && str_equal(a->holder, b->holder);
+}
+
+static void hold_until(struct agent *agent, struct instant t0)
+{
+    struct instant deadline = instant_add_ms(t0, agent_times(agent).hold_ms);
+
+    if (!instant_is_set(agent->lease.deadline) ||
+        instant_left_ms(deadline, agent->lease.deadline) > 0) {
+        agent->lease.deadline = deadline;
+        agent->lease.renewed = t0;
+        engine_arm(agent->ports.engine, deadline);
+    }
+}
+
+/* A newer record of the lease, known to be true at store revision KNOWN_AT. */
+static void learn_lease(
+    struct agent *agent, const struct lease_record *record, int64_t revision, int64_t known_at)
+{
+    struct lease_facts *lease = &agent->lease;
+    bool is_own = str_equal(record->holder, agent->config->name);
+
+    if (known_at < lease->known_at) {
+        return;
+    }
+    if (!is_same_seq(&lease->record, record) || !instant_is_set(lease->seen)) {
+        lease->seen = agent->ports.now(agent->ports.arg);
+    }
+    if (lease->doubtful != LEASE_TXN_NONE && is_same_seq(&lease->wanted, record)) {
+        /* The unanswered transaction turns out to be committed. */
+        if (lease->doubtful != LEASE_TXN_RELEASE && is_own) {
+            hold_until(agent, lease->t0);
+        }
+        lease->doubtful = LEASE_TXN_NONE;
+    }
+    lease->record = *record;
+    lease->revision = revision;
+    lease->known_at = known_at;
+    if (!is_own) {
+        lease->deadline = (struct instant){0};
+    }
+}
+
+static void learn_request(struct agent *agent)
+{
+    struct request_facts *facts = &agent->request;
+
+    if (agent->cluster.request_revision == facts->revision) {
+        return;
+    }
+    *facts = (struct request_facts){
+        .request = agent->cluster.request,
+        .is_present = agent->cluster.has_request,
+        .revision = agent->cluster.request_revision,
+    };
+}
+
+static void keep_text(char **slot, const char *value)
+{
+    if (str_equal(*slot, value)) {
+        return;
+    }
+    *slot = mem_free(*slot);
+    *slot = value != NULL ? mem_dup(value) : NULL;
+}
+
+static void keep_settings(struct agent *agent)
+{
+    struct findings *findings = mem_alloc(sizeof(*findings));
+
+    config_settings_parse(agent->config_json, &agent->cluster.settings, findings);
+    agent->cluster.settings.use_pg_rewind =
+        agent->config->postgresql.has_use_pg_rewind ? agent->config->postgresql.use_pg_rewind
+                                                    : agent->cluster.settings.use_pg_rewind;
+    for (unsigned at = 0; at < findings->count; at++) {
+        agent_log(agent, LOG_LEVEL_WARNING, "config.check", "%s", findings->items[at].text);
+    }
+    mem_free(findings);
+}
+
+void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
+{
+    struct agent *agent = arg;
+    struct record_entry entries[DCS_KEYS_MAX];
+    struct cluster_settings settings = agent->cluster.settings;
+    char problem[192] = "";
+    const char *config_json = NULL;
+    const char *history_json = NULL;
+    bool is_own_member_there = false;
+    char own_key[MEMBER_NAME_SIZE + sizeof(KEY_MEMBERS)];
+
+    ASSERT(snapshot->count <= DCS_KEYS_MAX);
+    IGNORE(!str_format(own_key, sizeof(own_key), KEY_MEMBERS "%s", agent->config->name), "fits");
+    agent->is_initialize_of_session = false;
+    for (unsigned at = 0; at < snapshot->count; at++) {
+        const struct dcs_entry *entry = &snapshot->entries[at];
+
+        entries[at] = (struct record_entry){entry->key, entry->value, entry->revision};
+        if (str_equal(entry->key, KEY_CONFIG)) {
+            config_json = entry->value;
+        } else if (str_equal(entry->key, KEY_HISTORY)) {
+            history_json = entry->value;
+        } else if (str_equal(entry->key, KEY_INITIALIZE)) {
+            agent->is_initialize_of_session = entry->is_of_session;
+        } else if (str_equal(entry->key, own_key)) {
+            is_own_member_there = entry->is_of_session;
+        }
+    }
+    record_cluster_decode(
+        entries, snapshot->count, snapshot->revision, &agent->cluster, problem, sizeof(problem));
+    if (problem[0] != '\0') {
+        agent_log(agent, LOG_LEVEL_WARNING, "store.decode", "%s", problem);
+    }
+    agent->cluster.settings = settings;
+    if (!agent->has_cluster || !str_equal(agent->config_json, config_json)) {
+        keep_text(&agent->config_json, config_json);
+        keep_settings(agent);
+        agent->times = agent_times(agent);
+        dcs_set_times(
+            agent->ports.dcs, agent->cluster.settings.ttl_ms,
+            agent->cluster.settings.retry_timeout_ms);
+    }
+    keep_text(&agent->history_json, history_json);
+    if (!is_own_member_there && !agent->is_publishing) {
+        agent->published = mem_free(agent->published);
+    }
+    agent->has_cluster = true;
+    agent->dcs_seen_real_ms = agent->ports.real_ms(agent->ports.arg);
+    learn_lease(agent, &agent->cluster.lease, agent->cluster.lease_revision, snapshot->revision);
+    learn_request(agent);
+    update_peers(agent);
+    engine_set_cluster(agent->ports.engine, &agent->cluster, agent->config_json);
+}
+
+void agent_on_health(void *arg, const struct dcs_health *health)
+{
+    struct agent *agent = arg;
+
+    if (health->is_connected != agent->dcs.is_connected) {
+        agent_log(
+            agent, health->is_connected ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "store.health",
+            health->is_connected ? "the store answers: %s" : "the store does not answer: %s",
+            health->is_connected ? health->endpoint : health->problem);
+    }
+    if (health->is_connected) {
+        agent->dcs_seen_real_ms = agent->ports.real_ms(agent->ports.arg);
+    }
+    agent->dcs = *health;
+}
+
+void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
+{
+    struct agent *agent = arg;
+    struct lease_facts *lease = &agent->lease;
+    enum lease_txn txn = lease->txn;
+
+    ASSERT(txn != LEASE_TXN_NONE);
+    lease->txn = LEASE_TXN_NONE;
+    lease->doubtful = LEASE_TXN_NONE;
+    switch (outcome) {
+    case DCS_DONE:
+        if (txn == LEASE_TXN_RELEASE) {
+            lease->deadline = (struct instant){0};
+        } else {
+            hold_until(agent, lease->t0);
+        }
+        learn_lease(agent, &lease->wanted, revision, revision);
+        if (txn != LEASE_TXN_RENEW) {
+            agent_log(
+                agent, LOG_LEVEL_INFO, txn == LEASE_TXN_ACQUIRE ? "lease.taken" : "lease.released",
+                txn == LEASE_TXN_ACQUIRE ? "this node holds the lease now, term %" PRIu64
+                                         : "this node has released the lease, term %" PRIu64,
+                lease->wanted.term);
+        }
+        break;
+    case DCS_LOST_RACE:
+        dcs_refresh(agent->ports.dcs);
+        break;
+    case DCS_UNKNOWN:
+        lease->doubtful = txn;
+        dcs_refresh(agent->ports.dcs);
+        break;
+    case DCS_REFUSED:
+        break;
+    }
+}
+
+/* What a restarted agent knows of its own hold is the deadline that the guard still has: it was set by the agent before. */
+static void adopt_deadline(struct agent *agent, const struct engine_status *status)
+{
+    if (agent->server.has_looked || status->state == SERVER_UNKNOWN) {
+        return;
+    }
+    agent->server.has_looked = true;
+    if (!instant_is_set(agent->lease.deadline) && instant_is_set(status->deadline)) {
+        agent->lease.deadline = status->deadline;
+    }
+}
+
+void agent_on_status(void *arg, const struct engine_status *status)
+{
+    struct agent *agent = arg;
+    struct server_facts *server = &agent->server;
+    struct instant now = agent->ports.now(agent->ports.arg);
+    bool was_stopping = server->status.state == SERVER_STOPPING;
+
+    adopt_deadline(agent, status);
+    if (status->state == SERVER_STOPPING && (!was_stopping || !server->has_status)) {
+        server->stopping = now;
+    }
+    if (!server->has_status || status->state == SERVER_STANDBY ||
+        status->state == SERVER_PRIMARY) {
+        server->answering = now;
+    }
+    if (status->state == SERVER_STANDBY || status->state == SERVER_PRIMARY) {
+        server->start_failures = 0;
+    }
+    if (server->has_status && status->state != server->status.state) {
+        agent_log(
+            agent, LOG_LEVEL_INFO, "server.state", "the server is %s now (was %s)%s%s",
+            server_state_text(status->state), server_state_text(server->status.state),
+            status->problem[0] != '\0' ? ": " : "", status->problem);
+    }
+    server->status = *status;
+    server->has_status = true;
+}
+
+static bool is_start_like(enum engine_order order)
+{
+    return order == ORDER_START || order == ORDER_CLONE || order == ORDER_REWIND ||
+           order == ORDER_BOOTSTRAP;
+}
+
+void agent_on_order(void *arg, enum engine_order order, int result, const struct err *why)
+{
+    struct agent *agent = arg;
+    struct server_facts *server = &agent->server;
+    struct instant now = agent->ports.now(agent->ports.arg);
+
+    ASSERT(server->order == order);
+    server->order = ORDER_NONE;
+    if (result >= 0) {
+        server->failure[0] = '\0';
+        if (order == ORDER_CHECKPOINT && agent->request.is_present) {
+            agent->request.is_checkpointed = true;
+        }
+        if (order == ORDER_CLONE) {
+            server->has_rewind_failed = false;
+        }
+        agent_log(agent, LOG_LEVEL_INFO, "order.done", "%s is done", engine_order_text(order));
+        return;
+    }
+    IGNORE(!str_copy(server->failure, sizeof(server->failure), err_text(why)), "cut is fine");
+    agent_log(
+        agent, LOG_LEVEL_ERROR, "order.failed", "%s failed: %s", engine_order_text(order),
+        server->failure);
+    if (order == ORDER_REWIND) {
+        server->has_rewind_failed = true;
+    }
+    if (is_start_like(order)) {
+        server->start_failures++;
+        server->retry =
+            instant_add_ms(now, order == ORDER_START ? RETRY_MS : RETRY_LONG_MS);
+    }
+}
+
+void agent_on_report(struct agent *agent, const char *name, const struct peer_report *report)
+{
+    struct peer_facts *peer = agent_peer(agent, name);
+
+    if (peer == NULL) {
+        return;
+    }
+    peer->is_polling = false;
+    if (report == NULL) {
+        peer->failures++;
+        return;
+    }
+    peer->failures = 0;
+    peer->report = *report;
+    peer->reported = agent->ports.now(agent->ports.arg);
+}

@@ -1,0 +1,192 @@
+#include "agent/state.h"
+
+#include "base/mem.h"
+
+#define PUBLISH_TIMEOUT_MS 2000
+#define PUBLISH_RETRY_MS 1000
+
+/* The release of Patroni whose layout and REST bodies are spoken here; its nodes judge a member by it. */
+#define PATRONI_LEVEL "4.1.4"
+
+#define POLL_TIMEOUT_MIN_MS 300
+#define POLL_TIMEOUT_MAX_MS 1000
+
+enum member_state agent_member_state(const struct agent *agent)
+{
+    const struct server_facts *server = &agent->server;
+
+    switch (server->order) {
+    case ORDER_BOOTSTRAP:
+        return STATE_INITDB;
+    case ORDER_CLONE:
+    case ORDER_REWIND:
+        return STATE_CREATING_REPLICA;
+    case ORDER_STOP:
+        return STATE_STOPPING;
+    case ORDER_NONE:
+    case ORDER_START:
+    case ORDER_PROMOTE:
+    case ORDER_CHECKPOINT:
+    case ORDER_FOLLOW:
+    case ORDER_RELOAD:
+        break;
+    }
+    switch (server->has_status ? server->status.state : SERVER_UNKNOWN) {
+    case SERVER_STARTING:
+        return STATE_STARTING;
+    case SERVER_STANDBY:
+    case SERVER_PRIMARY:
+        return STATE_RUNNING;
+    case SERVER_STOPPING:
+        return STATE_STOPPING;
+    case SERVER_DOWN:
+        if (server->failure[0] != '\0') {
+            return STATE_START_FAILED;
+        }
+        return server->status.was_clean ? STATE_STOPPED : STATE_CRASHED;
+    case SERVER_BROKEN:
+        return STATE_START_FAILED;
+    case SERVER_UNKNOWN:
+    case SERVER_ABSENT:
+        break;
+    }
+    return STATE_STOPPED;
+}
+
+enum member_role agent_member_role(const struct agent *agent)
+{
+    const struct engine_status *status = &agent->server.status;
+
+    if (!agent->server.has_status || status->state == SERVER_ABSENT) {
+        return ROLE_UNINITIALIZED;
+    }
+    return status->state == SERVER_PRIMARY ? ROLE_PRIMARY : ROLE_REPLICA;
+}
+
+static void describe_self(const struct agent *agent, struct member *member)
+{
+    const struct config *config = agent->config;
+    const struct engine_status *status = &agent->server.status;
+    const char *problem = status->problem[0] != '\0' ? status->problem : agent->server.failure;
+    char api[URL_SIZE];
+    char database[URL_SIZE];
+
+    *member = (struct member){
+        .state = agent_member_state(agent),
+        .role = agent_member_role(agent),
+        .tags = config->tags,
+        .location_lsn = status->position.lsn,
+        .received_lsn = status->received_lsn,
+        .replayed_lsn = status->replayed_lsn,
+        .timeline = status->position.timeline,
+        .is_baton = true,
+        .pending_restart = status->pending_restart,
+        .is_checkpointed = status->state != SERVER_PRIMARY || status->is_checkpointed,
+    };
+    url_format_address(
+        config->restapi.connect.host, config->restapi.connect.port, api, sizeof(api));
+    url_format_address(
+        config->postgresql.connect.host, config->postgresql.connect.port, database,
+        sizeof(database));
+    IGNORE(!str_copy(member->name, sizeof(member->name), config->name), "same size");
+    IGNORE(!str_copy(member->version, sizeof(member->version), PATRONI_LEVEL), "fits");
+    IGNORE(!str_copy(member->problem, sizeof(member->problem), problem), "cut is fine");
+    IGNORE(
+        !str_format(
+            member->api_url, sizeof(member->api_url), "%s://%s/patroni",
+            config->restapi.tls.cert_file[0] != '\0' ? "https" : "http", api),
+        "config limits hosts");
+    IGNORE(
+        !str_format(member->conn_url, sizeof(member->conn_url), "postgres://%s/postgres", database),
+        "config limits hosts");
+    if (status->state == SERVER_STANDBY) {
+        IGNORE(
+            !str_copy(
+                member->replication_state, sizeof(member->replication_state),
+                status->is_streaming ? "streaming" : "in archive recovery"),
+            "fits");
+    }
+}
+
+static void on_published(void *arg, enum dcs_outcome outcome, int64_t revision)
+{
+    struct agent *agent = arg;
+
+    agent->is_publishing = false;
+    if (outcome != DCS_DONE || revision < 0) {
+        agent->published = mem_free(agent->published);
+        agent->publish_retry =
+            instant_add_ms(agent->ports.now(agent->ports.arg), PUBLISH_RETRY_MS);
+    }
+}
+
+/* The record without its positions: what must be published at once when it changes. */
+static char *encode_without_positions(const struct member *member)
+{
+    struct member still = *member;
+
+    still.location_lsn = 0;
+    still.received_lsn = 0;
+    still.replayed_lsn = 0;
+    return record_member_encode(&still, NULL);
+}
+
+void agent_publish(struct agent *agent)
+{
+    struct instant now = agent->ports.now(agent->ports.arg);
+    struct member member;
+    struct dcs_txn txn = {.op_count = 1};
+    char key[MEMBER_NAME_SIZE + sizeof(KEY_MEMBERS)];
+    AUTO_FREE char *still = NULL;
+    AUTO_FREE char *json = NULL;
+    bool is_due = instant_elapsed_max_ms(agent->published_at, now) >=
+                  agent->cluster.settings.loop_wait_ms;
+
+    if (agent->is_publishing || !agent->has_cluster || !agent->dcs.has_session ||
+        agent->is_leaving || instant_left_ms(agent->publish_retry, now) > 0) {
+        return;
+    }
+    describe_self(agent, &member);
+    still = encode_without_positions(&member);
+    if (str_equal(still, agent->published) &&
+        (!is_due || member.location_lsn == agent->published_lsn)) {
+        return;
+    }
+    json = record_member_encode(&member, NULL);
+    IGNORE(!str_format(key, sizeof(key), KEY_MEMBERS "%s", agent->config->name), "fits");
+    txn.ops[0] = (struct dcs_op){.kind = DCS_PUT, .key = key, .value = json, .with_session = true};
+    mem_free(agent->published);
+    agent->published = TAKE(still);
+    agent->published_lsn = member.location_lsn;
+    agent->published_at = now;
+    agent->is_publishing = true;
+    dcs_txn(agent->ports.dcs, &txn, PUBLISH_TIMEOUT_MS, on_published, agent);
+}
+
+void agent_poll_peers(struct agent *agent, const struct ha_view *view)
+{
+    struct instant now = agent->ports.now(agent->ports.arg);
+    int64_t heartbeat_ms = agent_heartbeat_ms(agent);
+    bool is_open = view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED;
+    int64_t period_ms = is_open ? HEARTBEAT_RACE_MS : heartbeat_ms;
+
+    for (unsigned at = 0; at < agent->peer_count; at++) {
+        struct peer_facts *peer = &agent->peers[at];
+        const struct member *member = cluster_find(&agent->cluster, peer->name);
+        int64_t age_ms = instant_elapsed_max_ms(peer->polled, now);
+
+        if (member == NULL || peer->is_polling) {
+            continue;
+        }
+        if (instant_is_set(peer->polled) && age_ms < period_ms) {
+            agent_wake(agent, period_ms - age_ms);
+            continue;
+        }
+        peer->is_polling = true;
+        peer->polled = now;
+        agent->ports.poll(
+            agent->ports.arg, peer->name, member->api_url,
+            MAX((int64_t)POLL_TIMEOUT_MIN_MS, MIN(heartbeat_ms * 2, (int64_t)POLL_TIMEOUT_MAX_MS)));
+        agent_wake(agent, period_ms);
+    }
+}

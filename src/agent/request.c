@@ -1,0 +1,180 @@
+#include "agent/state.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+/* A caller is told the truth after this long, whatever it is. Patroni waits 2 * max(10 s, loop_wait). */
+#define WAIT_MS 30000
+#define WRITE_TIMEOUT_MS 3000
+
+static void settle(struct waiter *waiter, int status, const char *text)
+{
+    agent_answer *answer = TAKE(waiter->answer);
+
+    ASSERT(answer != NULL);
+    answer(waiter->arg, status, text);
+}
+
+static struct waiter *find_free(struct agent *agent)
+{
+    for (size_t at = 0; at < WAITERS_MAX; at++) {
+        if (agent->waiters[at].answer == NULL) {
+            return &agent->waiters[at];
+        }
+    }
+    return NULL;
+}
+
+/* The write of the failover key ended; the waiter is found again by its place. */
+struct written {
+    struct agent *agent;
+    struct waiter *waiter;
+};
+
+static void on_written(void *arg, enum dcs_outcome outcome, int64_t revision)
+{
+    AUTO_FREE struct written *written = arg;
+    struct waiter *waiter = written->waiter;
+
+    if (waiter->answer == NULL) {
+        return;
+    }
+    if (outcome == DCS_REFUSED || outcome == DCS_LOST_RACE || revision < 0) {
+        settle(waiter, 503, "failed to write the failover key into the store");
+        return;
+    }
+    waiter->is_written = true;
+    if (waiter->request.scheduled_real_ms != 0) {
+        settle(
+            waiter, 202,
+            waiter->request.leader[0] != '\0' ? "Switchover scheduled" : "Failover scheduled");
+    }
+}
+
+static void write_request(struct agent *agent, struct waiter *waiter)
+{
+    struct dcs_txn txn = {.op_count = 1};
+    struct written *written = mem_alloc(sizeof(*written));
+    AUTO_FREE char *json = record_request_encode(&waiter->request);
+
+    *written = (struct written){.agent = agent, .waiter = waiter};
+    txn.ops[0] = (struct dcs_op){.kind = DCS_PUT, .key = KEY_FAILOVER, .value = json};
+    dcs_txn(agent->ports.dcs, &txn, WRITE_TIMEOUT_MS, on_written, written);
+}
+
+static bool is_named(const char *name)
+{
+    return name[0] != '\0';
+}
+
+/* What can be seen at once to be impossible: a sentence, or NULL. Status 400 or 412 goes to *RET_STATUS. */
+static const char *find_objection(
+    const struct agent *agent, const struct failover_request *request, bool is_failover,
+    int *ret_status)
+{
+    const char *holder = agent->cluster.leader;
+    struct ha_view view;
+    int candidate = HA_NOBODY;
+
+    *ret_status = 412;
+    if (!agent->has_cluster || !agent->dcs.is_connected) {
+        *ret_status = 503;
+        return "the store cannot be reached";
+    }
+    if (!is_failover && !is_named(holder)) {
+        return "Switchover is not possible: the cluster has no leader";
+    }
+    if (is_named(request->leader) && !str_equal(request->leader, holder)) {
+        return "leader name does not match";
+    }
+    if (is_named(request->candidate) && str_equal(request->candidate, holder)) {
+        return "candidate is the leader already";
+    }
+    if (is_named(request->candidate) && cluster_find(&agent->cluster, request->candidate) == NULL) {
+        return "candidate does not exist";
+    }
+    agent_view(agent, &view);
+    for (int at = 0; at < (int)view.member_count; at++) {
+        if (str_equal(view.members[at].name, request->candidate)) {
+            candidate = at;
+        }
+    }
+    if (candidate != HA_NOBODY && ha_bar(&view, candidate) != NULL) {
+        return ha_bar(&view, candidate);
+    }
+    if (candidate == HA_NOBODY && ha_best(&view, view.holder) == HA_NOBODY) {
+        return "no good candidates have been found";
+    }
+    return NULL;
+}
+
+void agent_request(
+    struct agent *agent, const struct failover_request *request, bool is_failover,
+    agent_answer *answer, void *arg)
+{
+    struct waiter *waiter = find_free(agent);
+    int status = 0;
+    const char *objection = find_objection(agent, request, is_failover, &status);
+
+    if (objection != NULL) {
+        answer(arg, status, objection);
+        return;
+    }
+    if (waiter == NULL) {
+        answer(arg, 503, "too many requests are waiting already");
+        return;
+    }
+    *waiter = (struct waiter){
+        .answer = answer,
+        .arg = arg,
+        .request = *request,
+        .since = agent->ports.now(agent->ports.arg),
+        .term = agent->lease.record.term,
+    };
+    agent_log(
+        agent, LOG_LEVEL_INFO, "request.received", "%s asked for: from %s to %s",
+        is_failover ? "failover" : "switchover",
+        is_named(request->leader) ? request->leader : "whoever leads",
+        is_named(request->candidate) ? request->candidate : "the best candidate");
+    write_request(agent, waiter);
+}
+
+/* A member that runs as primary under a lease newer than when the question came. */
+static bool is_carried_out(const struct agent *agent, const struct waiter *waiter, const char **ret)
+{
+    const char *leader = agent->cluster.leader;
+    const struct member *member = cluster_find(&agent->cluster, leader);
+
+    *ret = leader;
+    return is_named(leader) && agent->lease.record.term > waiter->term &&
+           str_equal(leader, agent->lease.record.holder) && member != NULL &&
+           member->role == ROLE_PRIMARY && !str_equal(leader, waiter->request.leader);
+}
+
+void agent_settle_waiters(struct agent *agent)
+{
+    struct instant now = agent->ports.now(agent->ports.arg);
+
+    for (size_t at = 0; at < WAITERS_MAX; at++) {
+        struct waiter *waiter = &agent->waiters[at];
+        int64_t age_ms = instant_elapsed_max_ms(waiter->since, now);
+        const char *leader = "";
+        char text[128];
+
+        if (waiter->answer == NULL || !waiter->is_written) {
+            continue;
+        }
+        if (is_carried_out(agent, waiter, &leader)) {
+            IGNORE(
+                !str_format(
+                    text, sizeof(text), "Successfully %s to \"%s\"",
+                    waiter->request.leader[0] != '\0' ? "switched over" : "failed over", leader),
+                "cut is fine");
+            settle(waiter, 200, text);
+        } else if (age_ms > WAIT_MS) {
+            settle(waiter, 503, "Switchover status unknown: see 'baton list' and the log");
+        } else {
+            agent_wake(agent, WAIT_MS - age_ms);
+        }
+    }
+}

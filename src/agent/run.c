@@ -1,0 +1,433 @@
+#include "agent/accounts.h"
+#include "agent/agent.h"
+#include "agent/store.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "client/client.h"
+#include "engine/postgres/postgres.h"
+#include "io/clock.h"
+#include "io/file.h"
+#include "io/process.h"
+#include "io/sink.h"
+
+/* The daemon: real ports around the agent core.
+ *
+ *   start ── configuration ── lock ── REST ── store ── accounts ── agent_start ── turns ... ── leave ── end
+ *
+ * REST listens from the beginning, because the agents find each other through it when they run the store themselves. */
+
+#define GUARD_PROGRAM "baton-guard"
+
+struct daemon {
+    struct config *config;
+    struct sink *sink;
+    struct loop *loop;
+    struct client *client;
+    struct store *store;
+    struct dcs *dcs;
+    struct dcs *accounts_dcs;
+    struct accounts *accounts;
+    struct engine *engine;
+    struct agent *agent;
+    struct api *api;
+    struct loop_timer *turn;    /* when the agent wants its next step */
+    struct loop_timer *starter; /* ends the accounts phase outside of its callbacks */
+    struct loop_signal *signals[4];
+    const char *path;
+    char guard_program[PATH_SIZE];
+    enum log_level level;
+    int lock_fd;
+    bool is_started;
+    bool is_ending;
+    int exit_code;
+};
+
+static struct instant now(void *arg)
+{
+    ASSERT(arg != NULL);
+    return clock_now();
+}
+
+static int64_t real_ms(void *arg)
+{
+    ASSERT(arg != NULL);
+    return clock_real_ms();
+}
+
+static void log_line(
+    void *arg, enum log_level level, const struct log_field *fields, const char *text)
+{
+    struct daemon *daemon = arg;
+    AUTO_STR struct str line = STR_INIT(LOG_LINE_MAX);
+
+    if (level >= daemon->level) {
+        log_format(&line, clock_real_ms(), level, fields, text);
+        sink_write(daemon->sink, str_text(&line));
+    }
+}
+
+static void log_plain(struct daemon *daemon, enum log_level level, const char *rule, const char *text)
+{
+    const struct log_field fields[] = {
+        {"node", daemon->config->name}, {"rule", rule}, {NULL, NULL}};
+
+    log_line(daemon, level, fields, text);
+}
+
+static void on_report(
+    void *arg, const char *name, const struct peer_report *report, const char *why)
+{
+    struct daemon *daemon = arg;
+
+    ASSERT(report != NULL || why != NULL);
+    agent_on_report(daemon->agent, name, report);
+}
+
+static void poll_peer(void *arg, const char *name, const char *api_url, int64_t timeout_ms)
+{
+    struct daemon *daemon = arg;
+
+    client_poll(daemon->client, name, api_url, timeout_ms, on_report, daemon);
+}
+
+/* A stop is complete: the server is down and the lease given away. */
+static void end(struct daemon *daemon)
+{
+    if (!daemon->is_ending) {
+        daemon->is_ending = true;
+        log_plain(daemon, LOG_LEVEL_INFO, "agent.end", "stopped");
+        dcs_end_session(daemon->dcs);
+        store_leave(daemon->store);
+        loop_stop(daemon->loop);
+    }
+}
+
+static void turn(void *arg)
+{
+    struct daemon *daemon = arg;
+
+    if (!daemon->is_started || daemon->is_ending) {
+        return;
+    }
+    loop_timer_start(daemon->turn, agent_step(daemon->agent));
+    if (agent_is_done(daemon->agent)) {
+        end(daemon);
+    }
+}
+
+static void on_turn_timer(void *arg)
+{
+    /* The turn itself follows at the end of this turn of the loop. */
+    ASSERT(arg != NULL);
+}
+
+static void on_leave_signal(void *arg)
+{
+    struct daemon *daemon = arg;
+
+    if (!daemon->is_started) {
+        end(daemon);
+        return;
+    }
+    agent_leave(daemon->agent);
+}
+
+/* For an upgrade: the program goes, the server, the guard and the store member stay. */
+static void on_detach_signal(void *arg)
+{
+    struct daemon *daemon = arg;
+
+    log_plain(daemon, LOG_LEVEL_INFO, "agent.detach", "leaving the server as it is");
+    daemon->is_ending = true;
+    loop_stop(daemon->loop);
+}
+
+static int load_config(
+    const char *path, struct config **ret, struct findings *findings, struct err *e)
+{
+    AUTO_FREE char *text = NULL;
+    char host[HOST_SIZE];
+    int r = file_read(path, CONFIG_TEXT_MAX, &text, NULL, e);
+
+    if (r < 0) {
+        return err_wrap(e, r, "read the configuration");
+    }
+    process_host_name(host, sizeof(host));
+    *ret = config_parse(path, text, process_environment(), host, findings);
+    return 0;
+}
+
+static void print_findings(const struct findings *findings)
+{
+    for (unsigned at = 0; at < findings->count; at++) {
+        AUTO_STR struct str line = STR_INIT(2048);
+
+        finding_format(&findings->items[at], &line);
+        str_add_char(&line, '\n');
+        IGNORE(
+            write(STDERR_FILENO, str_text(&line), line.length) < 0, "nobody is there to read it");
+    }
+}
+
+static void on_reload_signal(void *arg)
+{
+    struct daemon *daemon = arg;
+    struct findings *findings = mem_alloc(sizeof(*findings));
+    struct config *changed = NULL;
+    struct err e = {0};
+
+    if (load_config(daemon->path, &changed, findings, &e) < 0) {
+        log_plain(daemon, LOG_LEVEL_ERROR, "config.reload", err_text(&e));
+    } else if (findings->errors == 0) {
+        config_reload_check(daemon->config, changed, findings);
+    }
+    for (unsigned at = 0; at < findings->count; at++) {
+        log_plain(
+            daemon, findings->items[at].severity == FINDING_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
+            "config.reload", findings->items[at].text);
+    }
+    config_free(changed);
+    mem_free(findings);
+}
+
+static void on_accounts(void *arg, int result, const struct err *why)
+{
+    struct daemon *daemon = arg;
+
+    if (result < 0) {
+        log_plain(daemon, LOG_LEVEL_ERROR, "agent.accounts", err_text(why));
+        daemon->exit_code = err_exit_code(result);
+        daemon->is_ending = true;
+        loop_stop(daemon->loop);
+        return;
+    }
+    loop_timer_start(daemon->starter, 0);
+}
+
+static void start_agent(void *arg)
+{
+    struct daemon *daemon = arg;
+
+    dcs_free(TAKE(daemon->accounts_dcs));
+    accounts_free(TAKE(daemon->accounts));
+    daemon->is_started = true;
+    agent_start(daemon->agent);
+    process_notify("READY=1");
+    log_plain(daemon, LOG_LEVEL_INFO, "agent.start", "the accounts are known, beginning");
+}
+
+static void source_snapshot(void *arg, struct api_snapshot *ret)
+{
+    const struct daemon *daemon = arg;
+
+    agent_snapshot(daemon->agent, ret);
+}
+
+static void answer_call(void *arg, int status, const char *text)
+{
+    api_answer(arg, status, text);
+}
+
+static void source_request(
+    void *arg, const struct failover_request *request, bool is_failover, struct api_call *call)
+{
+    const struct daemon *daemon = arg;
+
+    agent_request(daemon->agent, request, is_failover, answer_call, call);
+}
+
+static char *source_store_answer(void *arg)
+{
+    const struct daemon *daemon = arg;
+
+    return store_answer(daemon->store);
+}
+
+/* baton-guard lies beside this program. */
+static int find_guard(struct daemon *daemon, struct err *e)
+{
+    char self[PATH_SIZE];
+    char *slash;
+    int r = process_program(self, sizeof(self), e);
+
+    if (r < 0) {
+        return r;
+    }
+    slash = strrchr(self, '/');
+    ASSERT(slash != NULL);
+    *slash = '\0';
+    if (!str_format(
+            daemon->guard_program, sizeof(daemon->guard_program), "%s/" GUARD_PROGRAM, self)) {
+        return FAIL(e, ERR_LIMIT, "the path of this program is too long");
+    }
+    if (!file_is_program(daemon->guard_program)) {
+        return FAIL(
+            e, ERR_NOT_FOUND, "%s is missing\nhint: install " GUARD_PROGRAM " beside baton",
+            daemon->guard_program);
+    }
+    return 0;
+}
+
+/* One agent a data directory: two would fight over the guard. */
+static int take_lock(struct daemon *daemon, struct err *e)
+{
+    const char *folder = daemon->config->postgresql.runtime_dir;
+    char path[PATH_SIZE + 16];
+    int r;
+
+    if (process_user() == 0) {
+        return FAIL(
+            e, ERR_DENIED,
+            "the agent must not run as root: PostgreSQL refuses that\nhint: run it as the user who "
+            "owns the data directory");
+    }
+    r = file_make_folder(folder, 0700, e);
+    if (r < 0) {
+        return err_wrap(e, r, "make the runtime folder");
+    }
+    IGNORE(!str_format(path, sizeof(path), "%s/agent.lock", folder), "config limits paths");
+    r = file_lock(path, &daemon->lock_fd, e);
+    if (r < 0) {
+        return err_wrap(e, r, "another agent uses %s", folder);
+    }
+    return 0;
+}
+
+static int build(struct daemon *daemon, struct err *e)
+{
+    const struct api_source source = {
+        .snapshot = source_snapshot,
+        .request = source_request,
+        .store_answer = source_store_answer,
+        .arg = daemon,
+    };
+    const struct postgres_options options = {.guard_program = daemon->guard_program};
+    struct agent_ports ports = {
+        .now = now, .real_ms = real_ms, .poll = poll_peer, .log = log_line, .arg = daemon};
+    int r;
+
+    daemon->client = client_new(daemon->loop, daemon->config);
+    r = store_new(daemon->loop, daemon->config, daemon->client, daemon->guard_program,
+                  &daemon->store, e);
+    if (r < 0) {
+        return r;
+    }
+    daemon->dcs = store_connect(daemon->store);
+    daemon->accounts_dcs = store_connect(daemon->store);
+    daemon->engine = postgres_new(daemon->loop, daemon->config, &options);
+    ports.dcs = daemon->dcs;
+    ports.engine = daemon->engine;
+    daemon->agent = agent_new(daemon->config, &ports);
+    return api_new(daemon->loop, daemon->config, &source, &daemon->api, e);
+}
+
+static void start(struct daemon *daemon)
+{
+    static const struct {
+        int number;
+        void (*function)(void *arg);
+    } signals[] = {
+        {SIGTERM, on_leave_signal},
+        {SIGINT, on_leave_signal},
+        {SIGUSR2, on_detach_signal},
+        {SIGHUP, on_reload_signal},
+    };
+
+    for (size_t at = 0; at < ARRAY_LEN(signals); at++) {
+        daemon->signals[at] =
+            loop_signal_new(daemon->loop, signals[at].number, signals[at].function, daemon);
+    }
+    daemon->turn = loop_timer_new(daemon->loop, on_turn_timer, daemon);
+    daemon->starter = loop_timer_new(daemon->loop, start_agent, daemon);
+    loop_on_turn(daemon->loop, turn, daemon);
+    store_start(daemon->store);
+    daemon->accounts = accounts_new(
+        daemon->loop, daemon->config, daemon->accounts_dcs, on_accounts, daemon);
+}
+
+static void stop(struct daemon *daemon)
+{
+    api_free(daemon->api);
+    agent_free(daemon->agent);
+    engine_free(daemon->engine);
+    accounts_free(daemon->accounts);
+    dcs_free(daemon->accounts_dcs);
+    dcs_free(daemon->dcs);
+    store_free(daemon->store);
+    client_free(daemon->client);
+    for (size_t at = 0; at < ARRAY_LEN(daemon->signals); at++) {
+        loop_signal_free(daemon->signals[at]);
+    }
+    loop_timer_free(daemon->turn);
+    loop_timer_free(daemon->starter);
+    loop_free(daemon->loop);
+    sink_close(daemon->sink);
+    file_auto_close(&daemon->lock_fd);
+}
+
+static enum log_level level_of(const char *name)
+{
+    for (enum log_level level = LOG_LEVEL_DEBUG; level <= LOG_LEVEL_ERROR; level++) {
+        if (str_equal(log_level_name(level), name)) {
+            return level;
+        }
+    }
+    return LOG_LEVEL_INFO;
+}
+
+static int run(struct daemon *daemon, struct err *e)
+{
+    int r = find_guard(daemon, e);
+
+    if (r == 0) {
+        r = take_lock(daemon, e);
+    }
+    if (r == 0) {
+        r = sink_open(daemon->config->log_dir, "baton.log", &daemon->sink, e);
+    }
+    if (r < 0) {
+        return r;
+    }
+    daemon->level = level_of(daemon->config->log_level);
+    daemon->loop = loop_new();
+    r = build(daemon, e);
+    if (r == 0) {
+        start(daemon);
+        loop_run(daemon->loop);
+    }
+    return r;
+}
+
+int agent_main(const char *config_path)
+{
+    struct daemon *daemon = mem_alloc(sizeof(*daemon));
+    struct findings *findings = mem_alloc(sizeof(*findings));
+    struct err e = {0};
+    int r = load_config(config_path, &daemon->config, findings, &e);
+
+    daemon->path = config_path;
+    daemon->lock_fd = -1;
+    print_findings(findings);
+    if (r == 0 && findings->errors > 0) {
+        r = FAIL(
+            &e, ERR_CONFIG, "%u errors in %s\nhint: 'baton agent --check %s' shows them",
+            findings->errors, config_path, config_path);
+    }
+    if (r == 0) {
+        r = run(daemon, &e);
+    }
+    if (r < 0) {
+        AUTO_STR struct str line = STR_INIT(2048);
+
+        str_addf(&line, "baton: %s\n", err_text(&e));
+        IGNORE(write(STDERR_FILENO, str_text(&line), line.length) < 0, "nobody is there");
+        daemon->exit_code = err_exit_code(r);
+    }
+    stop(daemon);
+    config_free(daemon->config);
+    mem_free(findings);
+    r = daemon->exit_code;
+    mem_free(daemon);
+    return r;
+}

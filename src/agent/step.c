@@ -1,0 +1,224 @@
+#include "agent/state.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+/* While the lease is open, the own position is asked for this often: a release may wait for the last bytes. */
+#define RACE_PROBE_MS 20
+
+/* The longest pause between turns, whatever loop_wait says: ages in what is shown stay honest. */
+#define TURN_MAX_MS 1000
+
+void agent_wake(struct agent *agent, int64_t ms)
+{
+    agent->wake_ms = MIN(agent->wake_ms, MAX(ms, (int64_t)1));
+}
+
+void agent_log(struct agent *agent, enum log_level level, const char *rule, const char *format, ...)
+{
+    char text[512];
+    char term[24];
+    va_list args;
+
+    va_start(args, format);
+    IGNORE(vsnprintf(text, sizeof(text), format, args) < 0, "cut is fine");
+    va_end(args);
+    IGNORE(!str_format(term, sizeof(term), "%" PRIu64, agent->lease.record.term), "fits");
+    {
+        const struct log_field fields[] = {
+            {"node", agent->config->name}, {"rule", rule}, {"term", term}, {NULL, NULL}};
+
+        agent->ports.log(agent->ports.arg, level, fields, text);
+    }
+}
+
+struct agent *agent_new(const struct config *config, const struct agent_ports *ports)
+{
+    struct agent *agent = mem_alloc(sizeof(*agent));
+
+    agent->config = config;
+    agent->ports = *ports;
+    agent->cluster.settings = (struct cluster_settings)CLUSTER_SETTINGS_DEFAULT;
+    agent->times = agent_times(agent);
+    return agent;
+}
+
+void agent_free(struct agent *agent)
+{
+    if (agent == NULL) {
+        return;
+    }
+    mem_free(agent->config_json);
+    mem_free(agent->history_json);
+    mem_free(agent->published);
+    mem_free(agent);
+}
+
+void agent_start(struct agent *agent)
+{
+    const struct dcs_listener store = {
+        .on_snapshot = agent_on_snapshot, .on_health = agent_on_health, .arg = agent};
+    const struct engine_listener engine = {
+        .on_status = agent_on_status, .on_order = agent_on_order, .arg = agent};
+
+    dcs_start(agent->ports.dcs, &store);
+    engine_start(agent->ports.engine, &engine);
+}
+
+static bool is_server_running(const struct agent *agent)
+{
+    enum server_state state = agent->server.status.state;
+
+    return state == SERVER_STARTING || state == SERVER_STANDBY || state == SERVER_PRIMARY ||
+           state == SERVER_STOPPING;
+}
+
+/* The guard drops a deadline with the processes that it was for; a server started since must get it again. */
+static void keep_armed(struct agent *agent, struct instant now)
+{
+    const struct engine_status *status = &agent->server.status;
+    bool is_behind = !instant_is_set(status->deadline) ||
+                     instant_left_ms(agent->lease.deadline, now) >
+                         instant_left_ms(status->deadline, now);
+
+    if (agent_holds(agent, now, NULL) && is_server_running(agent) && is_behind) {
+        engine_arm(agent->ports.engine, agent->lease.deadline);
+    }
+}
+
+static void note_request_due(struct agent *agent, struct instant now)
+{
+    struct request_facts *request = &agent->request;
+    int64_t left_ms = request->request.scheduled_real_ms - agent->ports.real_ms(agent->ports.arg);
+
+    if (!request->is_present || instant_is_set(request->due)) {
+        return;
+    }
+    if (left_ms <= 0) {
+        request->due = now;
+    } else {
+        agent_wake(agent, left_ms);
+    }
+}
+
+/* When time alone changes the view: deadlines, the end of another's lease, of a grace, of a back-off. */
+static void plan_wake(struct agent *agent, const struct ha_view *view, struct instant now)
+{
+    const struct lease_facts *lease = &agent->lease;
+
+    if (view->lease == HA_LEASE_MINE) {
+        agent_wake(agent, view->lease_left_ms + 1);
+        agent_wake(
+            agent, agent->times.renew_ms - instant_elapsed_max_ms(lease->tried, now));
+    }
+    if (view->lease == HA_LEASE_OTHER && lease->record.holder[0] != '\0') {
+        agent_wake(
+            agent, MAX(lease->record.length_ms, agent->times.length_ms) -
+                       instant_elapsed_min_ms(lease->seen, now) + 1);
+    }
+    if (view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED) {
+        agent_wake(agent, HEARTBEAT_RACE_MS);
+    }
+    if (instant_left_ms(agent->server.retry, now) > 0) {
+        agent_wake(agent, instant_left_ms(agent->server.retry, now) + 1);
+    }
+}
+
+static void probe_for_race(struct agent *agent, const struct ha_view *view, struct instant now)
+{
+    bool is_open = view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED;
+
+    if (!is_open || view->server.state != SERVER_STANDBY || !view->dcs_ok) {
+        return;
+    }
+    if (instant_elapsed_max_ms(agent->probed, now) >= RACE_PROBE_MS) {
+        agent->probed = now;
+        engine_probe(agent->ports.engine);
+    }
+    agent_wake(agent, RACE_PROBE_MS);
+}
+
+int64_t agent_step(struct agent *agent)
+{
+    struct instant now = agent->ports.now(agent->ports.arg);
+    struct ha_view view;
+    struct ha_plan plan;
+
+    agent->wake_ms = MIN((int64_t)TURN_MAX_MS, agent->cluster.settings.loop_wait_ms);
+    agent->stepped = now;
+    note_request_due(agent, now);
+    keep_armed(agent, now);
+    agent_view(agent, &view);
+    ha_decide(&view, &plan);
+    agent_act(agent, &view, &plan);
+    agent_publish(agent);
+    agent_poll_peers(agent, &view);
+    agent_settle_waiters(agent);
+    probe_for_race(agent, &view, now);
+    plan_wake(agent, &view, now);
+    return agent->wake_ms;
+}
+
+void agent_leave(struct agent *agent)
+{
+    if (!agent->is_leaving) {
+        agent_log(agent, LOG_LEVEL_INFO, "agent.leave", "told to stop, with the server");
+        agent->is_leaving = true;
+    }
+}
+
+bool agent_is_done(const struct agent *agent)
+{
+    struct instant now = agent->ports.now(agent->ports.arg);
+
+    return agent->is_leaving && agent->server.order == ORDER_NONE && !is_server_running(agent) &&
+           agent->server.has_looked && agent->lease.txn == LEASE_TXN_NONE &&
+           !agent_holds(agent, now, NULL);
+}
+
+static void show_decision(const struct decision_fact *fact, struct api_decision *ret)
+{
+    IGNORE(!str_copy(ret->rule, sizeof(ret->rule), fact->rule != NULL ? fact->rule : ""), "fits");
+    IGNORE(!str_copy(ret->text, sizeof(ret->text), fact->text), "same size");
+}
+
+void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
+{
+    struct instant now = agent->ports.now(agent->ports.arg);
+    struct ha_view view;
+
+    agent_view(agent, &view);
+    *ret = (struct api_snapshot){
+        .config = agent->config,
+        .cluster = agent->cluster,
+        .server = agent->server.status,
+        .state = agent_member_state(agent),
+        .role = agent_member_role(agent),
+        .has_lease = agent_holds(agent, now, NULL),
+        .dcs_ok = agent->dcs.is_connected,
+        .dcs_seen_real_ms = agent->dcs_seen_real_ms,
+        .real_ms = agent->ports.real_ms(agent->ports.arg),
+        .last_turn_ms = instant_elapsed_max_ms(agent->stepped, now),
+        .is_candidate = ha_bar(&view, view.self) == NULL,
+        .down_ms = view.server.down_ms,
+    };
+    ret->cluster.lease = agent->lease.record;
+    show_decision(&agent->decisions[TOPIC_LEASE], &ret->lease);
+    show_decision(&agent->decisions[TOPIC_SERVER], &ret->decision);
+    IGNORE(!str_copy(ret->dcs_endpoint, sizeof(ret->dcs_endpoint), agent->dcs.endpoint), "same");
+    IGNORE(!str_copy(ret->dcs_problem, sizeof(ret->dcs_problem), agent->dcs.problem), "same");
+    for (unsigned at = 0; at < agent->cluster.member_count; at++) {
+        for (unsigned peer = 0; peer < agent->peer_count; peer++) {
+            const struct peer_facts *facts = &agent->peers[peer];
+
+            if (!str_equal(facts->name, agent->cluster.members[at].name) ||
+                !view.members[peer + 1].is_fresh) {
+                continue;
+            }
+            ret->has_report[at] = true;
+            ret->report_position[at] = facts->report.position;
+            ret->report_received_lsn[at] = facts->report.received_lsn;
+            ret->report_replayed_lsn[at] = facts->report.replayed_lsn;
+        }
+    }
+}

@@ -1,0 +1,314 @@
+#include "agent/state.h"
+
+#include "base/assert.h"
+
+/* A peer is fresh if it answered within this many heartbeats, and settled after so many failures. */
+#define FRESH_HEARTBEATS 3
+#define FRESH_MIN_MS 1000
+#define SETTLED_FAILURES 2
+
+/* A node to whom the lease was released goes first for this long. */
+#define GRACE_MS 3000
+
+#define HEARTBEAT_MIN_MS 100
+#define HEARTBEAT_MAX_MS 1000
+#define HEARTBEATS_PER_TTL 20
+
+int64_t agent_heartbeat_ms(const struct agent *agent)
+{
+    int64_t ms = agent->cluster.settings.ttl_ms / HEARTBEATS_PER_TTL;
+
+    return MAX(HEARTBEAT_MIN_MS, MIN(ms, HEARTBEAT_MAX_MS));
+}
+
+struct lease_times agent_times(const struct agent *agent)
+{
+    return lease_times(agent->cluster.settings.ttl_ms, agent->cluster.settings.loop_wait_ms);
+}
+
+bool agent_holds(const struct agent *agent, struct instant now, int64_t *ret_left_ms)
+{
+    const struct lease_facts *lease = &agent->lease;
+    int64_t left_ms;
+
+    if (ret_left_ms != NULL) {
+        *ret_left_ms = 0;
+    }
+    if (!instant_is_set(lease->deadline)) {
+        return false;
+    }
+    if (agent->has_cluster && !str_equal(lease->record.holder, agent->config->name)) {
+        return false;
+    }
+    left_ms = instant_left_ms(lease->deadline, now);
+    if (left_ms < 0) {
+        return false;
+    }
+    if (ret_left_ms != NULL) {
+        *ret_left_ms = left_ms;
+    }
+    return true;
+}
+
+/* Members in the view: this node first, then the peers in the order of agent->peers. */
+static int index_of(const struct agent *agent, const char *name)
+{
+    if (name[0] == '\0') {
+        return HA_NOBODY;
+    }
+    if (str_equal(name, agent->config->name)) {
+        return 0;
+    }
+    for (unsigned at = 0; at < agent->peer_count; at++) {
+        if (str_equal(agent->peers[at].name, name)) {
+            return (int)at + 1;
+        }
+    }
+    return HA_STRANGER;
+}
+
+static void view_self(const struct agent *agent, struct ha_member *member)
+{
+    const struct engine_status *status = &agent->server.status;
+
+    *member = (struct ha_member){
+        .is_fresh = true,
+        .is_settled = true,
+        .dcs_ok = agent->dcs.is_connected,
+        .server = agent->server.has_status ? status->state : SERVER_UNKNOWN,
+        .is_streaming = status->is_streaming,
+        .is_checkpointed = status->is_checkpointed,
+        .position = status->position,
+        .nofailover = agent->config->tags.nofailover || agent->config->tags.failover_priority <= 0,
+        .priority = agent->config->tags.failover_priority,
+        .clonefrom = agent->config->tags.clonefrom,
+    };
+    IGNORE(!str_copy(member->name, sizeof(member->name), agent->config->name), "same size");
+}
+
+/* A report's state and role, as the state of its server. */
+static enum server_state peer_server(const struct peer_report *report)
+{
+    switch (report->state) {
+    case STATE_RUNNING:
+        return report->role == ROLE_PRIMARY ? SERVER_PRIMARY : SERVER_STANDBY;
+    case STATE_STARTING:
+    case STATE_BOOTSTRAP_STARTING:
+    case STATE_RESTARTING:
+        return SERVER_STARTING;
+    case STATE_STOPPING:
+        return SERVER_STOPPING;
+    case STATE_STOPPED:
+    case STATE_CRASHED:
+    case STATE_START_FAILED:
+    case STATE_RESTART_FAILED:
+        return SERVER_DOWN;
+    case STATE_INITDB:
+    case STATE_INITDB_FAILED:
+    case STATE_CUSTOM_BOOTSTRAP:
+    case STATE_CUSTOM_FAILED:
+    case STATE_CREATING_REPLICA:
+        return SERVER_ABSENT;
+    case STATE_STOP_FAILED:
+    case STATE_UNKNOWN:
+        break;
+    }
+    return SERVER_UNKNOWN;
+}
+
+static void view_peer(const struct agent *agent, const struct peer_facts *peer, struct ha_member *ret)
+{
+    const struct peer_report *report = &peer->report;
+    const struct member *known = cluster_find(&agent->cluster, peer->name);
+    struct instant now = agent->ports.now(agent->ports.arg);
+    int64_t limit_ms = MAX(FRESH_HEARTBEATS * agent_heartbeat_ms(agent), (int64_t)FRESH_MIN_MS);
+    bool is_fresh = instant_is_set(peer->reported) &&
+                    instant_elapsed_max_ms(peer->reported, now) <= limit_ms;
+
+    *ret = (struct ha_member){
+        .is_fresh = is_fresh,
+        .is_settled = is_fresh || peer->failures >= SETTLED_FAILURES,
+        .dcs_ok = !report->has_baton || report->dcs_ok,
+        .server = peer_server(report),
+        .is_streaming = report->is_streaming,
+        .is_checkpointed = known != NULL && known->is_checkpointed,
+        .position = report->position,
+        .nofailover = report->tags.nofailover || report->tags.failover_priority <= 0,
+        .priority = report->tags.failover_priority,
+        .clonefrom = report->tags.clonefrom,
+    };
+    IGNORE(!str_copy(ret->name, sizeof(ret->name), peer->name), "same size");
+}
+
+/* Who holds the lease now, and whether that is in force, seen from here.
+ *
+ * A leader key without a matching record belongs to a Patroni node: it is in force until the store lets the key expire.
+ * Otherwise the record decides: in force until it has stood unchanged for its own length on this node's clock. The own name
+ * in a record without a running deadline is a hold from before (a restart of this host): nobody else can be using it. */
+static void view_lease(const struct agent *agent, struct instant now, struct ha_view *view)
+{
+    const struct lease_facts *lease = &agent->lease;
+    const struct lease_record *record = &lease->record;
+    const char *leader = agent->cluster.leader;
+
+    view->holder = index_of(agent, record->holder);
+    view->is_lease_busy = lease->txn != LEASE_TXN_NONE;
+    if (agent_holds(agent, now, &view->lease_left_ms)) {
+        view->lease = HA_LEASE_MINE;
+        view->holder = 0;
+        view->is_renewal_due =
+            agent->has_cluster &&
+            (!instant_is_set(lease->tried) ||
+             instant_elapsed_max_ms(lease->tried, now) >= agent->times.renew_ms);
+        return;
+    }
+    if (!agent->has_cluster) {
+        view->lease = HA_LEASE_UNKNOWN;
+        return;
+    }
+    if (leader[0] != '\0' && !str_equal(leader, record->holder) &&
+        agent->cluster.revision >= lease->known_at) {
+        view->lease = str_equal(leader, agent->config->name) ? HA_LEASE_EXPIRED : HA_LEASE_OTHER;
+        view->holder = index_of(agent, leader);
+        return;
+    }
+    if (record->holder[0] == '\0') {
+        view->lease = HA_LEASE_FREE;
+        view->released_to = index_of(agent, record->released_to);
+        view->is_grace = instant_elapsed_min_ms(lease->seen, now) < GRACE_MS;
+        view->floor = record->floor;
+        return;
+    }
+    if (view->holder == 0 ||
+        instant_elapsed_min_ms(lease->seen, now) >= MAX(record->length_ms, agent->times.length_ms)) {
+        view->lease = HA_LEASE_EXPIRED;
+        return;
+    }
+    view->lease = HA_LEASE_OTHER;
+}
+
+/* The history that this node's data must be part of: the holder's, from itself or from the store. */
+static const struct timeline_history *holder_history(const struct agent *agent, int holder)
+{
+    if (holder >= 1 && agent->peers[holder - 1].report.has_baton &&
+        agent->peers[holder - 1].report.history.timeline != 0) {
+        return &agent->peers[holder - 1].report.history;
+    }
+    return &agent->cluster.history;
+}
+
+static enum relation view_relation(const struct agent *agent, const struct ha_view *view)
+{
+    const struct engine_status *status = &agent->server.status;
+    struct timeline_history history;
+
+    if (view->lease != HA_LEASE_OTHER || view->holder < 1 ||
+        (status->state == SERVER_DOWN && !status->was_clean)) {
+        return RELATION_UNKNOWN;
+    }
+    if (!view->members[view->holder].is_fresh ||
+        view->members[view->holder].server != SERVER_PRIMARY) {
+        return RELATION_UNKNOWN;
+    }
+    history = *holder_history(agent, view->holder);
+    if (history.timeline < view->members[view->holder].position.timeline) {
+        /* The store's history has not caught up with the holder yet. */
+        return RELATION_UNKNOWN;
+    }
+    return timeline_relate(status->position, &history);
+}
+
+static void view_server(const struct agent *agent, struct instant now, struct ha_view *view)
+{
+    const struct server_facts *facts = &agent->server;
+    const struct engine_status *status = &facts->status;
+    struct ha_server *server = &view->server;
+    int64_t left_ms = instant_left_ms(status->deadline, now);
+
+    server->state = facts->has_status ? status->state : SERVER_UNKNOWN;
+    server->is_busy = facts->order != ORDER_NONE;
+    server->is_promoting = status->is_promoting || facts->order == ORDER_PROMOTE;
+    server->was_clean = status->was_clean;
+    server->is_armed = instant_is_set(status->deadline) && left_ms >= view->promote_budget_ms;
+    server->is_start_due =
+        !instant_is_set(facts->retry) || instant_left_ms(facts->retry, now) <= 0;
+    server->can_rewind = !facts->has_rewind_failed;
+    server->start_failures = facts->start_failures;
+    server->system_id = status->system_id;
+    server->upstream = index_of(agent, status->upstream);
+    if (server->state != SERVER_STANDBY && server->state != SERVER_PRIMARY &&
+        instant_is_set(facts->answering)) {
+        server->down_ms = instant_elapsed_max_ms(facts->answering, now);
+    }
+    if (server->state == SERVER_STOPPING && instant_is_set(facts->stopping)) {
+        server->stopping_ms = instant_elapsed_max_ms(facts->stopping, now);
+    }
+    server->relation = view_relation(agent, view);
+}
+
+static void view_request(const struct agent *agent, struct instant now, struct ha_view *view)
+{
+    const struct request_facts *facts = &agent->request;
+    int64_t at_ms = facts->request.scheduled_real_ms;
+
+    view->request.leader = HA_NOBODY;
+    view->request.candidate = HA_NOBODY;
+    if (!facts->is_present) {
+        return;
+    }
+    view->request = (struct ha_request){
+        .is_present = true,
+        .is_due = at_ms == 0 || at_ms <= agent->ports.real_ms(agent->ports.arg),
+        .is_checkpointed = facts->is_checkpointed,
+        .is_tried = facts->is_tried,
+        .leader = index_of(agent, facts->request.leader),
+        .candidate = index_of(agent, facts->request.candidate),
+        .age_ms =
+            instant_is_set(facts->due) ? instant_elapsed_max_ms(facts->due, now) : 0,
+    };
+}
+
+static enum ha_initialize view_initialize(const struct agent *agent)
+{
+    if (!agent->has_cluster || !agent->cluster.has_initialize) {
+        return HA_INITIALIZE_ABSENT;
+    }
+    if (agent->cluster.system_id != 0) {
+        return HA_INITIALIZE_SET;
+    }
+    return agent->is_initialize_of_session ? HA_INITIALIZE_MINE : HA_INITIALIZE_PENDING;
+}
+
+void agent_view(const struct agent *agent, struct ha_view *view)
+{
+    struct instant now = agent->ports.now(agent->ports.arg);
+
+    *view = (struct ha_view){
+        .self = 0,
+        .member_count = agent->peer_count + 1,
+        .dcs_ok = agent->dcs.is_connected && agent->has_cluster,
+        .holder = HA_NOBODY,
+        .released_to = HA_NOBODY,
+        .cluster_lsn = agent->cluster.status_lsn,
+        .initialize = view_initialize(agent),
+        .system_id = agent->cluster.system_id,
+        .has_config = agent->cluster.has_config,
+        .settings = agent->cluster.settings,
+        .promote_budget_ms = agent->times.promote_budget_ms,
+        .is_leaving = agent->is_leaving,
+    };
+    view_self(agent, &view->members[0]);
+    for (unsigned at = 0; at < agent->peer_count; at++) {
+        view_peer(agent, &agent->peers[at], &view->members[at + 1]);
+    }
+    view_lease(agent, now, view);
+    view_server(agent, now, view);
+    view_request(agent, now, view);
+    view->has_history = agent->server.status.history.timeline == 0 ||
+                        agent->server.status.position.timeline <= 1 ||
+                        agent->cluster.history.timeline >= agent->server.status.history.timeline;
+    view->is_status_due = agent->server.status.position.lsn != agent->status_lsn &&
+                          (!instant_is_set(agent->status_at) ||
+                           instant_elapsed_max_ms(agent->status_at, now) >=
+                               MIN(agent->cluster.settings.loop_wait_ms, agent->times.renew_ms));
+}

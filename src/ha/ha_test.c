@@ -1,0 +1,576 @@
+/* Every small view against the promises of ha.h, and every rule reached at least once. */
+#include "ha/ha.h"
+
+#include "base/str.h"
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+/* pick(n) returns 0 .. n-1; a loop `while (pick_more())` around a body that picks runs it for every combination. */
+#define PICKS_MAX 32
+static struct {
+    unsigned value[PICKS_MAX];
+    unsigned limit[PICKS_MAX];
+    unsigned used;
+    unsigned known;
+    bool is_started;
+} picks;
+
+static unsigned pick(unsigned count)
+{
+    assert_true(picks.used < PICKS_MAX);
+    if (picks.used == picks.known) {
+        picks.value[picks.known] = 0;
+        picks.known++;
+    }
+    picks.limit[picks.used] = count;
+    return picks.value[picks.used++];
+}
+
+static bool pick_more(void)
+{
+    if (!picks.is_started) {
+        memset(&picks, 0, sizeof(picks));
+        picks.is_started = true;
+        return true;
+    }
+    while (picks.known > 0 && picks.value[picks.known - 1] + 1 == picks.limit[picks.known - 1]) {
+        picks.known--;
+    }
+    picks.used = 0;
+    if (picks.known == 0) {
+        picks.is_started = false;
+        return false;
+    }
+    picks.value[picks.known - 1]++;
+    return true;
+}
+
+#define SYSTEM_ID 77
+#define RULES_MAX 100
+static unsigned reached[RULES_MAX];
+static const char *ids[RULES_MAX];
+static unsigned rule_count;
+
+static int collect_rules(void **state)
+{
+    assert_non_null(state);
+    for (rule_count = 0; ha_rule_at(rule_count) != NULL; rule_count++) {
+        assert_true(rule_count < RULES_MAX);
+        ids[rule_count] = ha_rule_at(rule_count)->id;
+    }
+    return 0;
+}
+
+static void note_reached(const struct ha_plan *plan)
+{
+    for (unsigned at = 0; at < plan->count; at++) {
+        for (unsigned rule = 0; rule < rule_count; rule++) {
+            if (ids[rule] == plan->actions[at].rule) {
+                reached[rule]++;
+                break;
+            }
+        }
+    }
+}
+
+static struct ha_member healthy(const char *name)
+{
+    struct ha_member member = {
+        .is_fresh = true,
+        .is_settled = true,
+        .dcs_ok = true,
+        .server = SERVER_STANDBY,
+        .is_streaming = true,
+        .is_checkpointed = true,
+        .position = {.timeline = 1, .lsn = 1000},
+        .priority = 1,
+    };
+
+    assert_true(str_copy(member.name, sizeof(member.name), name));
+    return member;
+}
+
+/* Node 0 is this one, node 1 a peer; node 2 a healthy standby that is a little behind. */
+static struct ha_view base_view(void)
+{
+    struct ha_view view = {
+        .self = 0,
+        .member_count = 3,
+        .dcs_ok = true,
+        .holder = HA_NOBODY,
+        .released_to = HA_NOBODY,
+        .initialize = HA_INITIALIZE_SET,
+        .system_id = SYSTEM_ID,
+        .has_config = true,
+        .has_history = true,
+        .settings = CLUSTER_SETTINGS_DEFAULT,
+        .promote_budget_ms = 500,
+        .server = {.state = SERVER_STANDBY, .is_start_due = true, .can_rewind = true, .system_id = SYSTEM_ID},
+        .request = {.leader = HA_NOBODY, .candidate = HA_NOBODY},
+    };
+
+    view.members[0] = healthy("n1");
+    view.members[1] = healthy("n2");
+    view.members[2] = healthy("n3");
+    view.members[2].position.lsn = 900;
+    view.server.upstream = 1;
+    return view;
+}
+
+static void pick_request(struct ha_view *view)
+{
+    unsigned kind = pick(4);
+
+    view->request.is_present = kind != 0;
+    view->request.is_due = kind != 0;
+    view->request.leader = kind == 1 || kind == 3 ? 0 : HA_NOBODY;
+    view->request.candidate = kind == 1 ? HA_NOBODY : (kind == 2 ? 0 : 1);
+    view->request.is_checkpointed = kind != 0 && pick(2) != 0;
+    view->request.is_tried = kind == 3 && pick(2) != 0;
+}
+
+static struct ha_view pick_view(void)
+{
+    static const enum server_state peer_states[] = {SERVER_STANDBY, SERVER_PRIMARY, SERVER_STARTING};
+    struct ha_view view = base_view();
+
+    view.lease = (enum ha_lease)pick(HA_LEASE_MINE + 1);
+    view.holder = view.lease == HA_LEASE_MINE ? 0 : (int)pick(3) - 1;
+    if (view.lease == HA_LEASE_OTHER) {
+        view.holder = 1;
+    }
+    view.server.state = (enum server_state)pick(SERVER_STOPPING + 1);
+    view.members[0].server = view.server.state;
+    view.server.is_busy = pick(2) != 0;
+    view.server.is_promoting = view.server.state == SERVER_STANDBY && pick(2) != 0;
+    view.server.was_clean = view.server.state == SERVER_DOWN && pick(2) != 0;
+    if (view.lease == HA_LEASE_MINE) {
+        view.server.is_armed = pick(2) != 0;
+        view.lease_left_ms = pick(2) != 0 ? 10000 : 10;
+        view.is_renewal_due = pick(2) != 0;
+    }
+    if (view.lease == HA_LEASE_FREE) {
+        view.released_to = (int)pick(3) - 1;
+        view.is_grace = pick(2) != 0;
+        view.floor.lsn = pick(2) != 0 ? 1005 : 0;
+        view.floor.timeline = view.floor.lsn != 0 ? 1 : 0;
+    }
+    view.members[1].is_fresh = pick(2) != 0;
+    view.members[1].is_settled = view.members[1].is_fresh || pick(2) != 0;
+    view.members[1].server = peer_states[pick(ARRAY_LEN(peer_states))];
+    view.members[1].position.lsn = 990 + 10 * pick(3);
+    view.initialize = (enum ha_initialize)pick(HA_INITIALIZE_SET + 1);
+    view.dcs_ok = pick(2) != 0;
+    view.members[0].dcs_ok = view.dcs_ok;
+    view.is_leaving = pick(2) != 0;
+    if (view.lease == HA_LEASE_OTHER) {
+        view.server.relation = (enum relation)pick(RELATION_DIVERGED + 1);
+    }
+    pick_request(&view);
+    return view;
+}
+
+static bool is_writable(const struct ha_view *view)
+{
+    return view->server.state == SERVER_PRIMARY || view->server.is_promoting;
+}
+
+static void check_server_action(const struct ha_view *view, const struct ha_action *action)
+{
+    bool is_led = view->lease == HA_LEASE_OTHER && view->holder == 1 && view->members[1].is_fresh &&
+                  view->members[1].server == SERVER_PRIMARY;
+
+    if (is_writable(view) && view->lease != HA_LEASE_MINE) {
+        assert_int_equal(action->kind, HA_KILL);
+    }
+    if (view->server.is_busy) {
+        assert_true(action->kind == HA_NOTHING || action->kind == HA_KILL);
+    }
+    switch (action->kind) {
+    case HA_PROMOTE:
+        assert_int_equal(view->lease, HA_LEASE_MINE);
+        assert_int_equal(view->server.state, SERVER_STANDBY);
+        assert_true(view->server.is_armed);
+        assert_true(view->lease_left_ms >= view->promote_budget_ms);
+        break;
+    case HA_CLONE:
+    case HA_REWIND:
+        assert_true(is_led);
+        assert_true(action->member > 0);
+        assert_true(
+            view->server.state == SERVER_ABSENT ||
+            (view->server.state == SERVER_DOWN && view->server.relation == RELATION_DIVERGED));
+        break;
+    case HA_BOOTSTRAP:
+        assert_int_equal(view->server.state, SERVER_ABSENT);
+        assert_int_equal(view->initialize, HA_INITIALIZE_MINE);
+        break;
+    case HA_START:
+        assert_int_equal(view->server.state, SERVER_DOWN);
+        break;
+    case HA_KILL:
+        assert_true(is_writable(view) || view->server.state == SERVER_STOPPING);
+        break;
+    case HA_FOLLOW:
+        assert_int_equal(view->server.state, SERVER_STANDBY);
+        assert_int_equal(view->lease, HA_LEASE_OTHER);
+        break;
+    case HA_CHECKPOINT:
+        assert_int_equal(view->server.state, SERVER_PRIMARY);
+        break;
+    case HA_STOP:
+        assert_true(view->server.state != SERVER_DOWN);
+        break;
+    case HA_NOTHING:
+        break;
+    case HA_RENEW:
+    case HA_ACQUIRE:
+    case HA_RELEASE:
+    case HA_CLAIM:
+    case HA_INITIALIZE:
+    case HA_PUT_CONFIG:
+    case HA_PUT_STATUS:
+    case HA_PUT_HISTORY:
+    case HA_CLEAR_REQUEST:
+        fail_msg("%s is no order for a server", ha_action_text(action->kind));
+    }
+}
+
+static void check_lease_action(const struct ha_view *view, const struct ha_action *action)
+{
+    bool is_running = view->server.state == SERVER_STANDBY ||
+                      view->server.state == SERVER_PRIMARY ||
+                      view->server.state == SERVER_STOPPING;
+
+    if (action->kind == HA_ACQUIRE) {
+        assert_true(view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED);
+        assert_true(view->dcs_ok);
+        assert_int_equal(view->server.state, SERVER_STANDBY);
+        assert_int_equal(view->initialize, HA_INITIALIZE_SET);
+        assert_null(ha_bar(view, view->self));
+        assert_false(view->server.is_busy);
+        assert_false(view->is_leaving);
+        if (view->lease == HA_LEASE_EXPIRED || view->released_to != view->self) {
+            assert_int_equal(ha_best(view, HA_NOBODY), view->self);
+        }
+    }
+    if (action->kind == HA_RENEW || action->kind == HA_RELEASE) {
+        assert_int_equal(view->lease, HA_LEASE_MINE);
+    }
+    if (action->kind == HA_RELEASE) {
+        assert_false(is_running);
+        assert_false(view->server.is_promoting);
+    }
+}
+
+static void check_record_actions(const struct ha_view *view, const struct ha_plan *plan)
+{
+    for (unsigned at = TOPIC_RECORD; at < plan->count; at++) {
+        const struct ha_action *action = &plan->actions[at];
+
+        assert_true(action->kind != HA_NOTHING);
+        assert_true(view->dcs_ok);
+        if (action->kind == HA_CLAIM) {
+            assert_int_equal(view->server.state, SERVER_ABSENT);
+            assert_int_equal(view->initialize, HA_INITIALIZE_ABSENT);
+        }
+        if (action->kind == HA_CLEAR_REQUEST) {
+            assert_int_equal(view->lease, HA_LEASE_MINE);
+        }
+    }
+}
+
+static void test_every_small_view(void **state)
+{
+    uint64_t views = 0;
+
+    assert_null(*state);
+    while (pick_more()) {
+        struct ha_view view = pick_view();
+        struct ha_plan plan;
+        struct ha_plan again;
+
+        ha_decide(&view, &plan);
+        assert_true(plan.count >= 2);
+        assert_true(plan.count <= HA_ACTIONS_MAX);
+        check_lease_action(&view, &plan.actions[TOPIC_LEASE]);
+        check_server_action(&view, &plan.actions[TOPIC_SERVER]);
+        check_record_actions(&view, &plan);
+        if (views % 64 == 0) {
+            ha_decide(&view, &again);
+            assert_int_equal(again.count, plan.count);
+            assert_ptr_equal(again.actions[1].rule, plan.actions[1].rule);
+        }
+        note_reached(&plan);
+        views++;
+    }
+    print_message("%" PRIu64 " views\n", views);
+    assert_true(views > 1000000);
+}
+
+/* Views that the enumeration does not contain, one a rule. */
+struct special {
+    const char *rule;
+    void (*change)(struct ha_view *view);
+};
+
+static void lead(struct ha_view *view)
+{
+    view->lease = HA_LEASE_MINE;
+    view->holder = 0;
+    view->lease_left_ms = 10000;
+    view->server.is_armed = true;
+    view->server.state = SERVER_PRIMARY;
+    view->members[0].server = SERVER_PRIMARY;
+}
+
+static void set_down_diverged(struct ha_view *view)
+{
+    view->lease = HA_LEASE_OTHER;
+    view->holder = 1;
+    view->members[1].server = SERVER_PRIMARY;
+    view->server.state = SERVER_DOWN;
+    view->server.was_clean = true;
+    view->server.relation = RELATION_DIVERGED;
+}
+
+static void lease_busy(struct ha_view *view)
+{
+    view->is_lease_busy = true;
+}
+
+static void release_failed(struct ha_view *view)
+{
+    lead(view);
+    view->server.state = SERVER_DOWN;
+    view->server.start_failures = 2;
+}
+
+static void race_paused(struct ha_view *view)
+{
+    view->lease = HA_LEASE_EXPIRED;
+    view->settings.is_paused = true;
+}
+
+static void race_returning(struct ha_view *view)
+{
+    view->lease = HA_LEASE_EXPIRED;
+    view->holder = 1;
+    view->members[1].server = SERVER_STARTING;
+}
+
+static void stop_overdue(struct ha_view *view)
+{
+    lead(view);
+    view->server.state = SERVER_STOPPING;
+    view->server.stopping_ms = view->settings.ttl_ms + 1;
+}
+
+static void foreign(struct ha_view *view)
+{
+    view->server.state = SERVER_STANDBY;
+    view->server.system_id = SYSTEM_ID + 1;
+}
+
+static void first_checkpoint(struct ha_view *view)
+{
+    lead(view);
+    view->members[0].is_checkpointed = false;
+}
+
+static void server_paused(struct ha_view *view)
+{
+    view->settings.is_paused = true;
+    view->server.state = SERVER_STANDBY;
+}
+
+static void back_off(struct ha_view *view)
+{
+    view->server.state = SERVER_DOWN;
+    view->server.is_start_due = false;
+}
+
+static void rewind_early(struct ha_view *view)
+{
+    set_down_diverged(view);
+    view->members[1].is_checkpointed = false;
+}
+
+static void clone_diverged(struct ha_view *view)
+{
+    set_down_diverged(view);
+    view->server.can_rewind = false;
+}
+
+static void follow(struct ha_view *view)
+{
+    view->lease = HA_LEASE_OTHER;
+    view->holder = 1;
+    view->server.state = SERVER_STANDBY;
+    view->server.upstream = 2;
+}
+
+static void config_missing(struct ha_view *view)
+{
+    lead(view);
+    view->has_config = false;
+}
+
+static void status_due(struct ha_view *view)
+{
+    lead(view);
+    view->is_status_due = true;
+}
+
+static void history_missing(struct ha_view *view)
+{
+    lead(view);
+    view->has_history = false;
+}
+
+static void request_stale(struct ha_view *view)
+{
+    lead(view);
+    view->request.is_present = true;
+    view->request.is_due = true;
+    view->request.leader = 0;
+    view->request.candidate = HA_STRANGER;
+}
+
+static const struct special specials[] = {
+    {"lease.busy", lease_busy},          {"failover.release", release_failed},
+    {"race.paused", race_paused},        {"race.returning", race_returning},
+    {"stop.overdue", stop_overdue},      {"server.foreign", foreign},
+    {"primary.checkpoint", first_checkpoint}, {"server.paused", server_paused},
+    {"server.back-off", back_off},       {"rewind.early", rewind_early},
+    {"clone.diverged", clone_diverged},  {"standby.follow", follow},
+    {"record.config", config_missing},   {"record.status", status_due},
+    {"record.history", history_missing}, {"request.stale", request_stale},
+};
+
+static bool has_rule(const struct ha_plan *plan, const char *rule)
+{
+    for (unsigned at = 0; at < plan->count; at++) {
+        if (str_equal(plan->actions[at].rule, rule)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void test_special_views(void **state)
+{
+    assert_null(*state);
+    for (size_t at = 0; at < ARRAY_LEN(specials); at++) {
+        struct ha_view view = base_view();
+        struct ha_plan plan;
+
+        specials[at].change(&view);
+        view.members[0].server = view.server.state;
+        ha_decide(&view, &plan);
+        if (!has_rule(&plan, specials[at].rule)) {
+            fail_msg(
+                "%s is not reached: %s, %s", specials[at].rule, plan.actions[0].rule,
+                plan.actions[1].rule);
+        }
+        note_reached(&plan);
+    }
+}
+
+static void test_every_rule_is_reached(void **state)
+{
+    unsigned missing = 0;
+
+    assert_null(*state);
+    for (unsigned at = 0; ha_rule_at(at) != NULL; at++) {
+        const struct ha_rule *rule = ha_rule_at(at);
+
+        assert_true(strlen(rule->when) > 0);
+        assert_true(strlen(rule->why) > 0);
+        for (unsigned other = 0; other < at; other++) {
+            assert_string_not_equal(rule->id, ha_rule_at(other)->id);
+        }
+        if (reached[at] == 0) {
+            print_message("never reached: %s\n", rule->id);
+            missing++;
+        }
+    }
+    assert_int_equal(missing, 0);
+}
+
+/* Candidates from best to worst; each must beat every later one, whatever the order of the members. */
+static void test_rank_is_a_total_order(void **state)
+{
+    struct ha_view view = base_view();
+
+    assert_null(*state);
+    view.member_count = 5;
+    for (int at = 0; at < 5; at++) {
+        view.members[at] = healthy("x");
+        view.members[at].name[0] = (char)('a' + at);
+    }
+    view.members[3].position = (struct position){.timeline = 2, .lsn = 10};
+    view.members[1].position.lsn = 2000;
+    view.members[4].priority = 5;
+    {
+        static const int order[] = {3, 1, 4, 0, 2};
+
+        for (size_t better = 0; better < ARRAY_LEN(order); better++) {
+            for (size_t worse = better + 1; worse < ARRAY_LEN(order); worse++) {
+                assert_true(ha_rank(&view, order[better], order[worse]) < 0);
+                assert_true(ha_rank(&view, order[worse], order[better]) > 0);
+            }
+        }
+        assert_int_equal(ha_best(&view, HA_NOBODY), 3);
+        assert_int_equal(ha_best(&view, 3), 1);
+    }
+}
+
+static void test_bars(void **state)
+{
+    struct ha_view view = base_view();
+
+    assert_null(*state);
+    assert_null(ha_bar(&view, 0));
+    view.members[0].nofailover = true;
+    assert_string_equal(ha_bar(&view, 0), "it has the tag nofailover");
+    view.members[0].nofailover = false;
+    view.cluster_lsn = 1000 + 1048576;
+    assert_null(ha_bar(&view, 0));
+    view.cluster_lsn++;
+    assert_string_equal(ha_bar(&view, 0), "it lags more than maximum_lag_on_failover");
+    view.floor = (struct position){.timeline = 1, .lsn = 1001};
+    assert_string_equal(ha_bar(&view, 0), "it lacks acknowledged changes of the last primary");
+}
+
+/* The inequality of lease.c, for every length that can be configured. */
+static void test_lease_times_keep_the_promise(void **state)
+{
+    assert_null(*state);
+    for (int64_t ttl_ms = LEASE_LENGTH_MIN_MS; ttl_ms <= 600000; ttl_ms += 250) {
+        struct lease_times times = lease_times(ttl_ms, 10000);
+        double holder_latest_ms = (double)times.hold_ms * 1.0005 + 200 + 300;
+        double challenger_earliest_ms = (double)times.length_ms * 0.9995;
+
+        assert_true(holder_latest_ms <= challenger_earliest_ms);
+        assert_true(times.renew_ms * 4 <= times.hold_ms);
+        assert_true(times.promote_budget_ms <= times.hold_ms - times.renew_ms);
+    }
+    assert_true(lease_times(3000, 1000).hold_ms > 2400);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_small_view),
+        cmocka_unit_test(test_special_views),
+        cmocka_unit_test(test_every_rule_is_reached),
+        cmocka_unit_test(test_rank_is_a_total_order),
+        cmocka_unit_test(test_bars),
+        cmocka_unit_test(test_lease_times_keep_the_promise),
+    };
+
+    return cmocka_run_group_tests(tests, collect_rules, NULL);
+}

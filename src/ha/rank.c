@@ -1,0 +1,73 @@
+#include "ha/ha.h"
+
+#include "base/assert.h"
+
+/* Why a member cannot become primary, in the order in which an operator would ask. */
+const char *ha_bar(const struct ha_view *view, int at)
+{
+    const struct ha_member *member;
+    uint64_t lag_limit = (uint64_t)view->settings.maximum_lag_on_failover;
+
+    ASSERT(at >= 0);
+    ASSERT((unsigned)at < view->member_count);
+    member = &view->members[at];
+    if (!member->is_fresh) {
+        return "it does not answer";
+    }
+    if (member->nofailover) {
+        return "it has the tag nofailover";
+    }
+    if (!member->dcs_ok) {
+        return "it cannot reach the store";
+    }
+    if (member->server != SERVER_STANDBY) {
+        return "its server is not running as a standby";
+    }
+    if (member->position.timeline == 0 || member->position.lsn == 0) {
+        return "its position is not known";
+    }
+    if (position_compare(member->position, view->floor) < 0) {
+        return "it lacks acknowledged changes of the last primary";
+    }
+    if (view->cluster_lsn > member->position.lsn &&
+        view->cluster_lsn - member->position.lsn > lag_limit) {
+        return "it lags more than maximum_lag_on_failover";
+    }
+    return NULL;
+}
+
+/* Who should rather be primary:
+ *   1. the most advanced position: timeline first, then LSN
+ *   2. the higher failover_priority
+ *   3. the smaller name, so that every node computes the same answer */
+int ha_rank(const struct ha_view *view, int a, int b)
+{
+    const struct ha_member *left = &view->members[a];
+    const struct ha_member *right = &view->members[b];
+    int by_position = position_compare(right->position, left->position);
+
+    ASSERT((unsigned)a < view->member_count);
+    ASSERT((unsigned)b < view->member_count);
+    if (by_position != 0) {
+        return by_position;
+    }
+    if (left->priority != right->priority) {
+        return left->priority > right->priority ? -1 : 1;
+    }
+    return strcmp(left->name, right->name);
+}
+
+int ha_best(const struct ha_view *view, int except)
+{
+    int best = HA_NOBODY;
+
+    for (int at = 0; at < (int)view->member_count; at++) {
+        if (at == except || ha_bar(view, at) != NULL) {
+            continue;
+        }
+        if (best == HA_NOBODY || ha_rank(view, at, best) < 0) {
+            best = at;
+        }
+    }
+    return best;
+}

@@ -1,0 +1,266 @@
+#include "ha/rules.h"
+
+/* What to do about the right to write: keep it, give it up, or take it. */
+
+static bool is_lease_busy(const struct ha_view *view)
+{
+    return view->is_lease_busy;
+}
+
+static bool is_mine(const struct ha_view *view)
+{
+    return view->lease == HA_LEASE_MINE;
+}
+
+static bool is_mine_and_down(const struct ha_view *view)
+{
+    return is_mine(view) && !is_running(view) && !view->server.is_busy &&
+           view->server.state != SERVER_UNKNOWN;
+}
+
+static bool leave_release(const struct ha_view *view)
+{
+    return view->is_leaving && is_mine_and_down(view);
+}
+
+static bool switchover_release(const struct ha_view *view)
+{
+    return is_mine_and_down(view) && is_ready_to_hand_over(view);
+}
+
+/* The server cannot be brought back here, or not in the time that the operator allows. */
+static bool is_hopeless(const struct ha_view *view)
+{
+    const struct ha_server *server = &view->server;
+
+    if (server->state == SERVER_BROKEN || server->state == SERVER_ABSENT) {
+        return true;
+    }
+    if (server->state != SERVER_DOWN && server->state != SERVER_STARTING) {
+        return false;
+    }
+    return server->start_failures >= 2 ||
+           server->down_ms > view->settings.primary_start_timeout_ms;
+}
+
+static bool failover_release(const struct ha_view *view)
+{
+    return is_mine(view) && is_hopeless(view) && !view->server.is_promoting &&
+           ha_best(view, view->self) != HA_NOBODY;
+}
+
+static bool is_renewal_due(const struct ha_view *view)
+{
+    return is_mine(view) && view->is_renewal_due;
+}
+
+static bool is_not_free(const struct ha_view *view)
+{
+    return view->lease == HA_LEASE_OTHER || view->lease == HA_LEASE_UNKNOWN;
+}
+
+static bool is_leaving(const struct ha_view *view)
+{
+    return view->is_leaving;
+}
+
+static bool is_store_lost(const struct ha_view *view)
+{
+    return !view->dcs_ok;
+}
+
+static bool is_uninitialized(const struct ha_view *view)
+{
+    return view->initialize != HA_INITIALIZE_SET || view->system_id != view->server.system_id;
+}
+
+static bool is_server_unsettled(const struct ha_view *view)
+{
+    return view->server.is_busy || view->server.is_promoting;
+}
+
+static bool is_paused(const struct ha_view *view)
+{
+    return view->settings.is_paused && !view->request.is_present &&
+           view->released_to != view->self;
+}
+
+static bool is_self_barred(const struct ha_view *view)
+{
+    return ha_bar(view, view->self) != NULL;
+}
+
+static void explain_bar(const struct ha_view *view, struct ha_action *action)
+{
+    action->about = view->self;
+    action->why = ha_bar(view, view->self);
+}
+
+static bool is_released_to_self(const struct ha_view *view)
+{
+    return view->lease == HA_LEASE_FREE && view->released_to == view->self;
+}
+
+static bool is_released_to_other(const struct ha_view *view)
+{
+    return view->lease == HA_LEASE_FREE && view->is_grace && view->released_to >= 0 &&
+           view->released_to != view->self;
+}
+
+static void about_released_to(const struct ha_view *view, struct ha_action *action)
+{
+    action->about = view->released_to;
+}
+
+static bool is_other_named(const struct ha_view *view)
+{
+    int candidate = view->request.candidate;
+
+    return view->request.is_present && view->request.is_due && candidate >= 0 &&
+           candidate != view->self && ha_bar(view, candidate) == NULL;
+}
+
+static void about_candidate(const struct ha_view *view, struct ha_action *action)
+{
+    action->about = view->request.candidate;
+}
+
+/* Somebody who may still turn out to answer, and to be better. */
+static int find_unsettled(const struct ha_view *view)
+{
+    for (int at = 0; at < (int)view->member_count; at++) {
+        if (at != view->self && !view->members[at].is_settled) {
+            return at;
+        }
+    }
+    return HA_NOBODY;
+}
+
+static bool is_anybody_unsettled(const struct ha_view *view)
+{
+    return find_unsettled(view) != HA_NOBODY;
+}
+
+static void about_unsettled(const struct ha_view *view, struct ha_action *action)
+{
+    action->about = find_unsettled(view);
+}
+
+/* Whoever wrote last is coming back and can take the lease again: it has everything. */
+static bool is_last_holder_returning(const struct ha_view *view)
+{
+    const struct ha_member *last;
+
+    if (view->holder < 0 || view->holder == view->self || view->lease != HA_LEASE_EXPIRED) {
+        return false;
+    }
+    last = &view->members[view->holder];
+    return last->is_fresh && last->dcs_ok && !last->nofailover &&
+           last->server == SERVER_STARTING;
+}
+
+static void about_holder(const struct ha_view *view, struct ha_action *action)
+{
+    action->about = view->holder;
+}
+
+static bool is_other_better(const struct ha_view *view)
+{
+    return ha_best(view, HA_NOBODY) != view->self;
+}
+
+static void about_best(const struct ha_view *view, struct ha_action *action)
+{
+    action->about = ha_best(view, HA_NOBODY);
+}
+
+static bool always(const struct ha_view *view)
+{
+    return view != NULL;
+}
+
+static void act_renew(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_RENEW;
+    action->member = view->self;
+}
+
+static void act_acquire(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_ACQUIRE;
+    action->member = view->self;
+}
+
+/* With the exact end of the log if it is known, so that nobody who lacks a part of it goes first. */
+static void release_to(const struct ha_view *view, struct ha_action *action, int member)
+{
+    action->kind = HA_RELEASE;
+    action->member = member;
+    action->about = member;
+    if (view->server.state == SERVER_DOWN && view->server.was_clean) {
+        action->floor = view->members[view->self].position;
+    }
+}
+
+static void act_release_to_best(const struct ha_view *view, struct ha_action *action)
+{
+    release_to(view, action, ha_best(view, view->self));
+}
+
+static void act_release_to_target(const struct ha_view *view, struct ha_action *action)
+{
+    release_to(view, action, hand_over_target(view));
+}
+
+static const struct ha_rule rows[] = {
+    {"lease.busy", TOPIC_LEASE, "a change of the lease is under way",
+     "waiting for the store's answer", is_lease_busy, NULL},
+    {"leave.release", TOPIC_LEASE, "the agent is leaving, its server is down, the lease is held here",
+     "release the lease: this node is being stopped", leave_release, act_release_to_best},
+    {"switchover.release", TOPIC_LEASE,
+     "a hand-over was asked for and the server has stopped with a complete log",
+     "release the lease to the new primary, with the end of the log", switchover_release,
+     act_release_to_target},
+    {"failover.release", TOPIC_LEASE,
+     "the server cannot be started here within primary_start_timeout and a standby can take over",
+     "release the lease: the server does not come back here", failover_release,
+     act_release_to_best},
+    {"lease.renew", TOPIC_LEASE, "the lease is held here and its renewal is due",
+     "renew the lease", is_renewal_due, act_renew},
+    {"lease.hold", TOPIC_LEASE, "the lease is held here", "this node holds the lease", is_mine,
+     NULL},
+    {"race.leave", TOPIC_LEASE, "the agent is leaving", "not racing: this node is being stopped",
+     is_leaving, NULL},
+    {"lease.other", TOPIC_LEASE, "the lease is held by another node, or not known yet",
+     "another node holds the lease", is_not_free, about_holder},
+    {"race.no-store", TOPIC_LEASE, "the store cannot be reached",
+     "not racing: the store cannot be reached", is_store_lost, NULL},
+    {"race.uninitialized", TOPIC_LEASE, "this node's data is not the cluster's",
+     "not racing: the cluster is not initialized with this node's data", is_uninitialized, NULL},
+    {"race.busy", TOPIC_LEASE, "the server is being changed",
+     "not racing: the server is being changed", is_server_unsettled, NULL},
+    {"race.paused", TOPIC_LEASE, "maintenance mode is on and nobody asked for a primary",
+     "not racing: maintenance mode is on", is_paused, NULL},
+    {"race.barred", TOPIC_LEASE, "this node cannot be a candidate",
+     "this node cannot be a candidate", is_self_barred, explain_bar},
+    {"race.successor", TOPIC_LEASE, "the lease was released to this node",
+     "take the lease: it was released to this node", is_released_to_self, act_acquire},
+    {"race.yield", TOPIC_LEASE, "the lease was released to another node a moment ago",
+     "not racing: the lease was released to another node", is_released_to_other,
+     about_released_to},
+    {"race.named", TOPIC_LEASE, "an operator named another candidate, and it can",
+     "not racing: an operator named another candidate", is_other_named, about_candidate},
+    {"race.settle", TOPIC_LEASE, "another member may still answer",
+     "waiting to hear from all members", is_anybody_unsettled, about_unsettled},
+    {"race.returning", TOPIC_LEASE, "the last primary is recovering and can take the lease again",
+     "waiting for the last primary, which is recovering", is_last_holder_returning, about_holder},
+    {"race.behind", TOPIC_LEASE, "another member is the better candidate",
+     "not racing: another member is the better candidate", is_other_better, about_best},
+    {"race.acquire", TOPIC_LEASE, "the lease is free or expired and this node is the best candidate",
+     "take the lease: this node is the best candidate", always, act_acquire},
+};
+
+struct ha_rows rules_lease(void)
+{
+    return (struct ha_rows){.rows = rows, .count = ARRAY_LEN(rows)};
+}

@@ -1,0 +1,334 @@
+#include "ha/rules.h"
+
+/* What to do to the local database server. */
+
+/* How long a stop may take when the operator has set no primary_stop_timeout: the lease is renewed meanwhile, but nobody
+ * can write, so there must be an end. */
+static int64_t stop_limit_ms(const struct ha_view *view)
+{
+    return view->settings.primary_stop_timeout_ms > 0 ? view->settings.primary_stop_timeout_ms
+                                                      : view->settings.ttl_ms;
+}
+
+static bool is_writable_without_lease(const struct ha_view *view)
+{
+    return (view->server.state == SERVER_PRIMARY || view->server.is_promoting) &&
+           view->lease != HA_LEASE_MINE;
+}
+
+static bool is_stop_overdue(const struct ha_view *view)
+{
+    return view->server.state == SERVER_STOPPING &&
+           view->server.stopping_ms > stop_limit_ms(view);
+}
+
+static bool is_busy(const struct ha_view *view)
+{
+    return view->server.is_busy || view->server.state == SERVER_STOPPING ||
+           view->server.state == SERVER_UNKNOWN || view->server.is_promoting;
+}
+
+static bool is_broken(const struct ha_view *view)
+{
+    return view->server.state == SERVER_BROKEN;
+}
+
+static bool is_foreign(const struct ha_view *view)
+{
+    return view->initialize == HA_INITIALIZE_SET && view->system_id != 0 &&
+           view->server.system_id != 0 && view->system_id != view->server.system_id;
+}
+
+static void act_stop_if_running(const struct ha_view *view, struct ha_action *action)
+{
+    if (is_running(view)) {
+        action->kind = HA_STOP;
+        action->stop_mode = STOP_FAST;
+    }
+}
+
+static bool is_leaving(const struct ha_view *view)
+{
+    return view->is_leaving;
+}
+
+static bool is_bootstrap_won(const struct ha_view *view)
+{
+    return view->server.state == SERVER_ABSENT && view->initialize == HA_INITIALIZE_MINE &&
+           view->server.is_start_due;
+}
+
+static bool needs_switchover_checkpoint(const struct ha_view *view)
+{
+    return is_hand_over_possible(view) && !view->request.is_checkpointed;
+}
+
+static void about_target(const struct ha_view *view, struct ha_action *action)
+{
+    action->about = hand_over_target(view);
+}
+
+static void act_switchover_checkpoint(const struct ha_view *view, struct ha_action *action)
+{
+    about_target(view, action);
+    action->kind = HA_CHECKPOINT;
+}
+
+static void act_switchover_stop(const struct ha_view *view, struct ha_action *action)
+{
+    about_target(view, action);
+    action->kind = HA_STOP;
+    action->is_for_request = true;
+    action->stop_mode = STOP_FAST;
+}
+
+static bool is_elected(const struct ha_view *view)
+{
+    return view->lease == HA_LEASE_MINE && view->server.state == SERVER_STANDBY;
+}
+
+static bool is_elected_unarmed(const struct ha_view *view)
+{
+    return is_elected(view) && !view->server.is_armed;
+}
+
+static bool is_elected_late(const struct ha_view *view)
+{
+    return is_elected(view) && view->lease_left_ms < view->promote_budget_ms;
+}
+
+static void act_promote(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_PROMOTE;
+    action->member = view->self;
+}
+
+static bool needs_first_checkpoint(const struct ha_view *view)
+{
+    return view->server.state == SERVER_PRIMARY && !view->members[view->self].is_checkpointed;
+}
+
+static void act_checkpoint(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_CHECKPOINT;
+    action->member = view->self;
+}
+
+static bool is_primary(const struct ha_view *view)
+{
+    return view->server.state == SERVER_PRIMARY;
+}
+
+static bool is_paused(const struct ha_view *view)
+{
+    return view->settings.is_paused;
+}
+
+static bool is_backing_off(const struct ha_view *view)
+{
+    return !is_running(view) && !view->server.is_start_due;
+}
+
+static bool is_absent(const struct ha_view *view)
+{
+    return view->server.state == SERVER_ABSENT;
+}
+
+static bool can_clone(const struct ha_view *view)
+{
+    return is_absent(view) && is_led_elsewhere(view) && view->initialize == HA_INITIALIZE_SET;
+}
+
+/* A standby that offers itself is better than burdening the primary. */
+static void act_clone(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_CLONE;
+    action->member = view->holder;
+    for (int at = 0; at < (int)view->member_count; at++) {
+        const struct ha_member *member = &view->members[at];
+
+        if (at != view->self && member->clonefrom && member->is_fresh && member->is_streaming &&
+            member->server == SERVER_STANDBY) {
+            action->member = at;
+            break;
+        }
+    }
+    action->about = action->member;
+}
+
+static bool is_down(const struct ha_view *view)
+{
+    return view->server.state == SERVER_DOWN;
+}
+
+static bool is_handing_over(const struct ha_view *view)
+{
+    bool is_successor_expected = view->lease == HA_LEASE_FREE && view->is_grace &&
+                                 view->released_to >= 0 && view->released_to != view->self;
+
+    return is_down(view) && (is_ready_to_hand_over(view) || is_successor_expected);
+}
+
+static bool is_store_unread(const struct ha_view *view)
+{
+    return is_down(view) && view->lease == HA_LEASE_UNKNOWN;
+}
+
+static bool is_down_with_lease(const struct ha_view *view)
+{
+    return is_down(view) && view->lease == HA_LEASE_MINE;
+}
+
+static bool is_down_diverged(const struct ha_view *view)
+{
+    return is_down(view) && is_held_elsewhere(view) &&
+           view->server.relation == RELATION_DIVERGED;
+}
+
+static bool is_diverged_unled(const struct ha_view *view)
+{
+    return is_down_diverged(view) && !is_led_elsewhere(view);
+}
+
+static bool can_rewind(const struct ha_view *view)
+{
+    return is_down_diverged(view) && view->settings.use_pg_rewind && view->server.can_rewind;
+}
+
+static bool is_rewind_early(const struct ha_view *view)
+{
+    return can_rewind(view) && !view->members[view->holder].is_checkpointed;
+}
+
+static void act_rewind(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_REWIND;
+    action->member = view->holder;
+    action->about = view->holder;
+}
+
+static void act_start(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_START;
+    if (is_held_elsewhere(view) && view->holder >= 0) {
+        action->member = view->holder;
+        action->about = view->holder;
+    }
+}
+
+static bool is_standby_diverged(const struct ha_view *view)
+{
+    return view->server.state == SERVER_STANDBY && is_led_elsewhere(view) &&
+           view->server.relation == RELATION_DIVERGED;
+}
+
+static void act_stop(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_STOP;
+    action->stop_mode = STOP_FAST;
+    action->about = view->holder;
+}
+
+static bool is_following_wrong(const struct ha_view *view)
+{
+    return view->server.state == SERVER_STANDBY && is_held_elsewhere(view) && view->holder >= 0 &&
+           view->server.upstream != view->holder;
+}
+
+static void act_follow(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_FOLLOW;
+    action->member = view->holder;
+    action->about = view->holder;
+}
+
+static void act_kill(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_KILL;
+    action->member = view->self;
+}
+
+static void act_bootstrap(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_BOOTSTRAP;
+    action->member = view->self;
+}
+
+static void about_holder(const struct ha_view *view, struct ha_action *action)
+{
+    action->about = view->holder;
+}
+
+static bool always(const struct ha_view *view)
+{
+    return view != NULL;
+}
+
+static const struct ha_rule rows[] = {
+    {"fence.lost", TOPIC_SERVER, "the server is writable, or about to be, without the lease",
+     "kill the server: this node does not hold the lease", is_writable_without_lease, act_kill},
+    {"stop.overdue", TOPIC_SERVER, "a stop takes longer than primary_stop_timeout (default: ttl)",
+     "kill the server: it does not stop in time", is_stop_overdue, act_kill},
+    {"server.busy", TOPIC_SERVER, "an order is in progress or the state is not known yet",
+     "waiting for the server", is_busy, NULL},
+    {"server.broken", TOPIC_SERVER, "the data directory cannot be used",
+     "the data directory cannot be used", is_broken, NULL},
+    {"server.foreign", TOPIC_SERVER, "the data directory belongs to another cluster",
+     "the data directory belongs to another cluster: its system identifier differs", is_foreign,
+     act_stop_if_running},
+    {"leave.stop", TOPIC_SERVER, "the agent is leaving", "stop the server: this node is being stopped",
+     is_leaving, act_stop_if_running},
+    {"bootstrap.run", TOPIC_SERVER, "this node has won the right to make the cluster",
+     "make a new cluster", is_bootstrap_won, act_bootstrap},
+    {"switchover.checkpoint", TOPIC_SERVER, "a hand-over was asked for and is possible",
+     "checkpoint, so that the stop is short", needs_switchover_checkpoint,
+     act_switchover_checkpoint},
+    {"switchover.stop", TOPIC_SERVER, "a hand-over was asked for and the checkpoint is done",
+     "stop the server to hand over", is_hand_over_possible, act_switchover_stop},
+    {"promote.unarmed", TOPIC_SERVER, "the lease is held here, the guard has not confirmed it",
+     "waiting for the guard to confirm the deadline", is_elected_unarmed, NULL},
+    {"promote.late", TOPIC_SERVER, "the lease is held here, too little of it is left",
+     "waiting for a renewal: too little of the lease is left to promote", is_elected_late, NULL},
+    {"promote.run", TOPIC_SERVER, "the lease is held here and armed, the server is a standby",
+     "promote: this node holds the lease", is_elected, act_promote},
+    {"primary.checkpoint", TOPIC_SERVER, "the primary has not checkpointed since its promotion",
+     "checkpoint after the promotion, so that others can rewind to this node",
+     needs_first_checkpoint, act_checkpoint},
+    {"primary.run", TOPIC_SERVER, "the server is the primary", "this node is the primary",
+     is_primary, NULL},
+    {"server.paused", TOPIC_SERVER, "maintenance mode is on",
+     "maintenance mode is on: the server is left as it is", is_paused, NULL},
+    {"server.back-off", TOPIC_SERVER, "the last attempt failed a moment ago",
+     "waiting before the next attempt", is_backing_off, NULL},
+    {"clone.run", TOPIC_SERVER, "there is no data here and a primary runs elsewhere",
+     "copy the data of a running member", can_clone, act_clone},
+    {"clone.wait", TOPIC_SERVER, "there is no data here and no primary to copy from",
+     "no data here: waiting for a primary to copy from", is_absent, about_holder},
+    {"start.hand-over", TOPIC_SERVER, "the server is down for a hand-over",
+     "waiting for the new primary", is_handing_over, NULL},
+    {"start.unread", TOPIC_SERVER, "the server is down and the store has not been read",
+     "waiting for the store before starting the server", is_store_unread, NULL},
+    {"start.again", TOPIC_SERVER, "the server is down and the lease is held here",
+     "start the server again where it was", is_down_with_lease, act_start},
+    {"rewind.wait", TOPIC_SERVER, "the data has diverged and the holder's server is not up",
+     "the data has diverged: waiting for the primary", is_diverged_unled, about_holder},
+    {"rewind.early", TOPIC_SERVER, "the data has diverged, the new primary has no checkpoint yet",
+     "waiting for the primary's first checkpoint before rewinding", is_rewind_early, about_holder},
+    {"rewind.run", TOPIC_SERVER, "the data has diverged from the primary's",
+     "rewind the data to the primary's history", can_rewind, act_rewind},
+    {"clone.diverged", TOPIC_SERVER, "the data has diverged and cannot be rewound",
+     "copy the primary's data: this node's has diverged and cannot be rewound", is_down_diverged,
+     act_clone},
+    {"start.standby", TOPIC_SERVER, "the server is down", "start the server as a standby", is_down,
+     act_start},
+    {"standby.diverged", TOPIC_SERVER, "the running standby has diverged from the primary",
+     "stop the server: its data has diverged from the primary's", is_standby_diverged, act_stop},
+    {"standby.follow", TOPIC_SERVER, "the running standby follows somebody else",
+     "follow the primary", is_following_wrong, act_follow},
+    {"standby.run", TOPIC_SERVER, "nothing else applies", "this node is a standby", always, NULL},
+};
+
+struct ha_rows rules_server(void)
+{
+    return (struct ha_rows){.rows = rows, .count = ARRAY_LEN(rows)};
+}

@@ -1,0 +1,77 @@
+/* cluster.h - one consistent reading of the store: the keys below /namespace/scope/, decoded.
+ *
+ * Revisions are the store's own numbers for compare-and-swap; 0 means that the key does not exist. */
+#pragma once
+
+#include "model/member.h"
+
+/* The right to write, as the holder last renewed it (key baton/lease). A challenger counts `length_ms` on its own clock
+ * from the moment it first saw this `seq`. An empty holder means released: `released_to` may go first, and nobody whose
+ * position is before `floor` may go at all without losing acknowledged changes. */
+struct lease_record {
+    char holder[MEMBER_NAME_SIZE];
+    char released_to[MEMBER_NAME_SIZE];
+    uint64_t term; /* grows by one with each new holder, never falls */
+    uint64_t seq;  /* grows by one with each renewal */
+    int64_t length_ms;
+    struct position floor;
+};
+
+/* The failover key: what an operator has asked for. All empty: nothing. */
+struct failover_request {
+    char leader[MEMBER_NAME_SIZE];    /* switchover away from this one; empty: failover */
+    char candidate[MEMBER_NAME_SIZE]; /* empty: the best one */
+    int64_t scheduled_real_ms;        /* 0: at once */
+};
+
+/* Dynamic configuration (key config), the part that decisions need. Defaults are Patroni's. */
+struct cluster_settings {
+    int64_t ttl_ms;
+    int64_t loop_wait_ms;
+    int64_t retry_timeout_ms;
+    int64_t maximum_lag_on_failover; /* bytes */
+    int64_t primary_start_timeout_ms;
+    int64_t primary_stop_timeout_ms;
+    bool is_paused;
+    bool check_timeline;
+    bool use_pg_rewind;
+    bool use_slots;
+};
+#define CLUSTER_SETTINGS_DEFAULT \
+    { \
+        .ttl_ms = 30000, .loop_wait_ms = 10000, .retry_timeout_ms = 10000, \
+        .maximum_lag_on_failover = 1048576, .primary_start_timeout_ms = 300000, \
+        .use_pg_rewind = true, .use_slots = true \
+    }
+
+struct cluster {
+    int64_t revision; /* of the whole reading */
+
+    bool has_initialize;
+    uint64_t system_id; /* of initialize; 0 while somebody bootstraps */
+    int64_t initialize_revision;
+
+    char leader[MEMBER_NAME_SIZE]; /* empty: no leader key */
+    int64_t leader_revision;
+
+    struct lease_record lease;
+    int64_t lease_revision; /* of baton/lease */
+
+    unsigned member_count;
+    struct member members[MEMBERS_MAX];
+
+    bool has_config;
+    int64_t config_revision;
+    struct cluster_settings settings;
+
+    bool has_request;
+    int64_t request_revision; /* of failover */
+    struct failover_request request;
+
+    uint64_t status_lsn; /* optime of the status key */
+    struct timeline_history history;
+    int64_t history_revision;
+};
+
+/* The member called NAME, or NULL. */
+const struct member *cluster_find(const struct cluster *cluster, const char *name);

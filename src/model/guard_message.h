@@ -1,0 +1,63 @@
+/* guard_message.h - the messages between an agent and the guard: fixed structs over SOCK_SEQPACKET, same host, same user.
+ *
+ * Every message opens with a header (magic, version, kind, size); one with another size, version or user is refused and
+ * the connection closed. There is no text to parse: argument vectors are NUL-separated bytes with counts. The layout is
+ * the contract between an agent and a guard of different releases: fields are added at the end only, under a new kind. */
+#pragma once
+
+#include "model/instant.h"
+
+#define GUARD_MAGIC 0x64726774u
+#define GUARD_VERSION 1u
+#define GUARD_TEXT_MAX 16384
+
+enum guard_kind {
+    GUARD_START = 1,  /* struct guard_start: agent -> guard */
+    GUARD_SIGNAL = 2, /* struct guard_order: value = signal for the first process */
+    GUARD_ARM = 3,    /* struct guard_order: deadline */
+    GUARD_KILL = 4,   /* struct guard_order: kill the whole tree now */
+    GUARD_RETIRE = 5, /* struct guard_order: exit if nothing is supervised */
+    GUARD_ASK = 6,    /* struct guard_order: send the state */
+    GUARD_STATE = 16, /* struct guard_state: guard -> agent, after each change and each message */
+};
+
+struct guard_header {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t kind;
+    uint32_t size; /* of the whole message in bytes */
+    uint32_t reserved;
+};
+
+struct guard_order {
+    struct guard_header header;
+    struct instant deadline;
+    int32_t value;
+    int32_t reserved;
+};
+
+/* Start one process. `text` holds argc arguments, then envc variables, then the working folder, then the file that
+ * standard output and error are appended to ("" for the guard's own), each ended by NUL. */
+struct guard_start {
+    struct guard_header header;
+    uint16_t argc;
+    uint16_t envc;
+    uint32_t text_length;
+    char text[GUARD_TEXT_MAX];
+};
+
+struct guard_state {
+    struct guard_header header;
+    struct instant deadline;  /* {0,0}: not armed */
+    int64_t guard_pid;
+    int64_t pid;              /* of the first process; 0: nothing is supervised */
+    uint64_t starts;          /* processes started so far: a restart that nobody saw shows */
+    int64_t started_real_ms;
+    int32_t exit_code;        /* of the last one that ended; -1 none or killed */
+    int32_t exit_signal;      /* 0: none */
+    int32_t start_errno;      /* of the last start that failed; 0: none */
+    uint8_t was_fenced;       /* the last one was killed at the deadline */
+    uint8_t was_killed;       /* the last one was killed by GUARD_KILL */
+    uint8_t is_ending;        /* the first process is gone, others of its tree are not yet */
+    uint8_t reserved[5];
+};

@@ -1,0 +1,39 @@
+#include "model/timeline.h"
+
+#include "base/assert.h"
+
+enum relation timeline_relate(struct position position, const struct timeline_history *history)
+{
+    ASSERT(history->count <= TIMELINES_MAX);
+    if (position.timeline == 0 || position.lsn == 0 || history->timeline == 0) {
+        return RELATION_UNKNOWN;
+    }
+    if (position.timeline == history->timeline) {
+        return RELATION_CONTAINS;
+    }
+    if (position.timeline > history->timeline) {
+        return RELATION_DIVERGED;
+    }
+    for (unsigned at = 0; at < history->count; at++) {
+        const struct timeline_switch *left = &history->switches[at];
+
+        if (left->timeline == position.timeline) {
+            return position.lsn <= left->lsn ? RELATION_CONTAINS : RELATION_DIVERGED;
+        }
+    }
+    /* A full table has dropped its oldest entries: absence proves nothing. A timeline that was skipped never led here. */
+    return history->count == TIMELINES_MAX && position.timeline < history->switches[0].timeline
+               ? RELATION_UNKNOWN
+               : RELATION_DIVERGED;
+}
+
+void timeline_history_add(struct timeline_history *history, uint32_t timeline, uint64_t lsn)
+{
+    if (history->count == TIMELINES_MAX) {
+        memmove(
+            &history->switches[0], &history->switches[1],
+            (TIMELINES_MAX - 1) * sizeof(history->switches[0]));
+        history->count--;
+    }
+    history->switches[history->count++] = (struct timeline_switch){.timeline = timeline, .lsn = lsn};
+}
