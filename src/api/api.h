@@ -1,0 +1,92 @@
+/* api.h - the REST server of an agent: Patroni's endpoints, baton's own, one table of routes.
+ *
+ * libmicrohttpd in epoll mode; its descriptor sits in the loop, so nothing here blocks and there are no threads. What is
+ * shown comes from a source (the agent) as a value, copied when asked for; what is asked for goes to the source, which
+ * answers later through api_answer: such a connection is suspended meanwhile.
+ *
+ * Routes are rows (routes.c): method, path, who may, handler, help. Limits: API_CONNECTIONS_MAX connections,
+ * API_BODY_MAX bytes of a body, API_CALLS_MAX calls that wait for the source, 10 s without a byte closes a connection.
+ * Idle connections never keep others out: when there are too many, the one that has asked for nothing for the longest
+ * time makes room. */
+#pragma once
+
+#include "config/config.h"
+#include "engine/engine.h"
+#include "io/loop.h"
+
+#define API_CONNECTIONS_MAX 256
+#define API_BODY_MAX 65536
+#define API_CALLS_MAX 16
+
+/* The release of Patroni whose layout, routes and bodies are spoken; its nodes judge a member by it. */
+#define API_PATRONI_LEVEL "4.1.4"
+
+/* This program's own. */
+#define BATON_VERSION "0.1.0"
+
+/* One line of the present decision, per topic: why the node does what it does. */
+struct api_decision {
+    char rule[32];
+    char text[256];
+};
+
+/* What the agent knows, for showing. */
+struct api_snapshot {
+    const struct config *config;
+    struct cluster cluster;        /* last reading of the store */
+    struct engine_status server;
+    enum member_state state;       /* of this node, in Patroni's words */
+    enum member_role role;
+    bool has_lease;                /* in force: this is what /primary answers from */
+    bool dcs_ok;
+    int64_t dcs_seen_real_ms;      /* last contact with the store; 0 never */
+    int64_t real_ms;               /* now */
+    int64_t last_turn_ms;          /* age of the last decision */
+    bool is_candidate;
+    int64_t down_ms;
+    struct api_decision lease;     /* TOPIC_LEASE */
+    struct api_decision decision;  /* TOPIC_SERVER */
+    char dcs_endpoint[128];
+    char dcs_problem[256];
+    const char *config_json;       /* the config key as it is in the store; NULL none. Both are borrowed from the source */
+    const char *history_json;      /* the history key; they stay valid until the loop goes on */
+    /* Fresh reports of the other members, by the index of cluster.members; has_report tells. */
+    bool has_report[MEMBERS_MAX];
+    struct position report_position[MEMBERS_MAX];
+    uint64_t report_received_lsn[MEMBERS_MAX];
+    uint64_t report_replayed_lsn[MEMBERS_MAX];
+};
+
+struct api_call;
+
+/* What the agent offers. `request`: a switchover or failover (force: also to a candidate that lags), well formed and not
+ * obviously impossible; the agent checks it, carries it out and calls api_answer exactly once, now or later.
+ * `store_answer`: the JSON of GET /baton/store (new text), NULL when this agent runs no store member. */
+struct api_source {
+    void (*snapshot)(void *arg, struct api_snapshot *ret);
+    void (*request)(void *arg, const struct failover_request *request, bool is_failover,
+                    struct api_call *call);
+    char *(*store_answer)(void *arg);
+    void *arg;
+};
+
+struct api;
+
+/* Listen on config->restapi.listen. ERR_IO or ERR_CONFIG with what to do when the address is in use or not this host's. */
+MUST_CHECK int api_new(
+    struct loop *loop, const struct config *config, const struct api_source *source,
+    struct api **ret, struct err *e);
+
+/* Stop listening. Calls that wait get a 503; the source must still api_answer each of them, which then only frees it. NULL
+ * is accepted. */
+void api_free(struct api *api);
+
+/* The port that is listened on (useful when restapi.listen has port 0). */
+int api_port(const struct api *api);
+
+/* End a call that was handed to the source: HTTP status and plain text. CALL is gone afterwards. */
+void api_answer(struct api_call *call, int status, const char *text);
+
+/* All routes as a reference page (Markdown). */
+struct str;
+void api_render_reference(struct str *out);

@@ -1,0 +1,641 @@
+#include "api/routes.h"
+
+#include "api/metrics.h"
+#include "api/views.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "codec/codec.h"
+#include "codec/field.h"
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#define MB (UINT64_C(1) << 20)
+#define NOW_MS INT64_C(1764000000000)
+
+/* ---- a cluster of three, seen from n1 ---- */
+
+enum situation {
+    PRIMARY,          /* holds the lease, writable */
+    PRIMARY_NO_LEASE, /* writable, but the lease is gone */
+    LEADER_STARTING,  /* holds the lease, server not up yet */
+    REPLICA,
+    STARTING,
+    STOPPED,
+    PAUSED_REPLICA,
+    LOST_REPLICA, /* cannot reach the store */
+    LOST_PRIMARY, /* the same, but its lease is still in force */
+    SITUATIONS
+};
+
+struct scene {
+    struct config config;
+    struct api_snapshot snapshot;
+    struct api_source source;
+    struct failover_request asked;
+    bool is_failover;
+    unsigned requests;
+};
+
+static void on_wish(
+    void *arg, const struct failover_request *request, bool is_failover, struct api_call *call)
+{
+    struct scene *scene = arg;
+
+    (void)call;
+    scene->asked = *request;
+    scene->is_failover = is_failover;
+    scene->requests++;
+}
+
+static char *no_store(void *arg)
+{
+    (void)arg;
+    return NULL;
+}
+
+static void add_member(struct scene *scene, const char *name, enum member_role role, uint64_t lsn)
+{
+    struct member *member = &scene->snapshot.cluster.members[scene->snapshot.cluster.member_count++];
+
+    str_copy(member->name, sizeof(member->name), name);
+    str_format(member->conn_url, URL_SIZE, "postgres://10.0.0.%s:5432/postgres", name + 1);
+    str_format(member->api_url, URL_SIZE, "http://10.0.0.%s:8008/patroni", name + 1);
+    member->state = STATE_RUNNING;
+    member->role = role;
+    member->tags.failover_priority = 1;
+    member->timeline = 5;
+    member->location_lsn = lsn;
+    if (role == ROLE_REPLICA) {
+        member->received_lsn = lsn;
+        member->replayed_lsn = lsn;
+        str_copy(member->replication_state, sizeof(member->replication_state), "streaming");
+    }
+}
+
+static void set_situation(struct scene *scene, enum situation situation)
+{
+    struct api_snapshot *snapshot = &scene->snapshot;
+    struct engine_status *server = &snapshot->server;
+    bool is_primary = situation == PRIMARY || situation == PRIMARY_NO_LEASE || situation == LOST_PRIMARY;
+
+    snapshot->has_lease =
+        situation == PRIMARY || situation == LEADER_STARTING || situation == LOST_PRIMARY;
+    snapshot->dcs_ok = situation != LOST_REPLICA && situation != LOST_PRIMARY;
+    snapshot->cluster.settings.is_paused = situation == PAUSED_REPLICA;
+    snapshot->role = is_primary ? ROLE_PRIMARY : ROLE_REPLICA;
+    snapshot->state = STATE_RUNNING;
+    server->state = is_primary ? SERVER_PRIMARY : SERVER_STANDBY;
+    server->is_streaming = !is_primary;
+    if (situation == STARTING || situation == LEADER_STARTING) {
+        snapshot->state = STATE_STARTING;
+        server->state = SERVER_STARTING;
+        server->is_streaming = false;
+    } else if (situation == STOPPED) {
+        snapshot->state = STATE_STOPPED;
+        server->state = SERVER_DOWN;
+        server->is_streaming = false;
+    }
+}
+
+static struct scene *scene_new(enum situation situation)
+{
+    struct scene *scene = mem_alloc(sizeof(*scene));
+    struct api_snapshot *snapshot = &scene->snapshot;
+
+    str_copy(scene->config.scope, sizeof(scene->config.scope), "main");
+    str_copy(scene->config.name, sizeof(scene->config.name), "n1");
+    scene->config.tags.failover_priority = 1;
+    snapshot->config = &scene->config;
+    snapshot->cluster.settings = (struct cluster_settings)CLUSTER_SETTINGS_DEFAULT;
+    snapshot->cluster.status_lsn = 100 * MB;
+    snapshot->cluster.system_id = 7277694203142172922u;
+    snapshot->cluster.has_initialize = true;
+    snapshot->cluster.lease.term = 7;
+    add_member(scene, "n2", ROLE_REPLICA, 98 * MB);
+    add_member(scene, "n1", ROLE_PRIMARY, 100 * MB);
+    add_member(scene, "n3", ROLE_REPLICA, 0);
+    str_copy(snapshot->cluster.leader, MEMBER_NAME_SIZE, "n1");
+    snapshot->real_ms = NOW_MS;
+    snapshot->dcs_seen_real_ms = NOW_MS - 500;
+    snapshot->server.version = 150020;
+    snapshot->server.position = (struct position){5, 100 * MB};
+    snapshot->server.received_lsn = 99 * MB;
+    snapshot->server.replayed_lsn = 98 * MB;
+    snapshot->server.started_real_ms = NOW_MS - 60000;
+    str_copy(snapshot->lease.rule, sizeof(snapshot->lease.rule), "lease.renew");
+    str_copy(snapshot->lease.text, sizeof(snapshot->lease.text), "the renewal is due");
+    str_copy(snapshot->decision.rule, sizeof(snapshot->decision.rule), "server.fine");
+    scene->source = (struct api_source){
+        .request = on_wish, .store_answer = no_store, .arg = scene};
+    set_situation(scene, situation);
+    return scene;
+}
+
+/* Split "/path?a=1&b=2" (in place) as the server does, and call the route. */
+static struct api_reply call_route(
+    struct scene *scene, unsigned method, const char *target, const char *body)
+{
+    static char copy[512];
+    struct api_request request = {
+        .method = method,
+        .path = copy,
+        .body = body,
+        .snapshot = &scene->snapshot,
+        .source = &scene->source,
+    };
+    struct api_reply reply = {0};
+    const struct api_route *route;
+    char *at;
+
+    assert_true(str_copy(copy, sizeof(copy), target));
+    at = strchr(copy, '?');
+    while (at != NULL) {
+        char *value;
+
+        *at++ = '\0';
+        value = strchr(at, '=');
+        assert_non_null(value);
+        *value++ = '\0';
+        request.parameters[request.parameter_count++] = (struct api_parameter){at, value};
+        at = strchr(value, '&');
+    }
+    route = route_find(method, copy, &reply.status);
+    if (route != NULL) {
+        route->handle(&request, &reply);
+    }
+    return reply;
+}
+
+static int status_of(struct scene *scene, unsigned method, const char *target)
+{
+    struct api_reply reply = call_route(scene, method, target, "");
+
+    mem_free(reply.body);
+    return reply.status;
+}
+
+/* ---- every check in every situation ---- */
+
+struct check {
+    const char *target;
+    /* '1' is 200, '0' is 503, in the order of enum situation */
+    const char *expected;
+};
+
+static const struct check checks[] = {
+    /*                                        primary
+                                              | without lease
+                                              | | leader starting
+                                              | | | replica
+                                              | | | | starting
+                                              | | | | | stopped
+                                              | | | | | | paused
+                                              | | | | | | | lost replica
+                                              | | | | | | | | lost primary */
+    {"/",                                    "1 0 0 0 0 0 0 0 1"},
+    {"/primary",                             "1 0 0 0 0 0 0 0 1"},
+    {"/master",                              "1 0 0 0 0 0 0 0 1"},
+    {"/read-write",                          "1 0 0 0 0 0 0 0 1"},
+    {"/any/primary/part",                    "1 0 0 0 0 0 0 0 1"},
+    {"/primary?tag_zone=x&lag=1",            "1 0 0 0 0 0 0 0 1"},
+    {"/leader",                              "1 0 1 0 0 0 0 0 1"},
+    {"/standby-leader",                      "0 0 0 0 0 0 0 0 0"},
+    {"/standby_leader",                      "0 0 0 0 0 0 0 0 0"},
+    {"/replica",                             "0 0 0 1 0 0 1 1 0"},
+    {"/replica?lag=2MB",                     "0 0 0 1 0 0 1 1 0"},
+    {"/replica?lag=2097152",                 "0 0 0 1 0 0 1 1 0"},
+    {"/replica?lag=1MB",                     "0 0 0 0 0 0 0 0 0"},
+    {"/replica?lag=nonsense",                "0 0 0 1 0 0 1 1 0"},
+    {"/replica?lag=",                        "0 0 0 1 0 0 1 1 0"},
+    {"/replica?replication_state=streaming", "0 0 0 1 0 0 1 1 0"},
+    {"/replica?replication_state=other",     "0 0 0 0 0 0 0 0 0"},
+    {"/replica?tag_zone=x",                  "0 0 0 0 0 0 0 0 0"},
+    {"/read-only",                           "1 0 0 1 0 0 1 1 1"},
+    {"/read-only?lag=1MB",                   "1 0 0 0 0 0 0 0 1"},
+    {"/read-only?tag_zone=x",                "0 0 0 0 0 0 0 0 0"},
+    {"/health",                              "1 1 0 1 0 0 1 1 1"},
+    {"/healthz",                             "1 1 0 1 0 0 1 1 1"},
+    {"/sync",                                "0 0 0 0 0 0 0 0 0"},
+    {"/synchronous",                         "0 0 0 0 0 0 0 0 0"},
+    {"/quorum",                              "0 0 0 0 0 0 0 0 0"},
+    {"/async",                               "0 0 0 1 0 0 1 0 0"},
+    {"/asynchronous?lag=1MB",                "0 0 0 0 0 0 0 0 0"},
+    {"/read-only-sync",                      "1 0 0 0 0 0 0 0 0"},
+    {"/read-only-synchronous",               "1 0 0 0 0 0 0 0 0"},
+    {"/read-only-quorum",                    "1 0 0 0 0 0 0 0 0"},
+    {"/liveness",                            "1 1 1 1 1 1 1 1 1"},
+    {"/readiness",                           "1 0 1 0 0 0 0 0 1"},
+    {"/readiness?lag=2MB",                   "1 0 1 1 0 0 1 0 1"},
+    {"/readiness?mode=write",                "1 0 1 1 0 0 1 0 1"},
+    {"/nonsense",                            "0 0 0 0 0 0 0 0 0"},
+};
+
+static void test_health(void **state)
+{
+    static const unsigned methods[] = {METHOD_GET, METHOD_HEAD, METHOD_OPTIONS};
+
+    (void)state;
+    for (unsigned situation = 0; situation < SITUATIONS; situation++) {
+        AUTO_FREE struct scene *scene = scene_new((enum situation)situation);
+
+        for (size_t at = 0; at < ARRAY_LEN(checks); at++) {
+            int expected = checks[at].expected[situation * 2] == '1' ? 200 : 503;
+
+            for (size_t method = 0; method < ARRAY_LEN(methods); method++) {
+                int status = status_of(scene, methods[method], checks[at].target);
+
+                if (status != expected) {
+                    print_error(
+                        "%s in situation %u: %d, not %d\n", checks[at].target, situation, status,
+                        expected);
+                }
+                assert_int_equal(status, expected);
+            }
+        }
+    }
+}
+
+static void test_health_body(void **state)
+{
+    AUTO_FREE struct scene *scene = scene_new(REPLICA);
+    struct api_reply reply = call_route(scene, METHOD_GET, "/primary", "");
+    struct peer_report report = {0};
+
+    (void)state;
+    assert_int_equal(reply.status, 503);
+    assert_int_equal(record_report_decode(reply.body, &report, NULL), 0);
+    assert_int_equal(report.role, ROLE_REPLICA);
+    assert_int_equal(report.replayed_lsn, 98 * MB);
+    mem_free(reply.body);
+    reply = call_route(scene, METHOD_OPTIONS, "/primary", "");
+    assert_null(reply.body);
+}
+
+static void test_tags(void **state)
+{
+    AUTO_FREE struct scene *scene = scene_new(REPLICA);
+    struct setting tags[] = {
+        {mem_dup("zone"), mem_dup("eu-1"), false},
+        {mem_dup("ssd"), mem_dup("true"), false},
+        {mem_dup("rack"), mem_dup("7"), false},
+        {mem_dup("quoted"), mem_dup("7"), true},
+    };
+
+    (void)state;
+    scene->config.extra_tags = (struct setting_list){ARRAY_LEN(tags), tags};
+    assert_int_equal(status_of(scene, METHOD_GET, "/replica?tag_zone=eu-1"), 200);
+    assert_int_equal(status_of(scene, METHOD_GET, "/replica?tag_zone=eu-2"), 503);
+    assert_int_equal(status_of(scene, METHOD_GET, "/replica?tag_zone=eu-1&tag_ssd=true"), 200);
+    assert_int_equal(status_of(scene, METHOD_GET, "/replica?tag_zone=eu-1&tag_ssd=false"), 503);
+    assert_int_equal(status_of(scene, METHOD_GET, "/health?tag_rack=7"), 200);
+    assert_int_equal(status_of(scene, METHOD_GET, "/health?tag_quoted=7"), 200);
+    assert_int_equal(status_of(scene, METHOD_GET, "/async?tag_rack=8"), 503);
+    assert_int_equal(status_of(scene, METHOD_GET, "/health?tag_nofailover=false"), 503);
+    scene->config.tags.nofailover = true;
+    assert_int_equal(status_of(scene, METHOD_GET, "/health?tag_nofailover=true"), 200);
+    scene->config.tags.noloadbalance = true;
+    assert_int_equal(status_of(scene, METHOD_GET, "/replica"), 503);
+    assert_int_equal(status_of(scene, METHOD_GET, "/health"), 200);
+    for (size_t at = 0; at < ARRAY_LEN(tags); at++) {
+        mem_free(tags[at].name);
+        mem_free(tags[at].value);
+    }
+}
+
+static void test_liveness(void **state)
+{
+    AUTO_FREE struct scene *scene = scene_new(PRIMARY);
+
+    (void)state;
+    scene->snapshot.last_turn_ms = 39999; /* loop_wait + ttl */
+    assert_int_equal(status_of(scene, METHOD_GET, "/liveness"), 200);
+    scene->snapshot.last_turn_ms = 40000;
+    assert_int_equal(status_of(scene, METHOD_GET, "/liveness"), 503);
+    set_situation(scene, REPLICA);
+    assert_int_equal(status_of(scene, METHOD_GET, "/liveness"), 200);
+    scene->snapshot.last_turn_ms = 70000;
+    assert_int_equal(status_of(scene, METHOD_GET, "/liveness"), 503);
+    scene->snapshot.cluster.settings.is_paused = true;
+    assert_int_equal(status_of(scene, METHOD_GET, "/liveness"), 200);
+}
+
+/* A replica that has lost the store is ready if the leader's own heartbeat shows that it keeps up. */
+static void test_readiness_without_store(void **state)
+{
+    AUTO_FREE struct scene *scene = scene_new(LOST_REPLICA);
+
+    (void)state;
+    str_copy(scene->snapshot.cluster.leader, MEMBER_NAME_SIZE, "n2");
+    scene->snapshot.has_report[0] = true;
+    scene->snapshot.report_position[0] = (struct position){5, 98 * MB};
+    scene->snapshot.cluster.status_lsn = 97 * MB;
+    assert_int_equal(status_of(scene, METHOD_GET, "/readiness"), 200);
+    scene->snapshot.report_position[0].lsn = 102 * MB;
+    assert_int_equal(status_of(scene, METHOD_GET, "/readiness"), 503);
+}
+
+/* ---- routing ---- */
+
+static void test_routing(void **state)
+{
+    static const struct {
+        unsigned method;
+        const char *target;
+        int status;
+    } rows[] = {
+        {METHOD_GET, "/patroni", 200},
+        {METHOD_GET, "//patroni", 200},
+        {METHOD_GET, "/patroni/anything", 200},
+        {METHOD_GET, "/patronix", 503},
+        {METHOD_HEAD, "/patroni", 200},
+        {METHOD_OPTIONS, "/patroni", 503},
+        {METHOD_POST, "/patroni", 501},
+        {METHOD_OTHER, "/primary", 501},
+        {METHOD_OTHER, "/switchover", 501},
+        {METHOD_GET, "/switchover", 503},
+        {METHOD_GET, "/cluster", 200},
+        {METHOD_GET, "/history", 200},
+        {METHOD_GET, "/config", 502},
+        {METHOD_GET, "/metrics", 200},
+        {METHOD_GET, "/failsafe", 502},
+        {METHOD_POST, "/failsafe", 502},
+        {METHOD_GET, "/baton/decision", 200},
+        {METHOD_GET, "/baton/store", 404},
+        {METHOD_GET, "/baton", 404},
+        {METHOD_GET, "/baton/primary", 404},
+        {METHOD_POST, "/baton/decision", 405},
+        {METHOD_OTHER, "/baton/decision", 405},
+        {METHOD_OTHER, "/baton/nonsense", 404},
+        {METHOD_GET, "/batonette", 503},
+    };
+    AUTO_FREE struct scene *scene = scene_new(REPLICA);
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        int status = status_of(scene, rows[at].method, rows[at].target);
+
+        if (status != rows[at].status) {
+            print_error("%s: %d\n", rows[at].target, status);
+        }
+        assert_int_equal(status, rows[at].status);
+    }
+}
+
+/* ---- what is shown ---- */
+
+static void test_cluster(void **state)
+{
+    AUTO_FREE struct scene *scene = scene_new(PRIMARY);
+    struct cluster *cluster = &scene->snapshot.cluster;
+    AUTO_FREE char *json = NULL;
+
+    (void)state;
+    cluster->has_request = true;
+    cluster->request.scheduled_real_ms = NOW_MS;
+    str_copy(cluster->request.leader, MEMBER_NAME_SIZE, "n1");
+    str_copy(cluster->members[2].problem, sizeof(cluster->members[2].problem), "disk full");
+    cluster->members[0].tags.clonefrom = true;
+    json = view_cluster(&scene->snapshot);
+    assert_string_equal(
+        json,
+        "{\"members\": ["
+        "{\"name\": \"n1\", \"role\": \"leader\", \"state\": \"running\", "
+        "\"api_url\": \"http://10.0.0.1:8008/patroni\", \"host\": \"10.0.0.1\", \"port\": 5432, "
+        "\"timeline\": 5}, "
+        "{\"name\": \"n2\", \"role\": \"replica\", \"state\": \"streaming\", "
+        "\"api_url\": \"http://10.0.0.2:8008/patroni\", \"host\": \"10.0.0.2\", \"port\": 5432, "
+        "\"timeline\": 5, \"tags\": {\"clonefrom\": true}, "
+        "\"receive_lsn\": \"0/6200000\", \"receive_lag\": 2097152, "
+        "\"replay_lsn\": \"0/6200000\", \"replay_lag\": 2097152, "
+        "\"lsn\": \"0/6200000\", \"lag\": 2097152}, "
+        "{\"name\": \"n3\", \"role\": \"replica\", \"state\": \"streaming\", "
+        "\"api_url\": \"http://10.0.0.3:8008/patroni\", \"host\": \"10.0.0.3\", \"port\": 5432, "
+        "\"timeline\": 5, "
+        "\"receive_lsn\": \"unknown\", \"receive_lag\": \"unknown\", "
+        "\"replay_lsn\": \"unknown\", \"replay_lag\": \"unknown\", "
+        "\"lsn\": \"unknown\", \"lag\": \"unknown\", \"baton\": {\"problem\": \"disk full\"}}], "
+        "\"scheduled_switchover\": {\"at\": \"2025-11-24T16:00:00+00:00\", \"from\": \"n1\"}, "
+        "\"scope\": \"main\", "
+        "\"baton\": {\"system_id\": \"7277694203142172922\", \"initialize\": true, "
+        "\"node\": \"n1\", \"dcs_ok\": true, \"dcs_problem\": \"\", \"term\": 7, "
+        "\"decision\": {\"lease\": {\"rule\": \"lease.renew\", \"text\": \"the renewal is due\"}, "
+        "\"server\": {\"rule\": \"server.fine\", \"text\": \"\"}}}}");
+}
+
+/* Heartbeats are newer than what the store says. */
+static void test_cluster_reports(void **state)
+{
+    AUTO_FREE struct scene *scene = scene_new(PRIMARY);
+    AUTO_FREE char *json = NULL;
+
+    (void)state;
+    scene->snapshot.has_report[0] = true;
+    scene->snapshot.report_position[0] = (struct position){5, 100 * MB};
+    scene->snapshot.report_received_lsn[0] = 100 * MB;
+    scene->snapshot.report_replayed_lsn[0] = 99 * MB;
+    json = view_cluster(&scene->snapshot);
+    assert_non_null(strstr(json, "\"receive_lag\": 0, "));
+    assert_non_null(strstr(json, "\"replay_lag\": 1048576, "));
+}
+
+static void test_keys(void **state)
+{
+    AUTO_FREE struct scene *scene = scene_new(PRIMARY);
+    struct api_reply reply;
+
+    (void)state;
+    scene->snapshot.config_json = "{\"ttl\":30,\"postgresql\":{\"use_pg_rewind\":true}}";
+    scene->snapshot.history_json = "[[1,25623960,\"no recovery target specified\"]]";
+    reply = call_route(scene, METHOD_GET, "/config", "");
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body, "{\"ttl\": 30, \"postgresql\": {\"use_pg_rewind\": true}}");
+    mem_free(reply.body);
+    reply = call_route(scene, METHOD_GET, "/history", "");
+    assert_string_equal(reply.body, "[[1, 25623960, \"no recovery target specified\"]]");
+    mem_free(reply.body);
+    scene->snapshot.config_json = "{damaged";
+    scene->snapshot.history_json = "{damaged";
+    assert_int_equal(status_of(scene, METHOD_GET, "/config"), 502);
+    reply = call_route(scene, METHOD_GET, "/history", "");
+    assert_string_equal(reply.body, "[]");
+    mem_free(reply.body);
+}
+
+static void test_metrics(void **state)
+{
+    AUTO_FREE struct scene *scene = scene_new(PRIMARY);
+    struct str text AUTO_STR = STR_INIT(65536);
+    static const char *const lines[] = {
+        "# HELP patroni_version Patroni semver without periods.\n"
+        "# TYPE patroni_version gauge\n"
+        "patroni_version{scope=\"ma\\\"in\",name=\"n1\"} 040104\n",
+        "patroni_postmaster_start_time{scope=\"ma\\\"in\",name=\"n1\"} 1763999940.000\n",
+        "patroni_xlog_location{scope=\"ma\\\"in\",name=\"n1\"} 104857600\n",
+        "patroni_xlog_replayed_location{scope=\"ma\\\"in\",name=\"n1\"} 0\n",
+        "patroni_postgres_state{scope=\"ma\\\"in\",name=\"n1\"} 5\n",
+        "baton_term{scope=\"ma\\\"in\",name=\"n1\"} 7\n",
+        "baton_decision_rule{scope=\"ma\\\"in\",name=\"n1\",topic=\"lease\",rule=\"lease.renew\"} 1\n",
+    };
+
+    (void)state;
+    str_copy(scene->config.scope, sizeof(scene->config.scope), "ma\"in");
+    metrics_render(&scene->snapshot, &text);
+    for (size_t at = 0; at < ARRAY_LEN(lines); at++) {
+        if (strstr(str_text(&text), lines[at]) == NULL) {
+            print_error("missing: %s", lines[at]);
+        }
+        assert_non_null(strstr(str_text(&text), lines[at]));
+    }
+}
+
+static void test_reference(void **state)
+{
+    struct str text AUTO_STR = STR_INIT(65536);
+
+    (void)state;
+    api_render_reference(&text);
+    assert_false(text.is_cut);
+    for (unsigned at = 0; route_at(at) != NULL; at++) {
+        assert_non_null(strstr(str_text(&text), route_at(at)->path));
+    }
+}
+
+/* ---- switchover and failover ---- */
+
+struct wish_row {
+    const char *target;
+    const char *body;
+    int status; /* 0: handed to the source */
+    const char *text;
+};
+
+static const struct wish_row wishes[] = {
+    {"/switchover", "", 400, NULL},
+    {"/switchover", "nonsense", 400, NULL},
+    {"/switchover", "[1]", 400, NULL},
+    {"/switchover", "{}", 400, "the request is empty"},
+    {"/switchover", "{\"leader\":1}", 400, "leader must be a text"},
+    {"/switchover", "{\"candidate\":\"n2\"}", 400,
+     "Switchover could be performed only from a specific leader"},
+    {"/failover", "{\"leader\":\"n1\"}", 400,
+     "Failover could be performed only to a specific candidate"},
+    {"/failover", "{\"candidate\":\"n2\",\"scheduled_at\":\"2036-01-01T00:00:00Z\"}", 400,
+     "Failover can't be scheduled"},
+    {"/switchover", "{\"leader\":\"n1\",\"candidate\":\"n1\"}", 400,
+     "Switchover target and source are the same"},
+    {"/switchover", "{\"leader\":\"n1\",\"scheduled_at\":\"2036-01-01T00:00:00\"}", 400,
+     "Timezone information is mandatory for the scheduled switchover"},
+    {"/switchover", "{\"leader\":\"n1\",\"scheduled_at\":\"tomorrow\"}", 422,
+     "Unable to parse scheduled timestamp. It should be in an unambiguous format, e.g. ISO 8601"},
+    {"/switchover", "{\"leader\":\"n1\",\"scheduled_at\":\"2016-01-01T00:00:00Z\"}", 422,
+     "Cannot schedule switchover in the past"},
+    {"/switchover", "{\"leader\":\"n1\",\"scheduled_at\":\"1916-01-01T00:00:00Z\"}", 422,
+     "Cannot schedule switchover in the past"},
+    {"/switchover", "{\"leader\":\"n2\"}", 412, "leader name does not match"},
+    {"/switchover", "{\"leader\":\"n1\",\"candidate\":\"n9\"}", 412, "candidate does not exists"},
+    {"/switchover", "{\"leader\":\"n1\"}", 0, NULL},
+    {"/switchover", "{\"leader\":\"n1\",\"member\":\"n2\"}", 0, NULL},
+    {"/switchover", "{\"leader\":\"n1\",\"scheduled_at\":\"2036-01-01T00:00:00+01:00\"}", 0, NULL},
+    {"/failover", "{\"candidate\":\"n2\"}", 0, NULL},
+    {"/failover", "{\"candidate\":\"n2\",\"leader\":\"n1\"}", 0, NULL},
+};
+
+static void test_wishes(void **state)
+{
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(wishes); at++) {
+        const struct wish_row *row = &wishes[at];
+        AUTO_FREE struct scene *scene = scene_new(PRIMARY);
+        struct api_reply reply = call_route(scene, METHOD_POST, row->target, row->body);
+
+        if (reply.status != row->status) {
+            print_error("%s %s: %d %s\n", row->target, row->body, reply.status, reply.body);
+        }
+        assert_int_equal(reply.status, row->status);
+        assert_int_equal(reply.is_handed, row->status == 0);
+        assert_int_equal(scene->requests, row->status == 0 ? 1 : 0);
+        if (row->text != NULL) {
+            assert_string_equal(reply.body, row->text);
+        }
+        mem_free(reply.body);
+    }
+}
+
+static void test_wish_values(void **state)
+{
+    AUTO_FREE struct scene *scene = scene_new(PRIMARY);
+    struct api_reply reply = call_route(
+        scene, METHOD_POST, "/failover", "{\"leader\":\"n1\",\"member\":\"n2\"}");
+
+    (void)state;
+    assert_true(reply.is_handed);
+    assert_false(scene->is_failover);
+    assert_string_equal(scene->asked.leader, "n1");
+    assert_string_equal(scene->asked.candidate, "n2");
+    reply = call_route(scene, METHOD_POST, "/failover", "{\"candidate\":\"n3\"}");
+    assert_true(reply.is_handed);
+    assert_true(scene->is_failover);
+    assert_string_equal(scene->asked.leader, "");
+    reply = call_route(
+        scene, METHOD_POST, "/switchover",
+        "{\"leader\":\"n1\",\"scheduled_at\":\"2036-01-01T00:00:00+01:00\"}");
+    assert_int_equal(scene->asked.scheduled_real_ms, INT64_C(2082754800000));
+}
+
+static void test_wishes_paused(void **state)
+{
+    AUTO_FREE struct scene *scene = scene_new(PRIMARY);
+    struct api_reply reply;
+
+    (void)state;
+    scene->snapshot.cluster.settings.is_paused = true;
+    reply = call_route(scene, METHOD_POST, "/switchover", "{\"leader\":\"n1\"}");
+    assert_int_equal(reply.status, 400);
+    assert_string_equal(
+        reply.body, "Switchover is possible only to a specific candidate in a paused state");
+    mem_free(reply.body);
+    reply = call_route(
+        scene, METHOD_POST, "/switchover",
+        "{\"leader\":\"n1\",\"candidate\":\"n2\",\"scheduled_at\":\"2036-01-01T00:00:00Z\"}");
+    assert_int_equal(reply.status, 400);
+    assert_string_equal(reply.body, "Can't schedule switchover in the paused state");
+    mem_free(reply.body);
+}
+
+static void test_wishes_alone(void **state)
+{
+    AUTO_FREE struct scene *scene = scene_new(PRIMARY);
+    struct api_reply reply;
+
+    (void)state;
+    scene->snapshot.cluster.members[0] = scene->snapshot.cluster.members[1];
+    scene->snapshot.cluster.member_count = 1;
+    reply = call_route(scene, METHOD_POST, "/switchover", "{\"leader\":\"n1\"}");
+    assert_int_equal(reply.status, 412);
+    mem_free(reply.body);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_health),
+        cmocka_unit_test(test_health_body),
+        cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_liveness),
+        cmocka_unit_test(test_readiness_without_store),
+        cmocka_unit_test(test_routing),
+        cmocka_unit_test(test_cluster),
+        cmocka_unit_test(test_cluster_reports),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_wishes),
+        cmocka_unit_test(test_wish_values),
+        cmocka_unit_test(test_wishes_paused),
+        cmocka_unit_test(test_wishes_alone),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

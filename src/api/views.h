@@ -1,0 +1,22 @@
+/* views.h - what a node shows, as JSON in Patroni's form. Private to api/. Texts are new (mem_free).
+ *
+ * /cluster has a "baton" object beside Patroni's fields: {"system_id","initialize","node","dcs_ok","dcs_problem","term",
+ * "decision":{"lease":{"rule","text"},"server":{...}}}, and one in each member that has a problem: {"problem"}. */
+#pragma once
+
+#include "api/api.h"
+
+/* GET /patroni and the health checks. */
+char *view_status(const struct api_snapshot *snapshot);
+
+/* GET /cluster. */
+char *view_cluster(const struct api_snapshot *snapshot);
+
+/* GET /history: the key as it is, "[]" when there is none. */
+char *view_history(const struct api_snapshot *snapshot);
+
+/* GET /config: the key as it is, NULL when there is none (or it is damaged). */
+char *view_config(const struct api_snapshot *snapshot);
+
+/* GET /baton/decision. */
+char *view_decision(const struct api_snapshot *snapshot);

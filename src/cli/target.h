@@ -1,0 +1,29 @@
+/* target.h - the cluster that a command is about: its configuration, and the agents that may answer. Private to cli/.
+ *
+ * The first agent is that of the configuration (or of --url); when it does not answer, those listed under peers are asked. */
+#pragma once
+
+#include "cli/cli.h"
+#include "client/client.h"
+
+struct target {
+    struct config *config;
+    bool is_https;
+    unsigned address_count;
+    unsigned address; /* of the agent that answered last */
+    struct address addresses[HOSTS_MAX + 1];
+};
+
+/* From the options --config and --url of ARGS. target_close it in any case. */
+MUST_CHECK int target_open(const struct cli_args *args, struct target *ret, struct err *e);
+void target_close(struct target *target);
+
+/* METHOD and PATH at the first agent that answers at all. BODY may be NULL. */
+MUST_CHECK int target_call(
+    struct target *target, const struct client_request *request, struct client_answer *ret,
+    struct err *e);
+
+/* Read and parse the configuration in PATH, with the environment. Fails when it cannot be used; *RET is config_free'd by
+ * the caller either way, *FINDINGS mem_free'd. */
+MUST_CHECK int target_read_config(
+    const char *path, struct config **ret, struct findings **ret_findings, struct err *e);

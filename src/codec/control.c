@@ -1,0 +1,402 @@
+#include "codec/control.h"
+
+#include "base/assert.h"
+#include "base/parse.h"
+#include "base/str.h"
+#include "codec/crc32c.h"
+
+#define PAGE_SIZE 8192u /* XLOG_BLCKSZ; other builds are refused by control_decode */
+#define SEGMENT_SIZE_MIN (1u << 20)
+#define SEGMENT_SIZE_MAX (1u << 30)
+
+/* struct ControlFileData of each release, by offset, on machines that align 8-byte values to 8.
+ * What later releases added moves only the checksum: the WAL level (17, 18) fills a gap in the
+ * checkpoint copy, the signedness of char (18) stands behind the checksum version. */
+static const struct layout {
+    uint32_t version;
+    uint16_t state;
+    uint16_t time;
+    uint16_t checkpoint;
+    uint16_t redo;
+    uint16_t timeline;
+    uint16_t previous_timeline;
+    uint16_t minimum_recovery;
+    uint16_t minimum_recovery_timeline;
+    uint16_t wal_log_hints;
+    uint16_t wal_page_size;
+    uint16_t wal_segment_size;
+    uint16_t checksum_version;
+    uint16_t crc;
+} layouts[] = {
+    {1300, 16, 24, 32, 40, 48, 52, 136, 144, 176, 224, 228, 252, 288}, /* 13 to 16 */
+    {1700, 16, 24, 32, 40, 48, 52, 136, 144, 176, 224, 228, 252, 288}, /* 17 */
+    {1800, 16, 24, 32, 40, 48, 52, 136, 144, 176, 224, 228, 252, 292}, /* 18 */
+};
+
+#define VERSION_AT 8
+#define CATALOG_VERSION_AT 12
+#define HEAD_SIZE 16
+
+static uint16_t read_u16(const unsigned char *at)
+{
+    uint16_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
+static uint32_t read_u32(const unsigned char *at)
+{
+    uint32_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
+static uint64_t read_u64(const unsigned char *at)
+{
+    uint64_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
+static bool is_segment_size(uint32_t size)
+{
+    return size >= SEGMENT_SIZE_MIN && size <= SEGMENT_SIZE_MAX && (size & (size - 1)) == 0;
+}
+
+static const struct layout *find_layout(uint32_t version)
+{
+    for (size_t at = 0; at < ARRAY_LEN(layouts); at++) {
+        if (layouts[at].version == version) {
+            return &layouts[at];
+        }
+    }
+    return NULL;
+}
+
+int control_decode(const unsigned char *bytes, size_t length, struct control *ret, struct err *e)
+{
+    const struct layout *layout;
+    struct control control;
+    uint32_t version;
+    uint32_t state;
+
+    if (length < HEAD_SIZE) {
+        return FAIL(e, ERR_CORRUPT, "pg_control has only %zu bytes", length);
+    }
+    version = read_u32(bytes + VERSION_AT);
+    layout = find_layout(version);
+    if (layout == NULL) {
+        return FAIL(
+            e, ERR_UNSUPPORTED,
+            "pg_control has version %" PRIu32
+            " (or another byte order)\nhint: PostgreSQL 13 to 18 is supported",
+            version);
+    }
+    if (length < layout->crc + sizeof(uint32_t)) {
+        return FAIL(e, ERR_CORRUPT, "pg_control has only %zu bytes", length);
+    }
+    if (crc32c(0, bytes, layout->crc) != read_u32(bytes + layout->crc)) {
+        return FAIL(e, ERR_CORRUPT, "the checksum of pg_control does not match");
+    }
+    state = read_u32(bytes + layout->state);
+    if (state > CONTROL_IN_PRODUCTION) {
+        return FAIL(e, ERR_CORRUPT, "pg_control has the unknown state %" PRIu32, state);
+    }
+    control = (struct control){
+        .version = version,
+        .catalog_version = read_u32(bytes + CATALOG_VERSION_AT),
+        .system_id = read_u64(bytes),
+        .state = (enum control_state)state,
+        .modified_real_s = (int64_t)read_u64(bytes + layout->time),
+        .checkpoint_lsn = read_u64(bytes + layout->checkpoint),
+        .redo_lsn = read_u64(bytes + layout->redo),
+        .timeline = read_u32(bytes + layout->timeline),
+        .previous_timeline = read_u32(bytes + layout->previous_timeline),
+        .minimum_recovery_lsn = read_u64(bytes + layout->minimum_recovery),
+        .minimum_recovery_timeline = read_u32(bytes + layout->minimum_recovery_timeline),
+        .wal_segment_size = read_u32(bytes + layout->wal_segment_size),
+        .data_checksum_version = read_u32(bytes + layout->checksum_version),
+        .wal_log_hints = bytes[layout->wal_log_hints] != 0,
+    };
+    if (!is_segment_size(control.wal_segment_size)) {
+        return FAIL(
+            e, ERR_CORRUPT, "pg_control has the impossible WAL segment size %" PRIu32,
+            control.wal_segment_size);
+    }
+    if (read_u32(bytes + layout->wal_page_size) != PAGE_SIZE) {
+        return FAIL(e, ERR_UNSUPPORTED, "pg_control asks for WAL pages that are not of 8 kB");
+    }
+    *ret = control;
+    return 0;
+}
+
+const char *control_state_text(enum control_state state)
+{
+    static const char *const texts[] = {
+        [CONTROL_STARTUP] = "starting up",
+        [CONTROL_SHUTDOWNED] = "shut down",
+        [CONTROL_SHUTDOWNED_IN_RECOVERY] = "shut down in recovery",
+        [CONTROL_SHUTDOWNING] = "shutting down",
+        [CONTROL_IN_CRASH_RECOVERY] = "in crash recovery",
+        [CONTROL_IN_ARCHIVE_RECOVERY] = "in archive recovery",
+        [CONTROL_IN_PRODUCTION] = "in production",
+    };
+
+    ASSERT((size_t)state < ARRAY_LEN(texts));
+    return texts[state];
+}
+
+/* WAL, from here on: src/include/access/xlog_internal.h and xlogrecord.h of each release. */
+
+#define PAGE_HEADER_SIZE 24u
+#define LONG_PAGE_HEADER_SIZE 40u /* of the first page of a segment */
+#define PAGE_MAGIC_MASK 0xFF00u
+#define PAGE_MAGIC 0xD100u /* the low byte counts releases */
+#define PAGE_INFO_AT 2
+#define PAGE_ADDRESS_AT 8
+#define PAGE_REMAINING_AT 16
+#define PAGE_IS_CONTINUED 1u
+#define PAGE_IS_LONG 2u
+
+#define RECORD_HEADER_SIZE 24u
+#define RECORD_PREVIOUS_AT 8
+#define RECORD_INFO_AT 16
+#define RECORD_MANAGER_AT 17
+#define RECORD_CRC_AT 20
+#define RECORD_ALIGNMENT 8u
+
+#define MANAGER_XLOG 0
+#define INFO_MASK 0xF0
+#define INFO_CHECKPOINT_SHUTDOWN 0x00
+#define INFO_SWITCH 0x40
+
+/* Bytes of the page header at the page that begins at LSN. */
+static uint32_t header_size(uint64_t page_lsn, uint32_t wal_segment_size)
+{
+    return (page_lsn & (wal_segment_size - 1)) == 0 ? LONG_PAGE_HEADER_SIZE : PAGE_HEADER_SIZE;
+}
+
+uint64_t wal_record_end(uint64_t lsn, uint32_t total_length, uint32_t wal_segment_size)
+{
+    uint64_t left =
+        ((uint64_t)total_length + RECORD_ALIGNMENT - 1) & ~(uint64_t)(RECORD_ALIGNMENT - 1);
+    uint64_t at = lsn;
+
+    ASSERT(is_segment_size(wal_segment_size));
+    while (left > 0) {
+        uint64_t room;
+        uint64_t step;
+
+        if (at % PAGE_SIZE == 0) {
+            at += header_size(at, wal_segment_size);
+        }
+        room = PAGE_SIZE - at % PAGE_SIZE;
+        step = MIN(left, room);
+        at += step;
+        left -= step;
+    }
+    return at;
+}
+
+/* The page at PAGE_LSN continues a record of which REMAINING bytes are left; 0: any page. */
+static bool is_page(
+    const unsigned char *page, uint64_t page_lsn, uint32_t wal_segment_size, uint32_t remaining)
+{
+    bool is_long = header_size(page_lsn, wal_segment_size) == LONG_PAGE_HEADER_SIZE;
+    unsigned info = read_u16(page + PAGE_INFO_AT);
+
+    if ((read_u16(page) & PAGE_MAGIC_MASK) != PAGE_MAGIC ||
+        read_u64(page + PAGE_ADDRESS_AT) != page_lsn || ((info & PAGE_IS_LONG) != 0) != is_long) {
+        return false;
+    }
+    return remaining == 0 ||
+           ((info & PAGE_IS_CONTINUED) != 0 && read_u32(page + PAGE_REMAINING_AT) == remaining);
+}
+
+/* A record on its way through the pages. */
+struct walk {
+    const unsigned char *segment;
+    uint64_t length;
+    uint32_t segment_size;
+    uint64_t start_lsn; /* of the segment */
+    uint64_t at;        /* offset of the next byte */
+    uint32_t left;      /* bytes of the record */
+};
+
+/* The next bytes of the record that lie together: their number, 0 at the end; negative on
+ * failure. */
+static int take_piece(
+    struct walk *walk, const unsigned char **ret, uint32_t *ret_size, struct err *e)
+{
+    uint64_t room;
+
+    *ret_size = 0;
+    if (walk->left == 0) {
+        return 0;
+    }
+    if (walk->at % PAGE_SIZE == 0) {
+        uint64_t page_lsn = walk->start_lsn + walk->at;
+        uint32_t header = header_size(page_lsn, walk->segment_size);
+
+        if (walk->length - walk->at < header) {
+            return FAIL(e, ERR_UNAVAILABLE, "the record goes on in the next WAL segment");
+        }
+        if (!is_page(walk->segment + walk->at, page_lsn, walk->segment_size, walk->left)) {
+            return FAIL(e, ERR_CORRUPT, "a WAL page does not continue the record");
+        }
+        walk->at += header;
+    }
+    room = MIN(PAGE_SIZE - walk->at % PAGE_SIZE, walk->length - walk->at);
+    if (room == 0) {
+        return FAIL(e, ERR_UNAVAILABLE, "the record goes on behind the end of what was read");
+    }
+    *ret = walk->segment + walk->at;
+    *ret_size = (uint32_t)MIN(room, walk->left);
+    walk->at += *ret_size;
+    walk->left -= *ret_size;
+    return 0;
+}
+
+/* Gather the header and the checksum of all that follows it. */
+static int read_record(struct walk *walk, unsigned char *header, uint32_t *ret_crc, struct err *e)
+{
+    uint32_t gathered = 0;
+    uint32_t crc = 0;
+
+    for (;;) {
+        const unsigned char *piece = NULL;
+        uint32_t size = 0;
+        uint32_t head;
+        int r = take_piece(walk, &piece, &size, e);
+
+        if (r < 0) {
+            return r;
+        }
+        if (size == 0) {
+            break;
+        }
+        head = MIN(size, RECORD_HEADER_SIZE - gathered);
+        memcpy(header + gathered, piece, head);
+        gathered += head;
+        crc = crc32c(crc, piece + head, size - head);
+    }
+    ASSERT(gathered == RECORD_HEADER_SIZE);
+    *ret_crc = crc32c(crc, header, RECORD_CRC_AT);
+    return 0;
+}
+
+/* Whether a record may begin at WALK's place, and its length. */
+static int find_record(struct walk *walk, struct err *e)
+{
+    uint64_t page_at = walk->at - walk->at % PAGE_SIZE;
+    uint64_t page_lsn = walk->start_lsn + page_at;
+    uint32_t header = header_size(page_lsn, walk->segment_size);
+
+    if (walk->at % RECORD_ALIGNMENT != 0 || walk->at - page_at < header) {
+        return FAIL(e, ERR_CORRUPT, "no record can begin there");
+    }
+    if (walk->at + sizeof(uint32_t) > walk->length) {
+        return FAIL(e, ERR_CORRUPT, "the WAL segment has only %" PRIu64 " bytes", walk->length);
+    }
+    if (!is_page(walk->segment + page_at, page_lsn, walk->segment_size, 0)) {
+        return FAIL(e, ERR_CORRUPT, "its WAL page has no valid header");
+    }
+    walk->left = read_u32(walk->segment + walk->at);
+    if (walk->left < RECORD_HEADER_SIZE) {
+        return FAIL(e, ERR_CORRUPT, "no record begins there");
+    }
+    return 0;
+}
+
+int wal_record_decode(
+    const unsigned char *segment, size_t length, uint32_t wal_segment_size, uint64_t lsn,
+    struct wal_record *ret, struct err *e)
+{
+    struct walk walk = {
+        .segment = segment,
+        .length = length,
+        .segment_size = wal_segment_size,
+        .start_lsn = lsn & ~(uint64_t)(wal_segment_size - 1),
+        .at = lsn & (wal_segment_size - 1),
+    };
+    unsigned char header[RECORD_HEADER_SIZE] = {0};
+    struct wal_record record = {0};
+    char text[LSN_TEXT_SIZE];
+    uint32_t crc = 0;
+    int r;
+
+    ASSERT(is_segment_size(wal_segment_size));
+    lsn_format(lsn, text);
+    r = find_record(&walk, e);
+    if (r == 0) {
+        record.total_length = walk.left;
+        r = read_record(&walk, header, &crc, e);
+    }
+    if (r == 0 && crc != read_u32(header + RECORD_CRC_AT)) {
+        r = FAIL(e, ERR_CORRUPT, "its checksum does not match");
+    }
+    if (r < 0) {
+        return err_wrap(e, r, "the WAL record at %s", text);
+    }
+    record.info = header[RECORD_INFO_AT];
+    record.manager = header[RECORD_MANAGER_AT];
+    record.previous_lsn = read_u64(header + RECORD_PREVIOUS_AT);
+    record.end_lsn = wal_record_end(lsn, record.total_length, wal_segment_size);
+    if (record.manager == MANAGER_XLOG && (record.info & INFO_MASK) == INFO_SWITCH) {
+        /* What is left of the segment belongs to it. */
+        record.end_lsn =
+            (record.end_lsn + wal_segment_size - 1) & ~(uint64_t)(wal_segment_size - 1);
+    }
+    *ret = record;
+    return 0;
+}
+
+bool wal_is_shutdown_checkpoint(const struct wal_record *record)
+{
+    return record->manager == MANAGER_XLOG &&
+           (record->info & INFO_MASK) == INFO_CHECKPOINT_SHUTDOWN;
+}
+
+void wal_name_format(uint32_t timeline, uint64_t lsn, uint32_t wal_segment_size, char *buffer)
+{
+    ASSERT(is_segment_size(wal_segment_size));
+    IGNORE(
+        !str_format(
+            buffer, WAL_NAME_SIZE, "%08" PRIX32 "%08" PRIX32 "%08" PRIX32, timeline,
+            (uint32_t)(lsn >> 32), (uint32_t)lsn / wal_segment_size),
+        "24 digits");
+}
+
+/* Eight digits of NAME from AT on. */
+static uint64_t read_digits(const char *name, size_t at)
+{
+    char digits[9] = "";
+    uint64_t value = 0;
+
+    memcpy(digits, name + at, 8);
+    IGNORE(parse_hex_u64(digits, &value, NULL), "checked to be digits");
+    return value;
+}
+
+int wal_name_parse(const char *name, uint32_t wal_segment_size, struct position *ret, struct err *e)
+{
+    uint64_t segment;
+
+    ASSERT(is_segment_size(wal_segment_size));
+    if (strlen(name) != WAL_NAME_SIZE - 1 ||
+        strspn(name, "0123456789ABCDEF") != WAL_NAME_SIZE - 1) {
+        return FAIL(e, ERR_INVALID, "'%.80s' is not the name of a WAL segment", name);
+    }
+    segment = read_digits(name, 16);
+    if (segment >= (UINT64_C(1) << 32) / wal_segment_size) {
+        return FAIL(
+            e, ERR_INVALID, "'%s' is not the name of a WAL segment of %" PRIu32 " bytes", name,
+            wal_segment_size);
+    }
+    ret->timeline = (uint32_t)read_digits(name, 0);
+    ret->lsn = read_digits(name, 8) << 32 | segment * wal_segment_size;
+    return 0;
+}

@@ -1,0 +1,77 @@
+/* control.h - PostgreSQL's global/pg_control and WAL file names, read without the server (versions
+ * 13 to 18).
+ *
+ * Layout: src/include/catalog/pg_control.h of each release. The CRC-32C at the end is verified;
+ * byte order and alignment are those of this machine, as the server itself demands. */
+#pragma once
+
+#include "model/model.h"
+
+#define CONTROL_FILE_SIZE 8192
+
+enum control_state {
+    CONTROL_STARTUP = 0,
+    CONTROL_SHUTDOWNED = 1,
+    CONTROL_SHUTDOWNED_IN_RECOVERY = 2,
+    CONTROL_SHUTDOWNING = 3,
+    CONTROL_IN_CRASH_RECOVERY = 4,
+    CONTROL_IN_ARCHIVE_RECOVERY = 5,
+    CONTROL_IN_PRODUCTION = 6,
+};
+
+struct control {
+    uint32_t version; /* pg_control_version: 1300 (13 to 16), 1700, 1800 */
+    uint32_t catalog_version;
+    uint64_t system_id;
+    enum control_state state;
+    int64_t modified_real_s;
+    uint64_t checkpoint_lsn; /* where the latest checkpoint record begins */
+    uint64_t redo_lsn;
+    uint32_t timeline; /* of the latest checkpoint */
+    uint32_t previous_timeline;
+    uint64_t minimum_recovery_lsn;
+    uint32_t minimum_recovery_timeline;
+    uint32_t wal_segment_size;
+    uint32_t data_checksum_version;
+    bool wal_log_hints;
+};
+
+/* Decode a pg_control file of LENGTH bytes. ERR_CORRUPT (with what is wrong) or ERR_UNSUPPORTED
+ * (other version). */
+MUST_CHECK int control_decode(
+    const unsigned char *bytes, size_t length, struct control *ret, struct err *e);
+
+/* "shut down", "in production", ... as pg_controldata prints it. */
+const char *control_state_text(enum control_state state);
+
+/* Where WAL ends when its last record is the one of TOTAL_LENGTH bytes (header included) at LSN:
+ * aligned as WAL is, stepping over page and segment headers. The number is the one that servers
+ * report and history files hold: when a record fills its page it is the page's end, although the
+ * next record begins behind the header there. WAL_SEGMENT_SIZE must be a power of two from 1 MB to
+ * 1 GB, here and below; control_decode gives no other. */
+uint64_t wal_record_end(uint64_t lsn, uint32_t total_length, uint32_t wal_segment_size);
+
+/* The record at LSN, from the first LENGTH bytes of its WAL segment file; the bytes of the next
+ * segment may follow, as a record can go on there. A record header may cross a page end; the
+ * function steps over page headers. ERR_CORRUPT when there is no valid record (length, page header
+ * or CRC-32C), ERR_UNAVAILABLE when it goes on behind LENGTH. */
+struct wal_record {
+    uint32_t total_length; /* xl_tot_len */
+    uint8_t info;
+    uint8_t manager;
+    uint64_t previous_lsn;
+    uint64_t end_lsn; /* wal_record_end; of a segment switch the end of the segment */
+};
+MUST_CHECK int wal_record_decode(
+    const unsigned char *segment, size_t length, uint32_t wal_segment_size, uint64_t lsn,
+    struct wal_record *ret, struct err *e);
+
+/* Whether RECORD is the one that a clean stop of a primary writes last. */
+bool wal_is_shutdown_checkpoint(const struct wal_record *record);
+
+/* "00000001000000000000000A" for the segment with LSN; and back (segment start; ERR_INVALID for any
+ * other name). */
+#define WAL_NAME_SIZE 25
+void wal_name_format(uint32_t timeline, uint64_t lsn, uint32_t wal_segment_size, char *buffer);
+MUST_CHECK int wal_name_parse(
+    const char *name, uint32_t wal_segment_size, struct position *ret, struct err *e);

@@ -1,0 +1,119 @@
+/* record.h - the values of the store's keys: Patroni's JSON, byte for byte, and baton's own.
+ *
+ * Decoders accept what any Patroni from 3.0 on writes; unknown fields are ignored, a missing or
+ * damaged key leaves its part of struct cluster at zero and adds a sentence to `problem`. Encoders
+ * write compact JSON with Patroni's field names and order. Encoded texts are new (mem_free). Layout
+ * and rules: research, patroni.md, section 1. */
+#pragma once
+
+#include "model/model.h"
+
+/* Keys relative to the prefix. */
+#define KEY_INITIALIZE "initialize"
+#define KEY_CONFIG "config"
+#define KEY_LEADER "leader"
+#define KEY_MEMBERS "members/"
+#define KEY_STATUS "status"
+#define KEY_SYNC "sync"
+#define KEY_FAILOVER "failover"
+#define KEY_HISTORY "history"
+#define KEY_FAILSAFE "failsafe"
+#define KEY_LEASE "baton/lease"
+
+/* One key and value of the store, as dcs_entry has it. */
+struct record_entry {
+    const char *key;
+    const char *value;
+    int64_t revision;
+};
+
+/* Decode all keys below the prefix at REVISION. The settings part is left at
+ * CLUSTER_SETTINGS_DEFAULT (config decodes the config key). PROBLEM (size bytes) receives the first
+ * complaint, or "". */
+void record_cluster_decode(
+    const struct record_entry *entries, unsigned count, int64_t revision, struct cluster *ret,
+    char *problem, size_t size);
+
+/* members/NAME. EXTRA_TAGS_JSON: further tags as a JSON object, may be NULL. */
+char *record_member_encode(const struct member *member, const char *extra_tags_json);
+MUST_CHECK int record_member_decode(
+    const char *name, const char *json, struct member *ret, struct err *e);
+
+/* baton/lease:
+ * {"holder":"n1","released_to":"","term":7,"seq":42,"length_ms":30000,"floor":"5/0/3000148"} */
+char *record_lease_encode(const struct lease_record *lease);
+MUST_CHECK int record_lease_decode(const char *json, struct lease_record *ret, struct err *e);
+
+/* status: {"optime":123,"slots":{...}}; slots may be left out (SLOT_COUNT 0). */
+struct record_slot {
+    const char *name;
+    uint64_t lsn;
+};
+char *record_status_encode(uint64_t optime, const struct record_slot *slots, unsigned slot_count);
+
+/* failover: {"leader":..,"member":..,"scheduled_at":..}; "{}" for none. Times outside 1970 to 9999
+ * are refused. */
+char *record_request_encode(const struct failover_request *request);
+MUST_CHECK int record_request_decode(const char *json, struct failover_request *ret, struct err *e);
+
+/* history: [[timeline,lsn,"reason","timestamp","new leader"],...]; "[]" on timeline 1.
+ * record_history_append writes the switches of HISTORY: as OLD (may be NULL or damaged) has them
+ * where timeline and LSN agree, else anew, the newest with REASON, REAL_MS and NEW_LEADER, others
+ * (nobody noted them) with an empty reason only. Rows of OLD that are not part of HISTORY are
+ * dropped, but for those that HISTORY is too full to hold. At most the last MAX rows are kept (0:
+ * all). */
+char *record_history_append(
+    const char *old, const struct timeline_history *history, const char *reason, int64_t real_ms,
+    const char *new_leader, unsigned max);
+MUST_CHECK int record_history_decode(const char *json, struct timeline_history *ret, struct err *e);
+
+/* What one agent tells another (GET /patroni): Patroni's status fields, and a "baton" object:
+ * {"dcs_ok":true,"term":7,"candidate":true,"down_ms":0,"position":"5/0/3000148","problem":"",
+ *  "timeline":5,"history":[[4,50331800]]}; the timeline is the history's. */
+struct peer_report {
+    enum member_state state;
+    enum member_role role;
+    uint64_t system_id;
+    uint32_t server_version;
+    struct position position; /* flushed; the larger of received and replayed; or on disk */
+    uint64_t received_lsn;
+    uint64_t replayed_lsn;
+    bool is_streaming;
+    bool is_paused;
+    struct member_tags tags;
+    bool has_baton; /* the fields below were there */
+    bool dcs_ok;
+    uint64_t term;     /* of the newest lease record that it has seen */
+    bool is_candidate; /* its own opinion: could it be promoted now? */
+    int64_t down_ms;   /* how long its server has not been running; 0: running */
+    struct timeline_history history;
+};
+MUST_CHECK int record_report_decode(const char *json, struct peer_report *ret, struct err *e);
+
+/* Everything in the status JSON of GET /patroni and of the health routes: `peer`, which
+ * record_report_decode gives back, and what only people and exporters read. Texts are borrowed;
+ * NULL or 0 leaves a field out. */
+struct record_report {
+    struct peer_report peer;
+    int64_t postmaster_start_real_ms;
+    int64_t replayed_real_ms; /* commit time of the last replayed transaction */
+    bool is_replay_paused;
+    bool is_in_archive_recovery; /* replication_state, unless peer.is_streaming */
+    bool is_cluster_unlocked;    /* no leader, or the store cannot be read */
+    bool is_failsafe_active;
+    bool is_sync_standby;
+    bool is_quorum_standby;
+    bool pending_restart;
+    int64_t dcs_last_seen_real_s;
+    const char *extra_tags_json; /* further tags as a JSON object */
+    const char *version;         /* the Patroni level spoken */
+    const char *scope;
+    const char *name;
+    const char *problem; /* baton's own: why this member is not running */
+};
+
+/* The status JSON, spaced as Patroni's REST bodies are. As there, what comes from the server
+ * (server_version, xlog, timeline, replication_state) is left out unless it is running and its
+ * position is known: a Patroni node would wait for a stopped one in an election. baton.position is
+ * always written, and wins when reading. */
+char *record_report_encode(const struct record_report *report);

@@ -1,0 +1,54 @@
+#include "engine/engine.h"
+
+#include "base/assert.h"
+
+void engine_start(struct engine *engine, const struct engine_listener *listener)
+{
+    ASSERT(listener->on_status != NULL);
+    ASSERT(listener->on_order != NULL);
+    engine->driver->start(engine, listener);
+}
+
+int engine_order(struct engine *engine, const struct engine_order_args *args, struct err *e)
+{
+    ASSERT(args->order != ORDER_NONE);
+    return engine->driver->order(engine, args, e);
+}
+
+void engine_probe(struct engine *engine)
+{
+    engine->driver->probe(engine);
+}
+
+void engine_arm(struct engine *engine, struct instant deadline)
+{
+    ASSERT(instant_is_set(deadline));
+    engine->driver->arm(engine, deadline);
+}
+
+void engine_kill(struct engine *engine)
+{
+    engine->driver->kill(engine);
+}
+
+void engine_set_cluster(
+    struct engine *engine, const struct cluster *cluster, const char *config_json)
+{
+    engine->driver->set_cluster(engine, cluster, config_json);
+}
+
+void engine_free(struct engine *engine)
+{
+    if (engine != NULL) {
+        engine->driver->free(engine);
+    }
+}
+
+const char *engine_order_text(enum engine_order order)
+{
+    static const char *const texts[] = {"none", "bootstrap", "clone",      "rewind", "start",
+                                        "stop", "promote",   "checkpoint", "follow", "reload"};
+
+    ASSERT((size_t)order < ARRAY_LEN(texts));
+    return texts[order];
+}

@@ -1,0 +1,266 @@
+/* driver.h - what the files of this driver share. Private to engine/postgres.
+ *
+ * The driver is a set of facts and the machines that gather and change them:
+ *
+ *   guard state  (server.c)  which process runs, which deadline the guard holds
+ *   look         (look.c)    what the data directory tells while no server runs; on the thread pool
+ *   probe        (probe.c)   what the running server answers
+ *   config       (apply.c)   what was rendered and written last
+ *   slots        (slots.c)   replication slots of the members
+ *   order        (order.c)   the one order in progress: a row of steps
+ *
+ * pg_report (postgres.c) makes the status out of the facts. Everything runs on the loop but the `work` of a job, which
+ * touches only the job. */
+#pragma once
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "engine/postgres/parameters.h"
+#include "engine/postgres/postgres.h"
+#include "engine/postgres/session.h"
+#include "io/child.h"
+#include "io/guard_link.h"
+
+#define PG_PATH_SIZE (PATH_SIZE + 64)
+#define PG_TEXT_MAX ((size_t)1 << 20)  /* a configuration file */
+#define PG_CONNINFO_SIZE 1536
+
+#define PROBE_PACE_MS 1000
+#define PROBE_PACE_STARTING_MS 20
+#define PROBE_PACE_WAITING_MS 5
+#define PROBE_LATE_MS 2000    /* no answer for so long: not answering */
+#define PROBE_TIMEOUT_MS 10000 /* then the connection is given up */
+
+struct postgres;
+
+/* ---- jobs: file work on the thread pool ---- */
+
+/* Embed as the first member. `done` and `fini` come on the loop; done is left out when the driver was freed. */
+struct pg_job {
+    struct postgres *pg;
+    void (*work)(struct pg_job *job);
+    void (*done)(struct postgres *pg, struct pg_job *job);
+    void (*fini)(struct pg_job *job); /* frees what the job owns, not the job; may be NULL */
+    uint64_t order_id;                /* of the order that waits for it; 0 none */
+    int result;
+    struct err err;
+};
+
+/* Takes ownership of JOB (mem_alloc). */
+void pg_job_start(struct postgres *pg, struct pg_job *job);
+
+/* ---- facts ---- */
+
+struct pg_paths {
+    char data_dir[PG_PATH_SIZE];
+    char runtime_dir[PG_PATH_SIZE];
+    char new_dir[PG_PATH_SIZE];     /* wrapper of a copy that is not complete yet */
+    char log[PG_PATH_SIZE];
+    char passfile[PG_PATH_SIZE];
+    char rewinding[PG_PATH_SIZE];   /* mark: a rewind has begun and not ended */
+    char slots[PG_PATH_SIZE];
+    char bin_configured[PG_PATH_SIZE];
+    unsigned os_user;
+};
+
+/* What the disk tells (look.h). */
+struct pg_look {
+    enum server_state state; /* ABSENT, BROKEN or DOWN; UNKNOWN before the first look */
+    int major;
+    uint64_t system_id;
+    struct position position;
+    struct timeline_history history;
+    bool was_clean;
+    bool was_primary;
+    int foreign_pid; /* a server process in this directory */
+    uint64_t checkpoint_lsn;
+    uint32_t wal_segment_size;
+    char bin_dir[PG_PATH_SIZE];
+    char problem[192];
+    bool has_folder; /* runtime_dir is there */
+};
+
+/* What the server answered last. Zero when another process was started. */
+struct pg_probe {
+    bool is_known;
+    bool in_recovery;
+    bool is_streaming;
+    bool is_checkpointed;
+    bool pending_restart;
+    bool is_late;
+    struct position position;
+    uint64_t received_lsn;
+    uint64_t replayed_lsn;
+    int64_t replayed_real_ms;
+    int64_t started_real_ms;
+    int64_t loaded_real_us; /* when it read its configuration */
+    int receiver_pid;
+    uint32_t version;
+    char upstream[MEMBER_NAME_SIZE];
+    char primary_conninfo[PG_CONNINFO_SIZE];
+    char primary_slot_name[64];
+};
+
+/* Which upstream is configured. `is_known` false: the driver has not set it yet, the running server's holds. */
+struct pg_upstream {
+    bool is_known;
+    char name[MEMBER_NAME_SIZE];
+    char conninfo[PG_CONNINFO_SIZE];
+    char slot[64];
+};
+
+/* ---- orders ---- */
+
+#define STEP_DONE 1
+
+/* One step: begin returns 0 (its end comes later through pg_order_next or pg_order_fail), STEP_DONE, or a failure. */
+struct order_step {
+    const char *name;
+    int (*begin)(struct postgres *pg, struct err *e);
+};
+
+/* Looks at the facts: 0 wait, STEP_DONE, or a failure. */
+typedef int order_wait(struct postgres *pg, struct err *e);
+
+struct order {
+    struct engine_order_args args;
+    const struct order_step *steps; /* ends with a NULL name */
+    unsigned at;
+    uint64_t id;
+    struct child *child;
+    char *input; /* standard input of the child: secrets, wiped */
+    order_wait *wait;
+    bool is_probe_fresh; /* a probe has ended since the step began */
+    bool is_killed;
+    uint64_t starts_before;
+    int receiver_before;
+    int64_t loaded_before_us;
+    bool config_changed;
+    bool is_promoting; /* the signal was sent */
+    char secret[32]; /* file in new_dir that must go */
+    char *base_conf; /* the user's postgresql.conf, kept over a rewind */
+};
+
+struct postgres {
+    struct engine engine;
+    struct loop *loop;
+    const struct config *config;
+    struct engine_listener listener;
+    struct pg_paths paths;
+    char guard_program[PG_PATH_SIZE];
+    char os_user_name[64];
+    bool is_closed;
+    unsigned jobs;       /* under way */
+    unsigned order_jobs; /* of those, the ones that an order began */
+
+    struct guard_link *link;
+    struct guard_state guard;
+    bool has_guard;
+    bool was_told; /* the guard has answered once */
+    bool is_stopping;
+    char exit_problem[160];
+    bool was_reached; /* the server's socket answers, if only to say that it is starting */
+    char connect_problem[160];
+
+    struct pg_look look;
+    bool is_looking;
+    bool look_again;
+    bool wants_exit_problem; /* the server ended by itself: the next look reads its last words */
+
+    struct pg_probe probe;
+    struct pg_probe probing; /* being gathered */
+    struct session *session;
+    struct session *identify; /* replication connection of a standby that does not stream */
+    struct session *side;     /* checkpoint and slots: they may take long */
+    struct loop_timer *pace;
+    struct loop_timer *late;
+    bool is_probing;
+    bool probe_again;
+    bool was_asked; /* engine_probe: report even if nothing changed */
+    unsigned probe_count;
+    struct timeline_history history; /* of the running server's timeline */
+    uint32_t history_wanted;
+
+    struct cluster cluster;
+    bool has_cluster;
+    char *store_text;
+    json_t *store;
+    struct pg_upstream upstream;
+    bool is_applying;
+    bool is_config_dirty;
+    char complaint[160];
+
+    struct pg_slots *slots;
+
+    struct order order;
+    uint64_t order_count;
+    struct loop_timer *kill_kick;
+    struct loop_timer *order_kick;
+    struct loop_timer *order_limit;
+
+    struct engine_status reported;
+};
+
+/* postgres.c */
+void pg_report(struct postgres *pg);
+bool pg_is_running(const struct postgres *pg);
+void pg_session_options(const struct postgres *pg, struct session_options *ret);
+
+/* look.c: examine the data directory; pg_looked (server.c) is called when it is done. */
+void pg_look(struct postgres *pg);
+void pg_looked(struct postgres *pg);
+void pg_read_history(struct postgres *pg, uint32_t timeline);
+
+/* probe.c */
+void pg_probe_start(struct postgres *pg);
+void pg_probe_soon(struct postgres *pg);
+void pg_probe_reset(struct postgres *pg);
+void pg_probe_stop(struct postgres *pg);
+struct loop_timer *pg_probe_late_timer(struct postgres *pg);
+
+/* apply.c: render and write the configuration. ORDER_ID 0: in the background, then the server is told to reload. */
+void pg_apply(struct postgres *pg, uint64_t order_id);
+void pg_apply_background(struct postgres *pg);
+void pg_set_upstream(struct postgres *pg, const struct engine_peer *peer);
+void pg_peer_conninfo(
+    const struct postgres *pg, const struct engine_peer *peer, const struct account *account,
+    const char *database, struct str *out);
+bool pg_use_slots(const struct postgres *pg);
+bool pg_has_restore_command(struct postgres *pg);
+int pg_step_passfile(struct postgres *pg, struct err *e);
+
+/* slots.c */
+struct pg_slots *pg_slots_new(struct postgres *pg);
+void pg_slots_free(struct pg_slots *slots);
+void pg_slots_due(struct postgres *pg);  /* members or settings changed */
+void pg_slots_tick(struct postgres *pg); /* after each probe */
+
+/* server.c */
+void pg_guard_connect(struct postgres *pg);
+
+/* order.c */
+int pg_order_begin(struct postgres *pg, const struct engine_order_args *args, struct err *e);
+void pg_order_next(struct postgres *pg);
+void pg_order_fail(struct postgres *pg, int result, const struct err *why);
+void pg_order_poke(struct postgres *pg);
+void pg_order_kill(struct postgres *pg);
+void pg_order_timer(void *arg);
+void pg_order_limit(void *arg);
+void pg_order_fini(struct postgres *pg);
+int pg_order_job(struct postgres *pg, struct pg_job *job);
+int pg_order_child(
+    struct postgres *pg, const char *const *argv, const char *const *env, struct err *e);
+int pg_order_wait(struct postgres *pg, order_wait *wait);
+int pg_order_look(struct postgres *pg, struct err *e);
+void pg_program(const struct postgres *pg, const char *name, char *buffer);
+
+/* The rows of steps, one an order. */
+extern const struct order_step pg_bootstrap_steps[];
+extern const struct order_step pg_clone_steps[];
+extern const struct order_step pg_rewind_steps[];
+extern const struct order_step pg_start_steps[];
+extern const struct order_step pg_stop_steps[];
+extern const struct order_step pg_promote_steps[];
+extern const struct order_step pg_checkpoint_steps[];
+extern const struct order_step pg_follow_steps[];
+extern const struct order_step pg_reload_steps[];

@@ -1,0 +1,459 @@
+/* What the data directory tells while no server runs in it: a job on the thread pool, so that a hung disk shows as a look
+ * that does not end and never stops the loop.
+ *
+ * The end of a log that was closed cleanly is the end of the shutdown checkpoint's record; its WAL segment is read only
+ * when the control file changed since the last look. */
+#include "base/assert.h"
+#include "base/parse.h"
+#include "codec/control.h"
+#include "codec/history.h"
+#include "engine/postgres/driver.h"
+#include "engine/postgres/versions.h"
+#include "io/file.h"
+
+#define SMALL_FILE_MAX 65536
+#define LOG_MAX ((size_t)8 << 20)
+#define READS_MAX 5 /* of a control file that the server may be writing at this moment */
+#define MODE_FORBIDDEN 0027
+#define FOLDER_LENGTH_MAX 85 /* with /.s.PGSQL.65535 and /guard.sock below the kernel's 107 */
+
+struct look_job {
+    struct pg_job job;
+    struct pg_paths paths;
+    struct pg_look before;
+    struct pg_look look;
+    bool wants_exit_problem;
+    char exit_problem[160];
+};
+
+struct history_job {
+    struct pg_job job;
+    char data_dir[PG_PATH_SIZE];
+    uint32_t timeline;
+    struct timeline_history history;
+};
+
+/* One line out of a sentence with a hint. */
+static void set_problem(struct pg_look *look, const struct err *why)
+{
+    str_copy(look->problem, sizeof(look->problem), err_text(why));
+    for (char *at = look->problem; *at != '\0'; at++) {
+        *at = *at == '\n' ? ' ' : *at;
+    }
+}
+
+/* ---- history ---- */
+
+static int read_history(
+    const char *data_dir, uint32_t timeline, struct timeline_history *ret, struct err *e)
+{
+    char name[HISTORY_NAME_SIZE];
+    char path[PG_PATH_SIZE];
+    AUTO_FREE char *text = NULL;
+    int r;
+
+    if (timeline <= 1) {
+        return history_parse("", timeline, ret, e);
+    }
+    history_name_format(timeline, name);
+    str_format(path, sizeof(path), "%s/pg_wal/%s", data_dir, name);
+    r = file_read(path, SMALL_FILE_MAX, &text, NULL, e);
+    if (r < 0) {
+        return r;
+    }
+    return history_parse(text, timeline, ret, e);
+}
+
+static void work_history(struct pg_job *job)
+{
+    struct history_job *own = (struct history_job *)job;
+
+    job->result = read_history(own->data_dir, own->timeline, &own->history, &job->err);
+}
+
+static void done_history(struct postgres *pg, struct pg_job *job)
+{
+    struct history_job *own = (struct history_job *)job;
+
+    if (pg->history_wanted != own->timeline) {
+        return;
+    }
+    pg->history_wanted = 0; /* a missing file is looked for again after the next probe */
+    if (job->result == 0) {
+        pg->history = own->history;
+        pg_report(pg);
+        pg_order_poke(pg);
+    }
+}
+
+void pg_read_history(struct postgres *pg, uint32_t timeline)
+{
+    struct history_job *job;
+
+    if (timeline == 0 || pg->history.timeline == timeline || pg->history_wanted == timeline) {
+        return;
+    }
+    pg->history_wanted = timeline;
+    job = mem_alloc(sizeof(*job));
+    job->job.work = work_history;
+    job->job.done = done_history;
+    job->timeline = timeline;
+    str_copy(job->data_dir, sizeof(job->data_dir), pg->paths.data_dir);
+    pg_job_start(pg, &job->job);
+}
+
+/* ---- the end of the log ---- */
+
+static int read_segment(
+    const char *data_dir, const struct control *control, uint64_t lsn, char **ret, size_t *ret_length,
+    struct err *e)
+{
+    char name[WAL_NAME_SIZE];
+    char path[PG_PATH_SIZE];
+
+    wal_name_format(control->timeline, lsn, control->wal_segment_size, name);
+    str_format(path, sizeof(path), "%s/pg_wal/%s", data_dir, name);
+    return file_read(path, control->wal_segment_size, ret, ret_length, e);
+}
+
+static int decode_last(
+    const char *bytes, size_t length, const struct control *control, struct wal_record *ret,
+    struct err *e)
+{
+    return wal_record_decode(
+        (const unsigned char *)bytes, length, control->wal_segment_size, control->checkpoint_lsn,
+        ret, e);
+}
+
+/* The record may go on in the next segment. */
+static int find_log_end(
+    const char *data_dir, const struct control *control, uint64_t *ret_lsn, struct err *e)
+{
+    AUTO_FREE char *bytes = NULL;
+    AUTO_FREE char *more = NULL;
+    struct wal_record record;
+    size_t length;
+    size_t more_length;
+    int r = read_segment(data_dir, control, control->checkpoint_lsn, &bytes, &length, e);
+
+    if (r < 0) {
+        return r;
+    }
+    r = decode_last(bytes, length, control, &record, e);
+    if (r == ERR_UNAVAILABLE) {
+        uint64_t next = control->checkpoint_lsn + control->wal_segment_size;
+
+        r = read_segment(data_dir, control, next, &more, &more_length, e);
+        if (r < 0) {
+            return r;
+        }
+        bytes = mem_resize(bytes, length + more_length);
+        memcpy(bytes + length, more, more_length);
+        r = decode_last(bytes, length + more_length, control, &record, e);
+    }
+    if (r < 0) {
+        return r;
+    }
+    *ret_lsn = record.end_lsn;
+    return 0;
+}
+
+static void set_position(struct look_job *own, const struct control *control)
+{
+    struct pg_look *look = &own->look;
+    struct err why = {0};
+    uint64_t end = 0;
+
+    look->position = (struct position){control->timeline, control->checkpoint_lsn};
+    if (control->state == CONTROL_SHUTDOWNED_IN_RECOVERY) {
+        look->was_clean = true;
+        look->position =
+            (struct position){control->minimum_recovery_timeline, control->minimum_recovery_lsn};
+        return;
+    }
+    if (control->state != CONTROL_SHUTDOWNED) {
+        return;
+    }
+    if (own->before.was_clean && own->before.checkpoint_lsn == control->checkpoint_lsn &&
+        own->before.system_id == control->system_id &&
+        own->before.position.timeline == control->timeline) {
+        end = own->before.position.lsn;
+    } else if (find_log_end(own->paths.data_dir, control, &end, &why) < 0) {
+        set_problem(look, &why);
+        return;
+    }
+    look->was_clean = true;
+    look->position.lsn = end;
+}
+
+/* ---- the directory ---- */
+
+static int read_control(const char *data_dir, struct control *ret, struct err *e)
+{
+    char path[PG_PATH_SIZE];
+    int r = 0;
+
+    str_format(path, sizeof(path), "%s/global/pg_control", data_dir);
+    for (unsigned try = 0; try < READS_MAX; try++) {
+        AUTO_FREE char *bytes = NULL;
+        size_t length;
+
+        r = file_read(path, SMALL_FILE_MAX, &bytes, &length, e);
+        if (r < 0) {
+            return r;
+        }
+        r = control_decode((const unsigned char *)bytes, length, ret, e);
+        if (r == 0) {
+            return 0;
+        }
+    }
+    return r;
+}
+
+static int read_major(const char *data_dir, int *ret, struct err *e)
+{
+    char path[PG_PATH_SIZE];
+    AUTO_FREE char *text = NULL;
+    int64_t major;
+    int r;
+
+    str_format(path, sizeof(path), "%s/PG_VERSION", data_dir);
+    r = file_read(path, 64, &text, NULL, e);
+    if (r == ERR_NOT_FOUND) {
+        return FAIL(
+            e, ERR_CORRUPT, "%s is not empty but has no PG_VERSION: not a PostgreSQL database",
+            data_dir);
+    }
+    if (r < 0) {
+        return r;
+    }
+    text[strcspn(text, "\r\n")] = '\0';
+    if (parse_int(text, 1, 999, &major, NULL) < 0) {
+        return FAIL(e, ERR_UNSUPPORTED, "%s: PostgreSQL %.16s is not supported", data_dir, text);
+    }
+    if (major < PG_VERSION_FIRST || major > PG_VERSION_LAST) {
+        return FAIL(
+            e, ERR_UNSUPPORTED, "%s: PostgreSQL %d is not supported, %d to %d are", data_dir,
+            (int)major, PG_VERSION_FIRST, PG_VERSION_LAST);
+    }
+    *ret = (int)major;
+    return 0;
+}
+
+static int check_rights(const struct pg_paths *paths, struct err *e)
+{
+    struct file_facts facts;
+    int r = file_facts(paths->data_dir, &facts, e);
+
+    if (r < 0) {
+        return r;
+    }
+    if (facts.owner != paths->os_user) {
+        return FAIL(
+            e, ERR_DENIED, "%s belongs to user %u, not to user %u who runs baton", paths->data_dir,
+            facts.owner, paths->os_user);
+    }
+    if ((facts.mode & MODE_FORBIDDEN) != 0) {
+        return FAIL(
+            e, ERR_DENIED, "%s has mode %04o, PostgreSQL wants 0700 or 0750", paths->data_dir,
+            facts.mode);
+    }
+    return 0;
+}
+
+static bool exists(const char *folder, const char *name)
+{
+    char path[PG_PATH_SIZE];
+    enum file_kind kind;
+
+    str_format(path, sizeof(path), "%s%s%s", folder, name[0] != '\0' ? "/" : "", name);
+    return file_kind(path, &kind, NULL) == 0 && kind != FILE_MISSING;
+}
+
+/* The number of a live PostgreSQL process that holds the directory, else 0. */
+static int find_server(const char *data_dir)
+{
+    char path[PG_PATH_SIZE];
+    AUTO_FREE char *text = NULL;
+    AUTO_FREE char *name = NULL;
+    int64_t pid;
+
+    str_format(path, sizeof(path), "%s/postmaster.pid", data_dir);
+    if (file_read(path, SMALL_FILE_MAX, &text, NULL, NULL) < 0) {
+        return 0;
+    }
+    text[strcspn(text, "\n")] = '\0';
+    if (parse_int(text, 1, INT32_MAX, &pid, NULL) < 0) {
+        return 0;
+    }
+    str_format(path, sizeof(path), "/proc/%d/comm", (int)pid);
+    if (file_read(path, 256, &name, NULL, NULL) < 0) {
+        return 0;
+    }
+    return str_starts(name, "postgres") || str_starts(name, "postmaster") ? (int)pid : 0;
+}
+
+static int look_inside(struct look_job *own, struct err *e)
+{
+    struct pg_look *look = &own->look;
+    const char *data_dir = own->paths.data_dir;
+    struct control control;
+    int r = read_major(data_dir, &look->major, e);
+
+    if (r < 0) {
+        return r;
+    }
+    r = read_control(data_dir, &control, e);
+    if (r < 0) {
+        return err_wrap(e, r, "%s/global/pg_control", data_dir);
+    }
+    look->system_id = control.system_id;
+    look->checkpoint_lsn = control.checkpoint_lsn;
+    look->wal_segment_size = control.wal_segment_size;
+    look->foreign_pid = find_server(data_dir);
+    look->was_primary =
+        !exists(data_dir, "backup_label") &&
+        (control.state == CONTROL_IN_PRODUCTION || control.state == CONTROL_SHUTDOWNED ||
+         control.state == CONTROL_SHUTDOWNING || control.state == CONTROL_IN_CRASH_RECOVERY);
+    r = versions_find_programs(
+        own->paths.bin_configured, look->major, look->bin_dir, sizeof(look->bin_dir), e);
+    if (r < 0) {
+        return r;
+    }
+    if (look->foreign_pid == 0) {
+        set_position(own, &control);
+    }
+    IGNORE(read_history(data_dir, look->position.timeline, &look->history, NULL), "may be missing");
+    if (exists(own->paths.rewinding, "")) {
+        return FAIL(e, ERR_CORRUPT, "a rewind was interrupted, the data must be copied anew");
+    }
+    return 0;
+}
+
+static int look_at(struct look_job *own, struct err *e)
+{
+    struct pg_look *look = &own->look;
+    enum file_kind kind;
+    int r = file_kind(own->paths.data_dir, &kind, e);
+
+    look->state = SERVER_BROKEN;
+    if (r < 0) {
+        return r;
+    }
+    switch (kind) {
+    case FILE_MISSING:
+    case FILE_EMPTY_FOLDER:
+        look->state = SERVER_ABSENT;
+        return versions_find_programs(
+            own->paths.bin_configured, 0, look->bin_dir, sizeof(look->bin_dir), e);
+    case FILE_REGULAR:
+    case FILE_OTHER:
+        return FAIL(e, ERR_CORRUPT, "%s is not a folder", own->paths.data_dir);
+    case FILE_FOLDER:
+        break;
+    }
+    r = check_rights(&own->paths, e);
+    if (r < 0) {
+        return r;
+    }
+    r = look_inside(own, e);
+    if (r == 0) {
+        look->state = SERVER_DOWN;
+    }
+    return r;
+}
+
+/* The last thing that the server had to say before it ended. */
+static void find_last_words(struct look_job *own)
+{
+    AUTO_FREE char *text = NULL;
+    const char *found = NULL;
+
+    if (file_read(own->paths.log, LOG_MAX, &text, NULL, NULL) < 0) {
+        return;
+    }
+    for (char *line = text; line != NULL; line = strchr(line, '\n')) {
+        const char *word;
+
+        line += *line == '\n' ? 1 : 0;
+        word = strstr(line, "FATAL:");
+        word = word != NULL ? word : strstr(line, "PANIC:");
+        if (word == NULL) {
+            break;
+        }
+        found = word;
+        line = text + (word - text);
+    }
+    if (found != NULL) {
+        str_format(
+            own->exit_problem, sizeof(own->exit_problem), "%.*s", (int)strcspn(found, "\n"), found);
+    }
+}
+
+static int prepare_folder(struct look_job *own, struct err *e)
+{
+    int r;
+
+    if (strlen(own->paths.runtime_dir) > FOLDER_LENGTH_MAX) {
+        return FAIL(
+            e, ERR_LIMIT, "runtime_dir is longer than %d bytes, too long for a socket",
+            FOLDER_LENGTH_MAX);
+    }
+    r = file_make_folder(own->paths.runtime_dir, 0700, e);
+    own->look.has_folder = r == 0;
+    return r;
+}
+
+static void work_look(struct pg_job *job)
+{
+    struct look_job *own = (struct look_job *)job;
+
+    job->result = prepare_folder(own, &job->err);
+    if (job->result < 0) {
+        own->look.state = SERVER_BROKEN;
+    } else {
+        job->result = look_at(own, &job->err);
+    }
+    if (job->result < 0) {
+        set_problem(&own->look, &job->err);
+    }
+    if (own->wants_exit_problem) {
+        find_last_words(own);
+    }
+}
+
+static void done_look(struct postgres *pg, struct pg_job *job)
+{
+    struct look_job *own = (struct look_job *)job;
+
+    pg->is_looking = false;
+    pg->look = own->look;
+    if (own->exit_problem[0] != '\0') {
+        str_copy(pg->exit_problem, sizeof(pg->exit_problem), own->exit_problem);
+    }
+    if (pg->look_again) {
+        pg->look_again = false;
+        pg_look(pg);
+        return;
+    }
+    pg_looked(pg);
+}
+
+void pg_look(struct postgres *pg)
+{
+    struct look_job *job;
+
+    if (pg->is_looking) {
+        pg->look_again = true;
+        return;
+    }
+    pg->is_looking = true;
+    job = mem_alloc(sizeof(*job));
+    job->job.work = work_look;
+    job->job.done = done_look;
+    job->paths = pg->paths;
+    job->before = pg->look;
+    job->wants_exit_problem = pg->wants_exit_problem;
+    pg->wants_exit_problem = false;
+    pg_job_start(pg, &job->job);
+}

@@ -1,0 +1,350 @@
+#include "engine/postgres/postgres.h"
+
+#include "base/assert.h"
+#include "engine/postgres/driver.h"
+#include "io/process.h"
+
+bool pg_is_running(const struct postgres *pg)
+{
+    return pg->guard.pid != 0 || pg->guard.is_ending != 0;
+}
+
+void pg_session_options(const struct postgres *pg, struct session_options *ret)
+{
+    *ret = (struct session_options){
+        .folder = pg->paths.runtime_dir,
+        .port = pg->config->postgresql.listen.port,
+        .user = pg->config->postgresql.superuser.username,
+        .database = "postgres",
+    };
+}
+
+/* ---- status ---- */
+
+static enum server_state server_state(const struct postgres *pg)
+{
+    if (!pg->was_told) {
+        return pg->look.state == SERVER_BROKEN && !pg->look.has_folder ? SERVER_BROKEN
+                                                                       : SERVER_UNKNOWN;
+    }
+    if (pg_is_running(pg)) {
+        if (pg->is_stopping || pg->guard.is_ending != 0) {
+            return SERVER_STOPPING;
+        }
+        if (!pg->probe.is_known) {
+            return SERVER_STARTING;
+        }
+        return pg->probe.in_recovery ? SERVER_STANDBY : SERVER_PRIMARY;
+    }
+    if (!pg->has_guard) {
+        return SERVER_UNKNOWN;
+    }
+    return pg->look.state == SERVER_DOWN && pg->look.foreign_pid != 0 ? SERVER_BROKEN
+                                                                      : pg->look.state;
+}
+
+static void fill_running(const struct postgres *pg, struct engine_status *status)
+{
+    const struct pg_probe *probe = &pg->probe;
+
+    status->is_answering =
+        probe->is_known && !probe->is_late && status->state != SERVER_STOPPING;
+    status->is_promoting = pg->order.is_promoting && status->state != SERVER_PRIMARY;
+    status->is_streaming = probe->is_streaming;
+    status->is_checkpointed = probe->is_checkpointed;
+    status->pending_restart = probe->pending_restart;
+    status->position = probe->position;
+    status->received_lsn = probe->received_lsn;
+    status->replayed_lsn = probe->replayed_lsn;
+    status->replayed_real_ms = probe->replayed_real_ms;
+    status->started_real_ms =
+        probe->started_real_ms != 0 ? probe->started_real_ms : pg->guard.started_real_ms;
+    status->version = probe->version;
+    if (pg->history.timeline == probe->position.timeline) {
+        status->history = pg->history;
+    }
+    if (status->state != SERVER_PRIMARY) {
+        str_copy(status->upstream, sizeof(status->upstream), pg->upstream.name);
+    }
+}
+
+static void fill_down(const struct postgres *pg, struct engine_status *status)
+{
+    status->was_clean = pg->look.was_clean;
+    status->was_primary = pg->look.was_primary;
+    status->position = pg->look.position;
+    if (pg->look.history.timeline == pg->look.position.timeline) {
+        status->history = pg->look.history;
+    }
+}
+
+static void fill_problem(const struct postgres *pg, struct engine_status *status)
+{
+    const char *text = "";
+
+    if (!pg->was_told) {
+        text = pg->look.problem;
+    } else if (!pg->has_guard) {
+        text = "the guard does not answer";
+    } else if (pg_is_running(pg)) {
+        text = pg->was_reached && status->state != SERVER_STOPPING &&
+                       strstr(pg->connect_problem, "the database system is") == NULL
+                   ? pg->connect_problem
+                   : "";
+        text = text[0] == '\0' ? pg->complaint : text;
+    } else if (status->state == SERVER_BROKEN && pg->look.problem[0] == '\0') {
+        str_format(
+            status->problem, sizeof(status->problem),
+            "process %d, a PostgreSQL server that baton did not start, uses %.100s",
+            pg->look.foreign_pid, pg->paths.data_dir);
+        return;
+    } else {
+        text = pg->look.problem[0] != '\0' ? pg->look.problem : pg->exit_problem;
+    }
+    str_copy(status->problem, sizeof(status->problem), text);
+}
+
+void pg_report(struct postgres *pg)
+{
+    struct engine_status status;
+
+    if (pg->is_closed) {
+        return;
+    }
+    memset(&status, 0, sizeof(status));
+    status.state = server_state(pg);
+    status.system_id = pg->look.system_id;
+    status.is_guarded = pg->has_guard;
+    status.deadline = pg->has_guard ? pg->guard.deadline : (struct instant){0, 0};
+    if (pg_is_running(pg)) {
+        fill_running(pg, &status);
+    } else {
+        fill_down(pg, &status);
+    }
+    fill_problem(pg, &status);
+    if (!pg->was_asked && memcmp(&status, &pg->reported, sizeof(status)) == 0) {
+        return;
+    }
+    pg->was_asked = false;
+    pg->reported = status;
+    pg->listener.on_status(pg->listener.arg, &pg->reported);
+}
+
+/* ---- what the driver is asked for ---- */
+
+static void on_pace(void *arg)
+{
+    pg_probe_start(arg);
+}
+
+static void start(struct engine *engine, const struct engine_listener *listener)
+{
+    struct postgres *pg = (struct postgres *)engine;
+
+    pg->listener = *listener;
+    pg_look(pg);
+}
+
+/* The first look made runtime_dir, where the guard's socket is. */
+void pg_looked(struct postgres *pg)
+{
+    if (pg->link == NULL && pg->look.has_folder) {
+        pg_guard_connect(pg);
+    } else if (pg->link == NULL) {
+        loop_timer_start(pg->pace, PROBE_PACE_MS);
+    }
+    pg_order_poke(pg);
+    pg_report(pg);
+}
+
+static int order(struct engine *engine, const struct engine_order_args *args, struct err *e)
+{
+    return pg_order_begin((struct postgres *)engine, args, e);
+}
+
+static void probe(struct engine *engine)
+{
+    struct postgres *pg = (struct postgres *)engine;
+
+    pg->was_asked = true;
+    if (pg_is_running(pg)) {
+        pg_probe_soon(pg);
+    } else {
+        pg_look(pg);
+    }
+}
+
+static void arm(struct engine *engine, struct instant deadline)
+{
+    struct postgres *pg = (struct postgres *)engine;
+
+    if (pg->link != NULL) {
+        guard_arm(pg->link, deadline);
+    }
+}
+
+static void kill_server(struct engine *engine)
+{
+    struct postgres *pg = (struct postgres *)engine;
+
+    if (pg->link != NULL) {
+        guard_kill(pg->link);
+    }
+    loop_timer_start(pg->kill_kick, 0);
+}
+
+/* The end of an order is not reported from inside engine_kill. */
+static void on_kill_kick(void *arg)
+{
+    pg_order_kill(arg);
+}
+
+static bool has_same_members(const struct cluster *a, const struct cluster *b)
+{
+    if (a->member_count != b->member_count || a->settings.use_slots != b->settings.use_slots) {
+        return false;
+    }
+    for (unsigned at = 0; at < a->member_count; at++) {
+        const struct member *left = &a->members[at];
+        const struct member *right = &b->members[at];
+
+        if (!str_equal(left->name, right->name) || !str_equal(left->conn_url, right->conn_url) ||
+            !str_equal(left->tags.replicatefrom, right->tags.replicatefrom) ||
+            left->tags.nostream != right->tags.nostream) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void set_cluster(
+    struct engine *engine, const struct cluster *cluster, const char *config_json)
+{
+    struct postgres *pg = (struct postgres *)engine;
+    const char *text = config_json != NULL ? config_json : "";
+    bool is_same = pg->has_cluster && has_same_members(&pg->cluster, cluster);
+
+    pg->cluster = *cluster;
+    pg->has_cluster = true;
+    if (!is_same) {
+        pg_slots_due(pg);
+    }
+    if (!str_equal(pg->store_text, text)) {
+        json_t *store = json_loads(text, 0, NULL);
+
+        is_same = false;
+        mem_free(pg->store_text);
+        pg->store_text = mem_dup(text);
+        /* A damaged key changes nothing: the settings that were good so far stay. */
+        if (store != NULL) {
+            json_decref(pg->store);
+            pg->store = store;
+        }
+    }
+    if (!is_same) {
+        pg->is_config_dirty = true;
+        pg_apply_background(pg);
+    }
+}
+
+/* ---- life ---- */
+
+static void work_nothing(struct pg_job *job)
+{
+    job->result = 0;
+}
+
+static void done_nothing(struct postgres *pg, struct pg_job *job)
+{
+    ASSERT(pg != NULL);
+    ASSERT(job->result == 0);
+}
+
+/* The memory goes with the last job, in a later turn: the caller may stand inside one of our callbacks. */
+static void free_engine(struct engine *engine)
+{
+    struct postgres *pg = (struct postgres *)engine;
+    struct pg_job *job = mem_alloc(sizeof(*job));
+
+    ASSERT(!pg->is_closed);
+    pg_probe_stop(pg);
+    guard_link_free(pg->link);
+    pg->link = NULL;
+    session_free(pg->session);
+    session_free(pg->identify);
+    session_free(pg->side);
+    pg_slots_free(pg->slots);
+    pg_order_fini(pg);
+    loop_timer_free(pg->pace);
+    loop_timer_free(pg->late);
+    loop_timer_free(pg->kill_kick);
+    loop_timer_free(pg->order_kick);
+    loop_timer_free(pg->order_limit);
+    json_decref(pg->store);
+    pg->store_text = mem_free(pg->store_text);
+    pg->is_closed = true;
+    job->work = work_nothing;
+    job->done = done_nothing;
+    pg_job_start(pg, job);
+}
+
+static const struct engine_driver driver = {
+    .name = "postgresql",
+    .start = start,
+    .order = order,
+    .probe = probe,
+    .arm = arm,
+    .kill = kill_server,
+    .set_cluster = set_cluster,
+    .free = free_engine,
+};
+
+static void set_paths(struct postgres *pg)
+{
+    const struct config_postgresql *own = &pg->config->postgresql;
+    struct pg_paths *paths = &pg->paths;
+    const struct {
+        char *buffer;
+        const char *folder;
+        const char *name;
+    } rows[] = {
+        {paths->data_dir, own->data_dir, ""},
+        {paths->runtime_dir, own->runtime_dir, ""},
+        {paths->new_dir, own->data_dir, ".baton-new"},
+        {paths->log, own->runtime_dir, "/postgres.log"},
+        {paths->passfile, own->runtime_dir, "/pgpass"},
+        {paths->rewinding, own->runtime_dir, "/rewinding"},
+        {paths->slots, own->runtime_dir, "/slots"},
+        {paths->bin_configured, own->bin_dir, ""},
+    };
+
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        bool fits = str_format(rows[at].buffer, PG_PATH_SIZE, "%s%s", rows[at].folder, rows[at].name);
+
+        ASSERT(fits);
+    }
+    paths->os_user = process_user();
+}
+
+struct engine *postgres_new(
+    struct loop *loop, const struct config *config, const struct postgres_options *options)
+{
+    struct postgres *pg = mem_alloc(sizeof(*pg));
+
+    pg->engine.driver = &driver;
+    pg->loop = loop;
+    pg->config = config;
+    set_paths(pg);
+    process_user_name(pg->os_user_name, sizeof(pg->os_user_name));
+    str_copy(pg->guard_program, sizeof(pg->guard_program), options->guard_program);
+    pg->session = session_new(loop);
+    pg->identify = session_new(loop);
+    pg->side = session_new(loop);
+    pg->slots = pg_slots_new(pg);
+    pg->pace = loop_timer_new(loop, on_pace, pg);
+    pg->late = pg_probe_late_timer(pg);
+    pg->kill_kick = loop_timer_new(loop, on_kill_kick, pg);
+    pg->order_kick = loop_timer_new(loop, pg_order_timer, pg);
+    pg->order_limit = loop_timer_new(loop, pg_order_limit, pg);
+    return &pg->engine;
+}

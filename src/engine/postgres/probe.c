@@ -1,0 +1,419 @@
+/* Probes: what the running server answers.
+ *
+ *   pace, poke, guard --> [open] --> main query --> recovery, not streaming: IDENTIFY_SYSTEM --+--> facts, report
+ *                            |           |--------> primary: checkpoint's timeline, pending ---|
+ *                            +-----------+--> failure: try again at the pace                   |
+ *                            ^-----------------------------------------------------------------+ pace
+ *
+ * The timeline of a standby is what takeovers compare, so it is never guessed: while streaming it is the receiver's; else it
+ * comes from IDENTIFY_SYSTEM, the only thing that tells the timeline which replay has really reached (history files in
+ * pg_wal and the control file are both ahead or behind of it). That takes a replication connection, held only while the
+ * standby does not stream.
+ *
+ * Pace: 1 s; 20 ms until the server answers for the first time; 5 ms while an order waits for facts. */
+#include "base/assert.h"
+#include "base/parse.h"
+#include "engine/postgres/driver.h"
+
+#define PENDING_EVERY 30 /* probes; the count of pg_settings costs more than all the rest */
+
+enum column {
+    COLUMN_IN_RECOVERY,
+    COLUMN_WAL_NAME,
+    COLUMN_FLUSHED,
+    COLUMN_RECEIVED,
+    COLUMN_REPLAYED,
+    COLUMN_REPLAYED_MS,
+    COLUMN_STARTED_MS,
+    COLUMN_LOADED_US,
+    COLUMN_RECEIVER_PID,
+    COLUMN_RECEIVER_STATUS,
+    COLUMN_RECEIVER_TIMELINE,
+    COLUMN_CONNINFO,
+    COLUMN_SLOT,
+    COLUMN_UPSTREAM,
+    COLUMNS,
+};
+
+/* The same text serves 13 to 18. A primary's timeline comes from its current WAL file: the control file has the new one only
+ * after the first checkpoint. */
+static const char main_query[] =
+    "SELECT r.v,"
+    " CASE WHEN NOT r.v THEN pg_walfile_name(pg_current_wal_lsn()) END,"
+    " CASE WHEN NOT r.v THEN pg_current_wal_flush_lsn() END,"
+    " pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(),"
+    " (extract(epoch FROM pg_last_xact_replay_timestamp()) * 1000)::bigint,"
+    " (extract(epoch FROM pg_postmaster_start_time()) * 1000)::bigint,"
+    " (extract(epoch FROM pg_conf_load_time()) * 1000000)::bigint,"
+    " w.pid, w.status, w.received_tli,"
+    " current_setting('primary_conninfo'), current_setting('primary_slot_name'),"
+    " current_setting('baton.upstream', true)"
+    " FROM (SELECT pg_is_in_recovery() AS v) AS r LEFT JOIN pg_stat_get_wal_receiver() AS w ON true";
+
+static const char checkpoint_query[] = "SELECT timeline_id FROM pg_control_checkpoint()";
+static const char pending_query[] = "SELECT count(*) FROM pg_settings WHERE pending_restart";
+
+static void query(struct postgres *pg, const char *sql, session_done *done)
+{
+    session_query(pg->session, sql, PROBE_TIMEOUT_MS, done, pg);
+}
+
+/* ---- pace ---- */
+
+static int64_t pace_ms(const struct postgres *pg)
+{
+    if (pg->order.wait != NULL) {
+        return PROBE_PACE_WAITING_MS;
+    }
+    return pg->probe.is_known ? PROBE_PACE_MS : PROBE_PACE_STARTING_MS;
+}
+
+static void end_probe(struct postgres *pg)
+{
+    /* The order that waits may end here, and whoever hears of it may free the driver: each of these looks first. */
+    loop_timer_stop(pg->late);
+    pg->is_probing = false;
+    loop_timer_start(pg->pace, pg->probe_again ? 0 : pace_ms(pg));
+    pg->probe_again = false;
+    pg_order_poke(pg);
+    pg_report(pg);
+}
+
+/* Nothing was learned, except how the server refused. */
+static void fail_probe(struct postgres *pg, const struct err *why)
+{
+    session_close(pg->session);
+    pg->probe.is_late = pg->probe.is_known;
+    str_copy(pg->connect_problem, sizeof(pg->connect_problem), err_text(why));
+    pg->was_asked = true;
+    end_probe(pg);
+}
+
+/* What the server does not yet know is asked of the running one: the upstream it was started with by an earlier agent. */
+static void adopt_upstream(struct postgres *pg)
+{
+    if (pg->upstream.is_known) {
+        return;
+    }
+    pg->upstream.is_known = true;
+    str_copy(pg->upstream.name, sizeof(pg->upstream.name), pg->probe.upstream);
+    str_copy(pg->upstream.conninfo, sizeof(pg->upstream.conninfo), pg->probe.primary_conninfo);
+    str_copy(pg->upstream.slot, sizeof(pg->upstream.slot), pg->probe.primary_slot_name);
+    pg_apply_background(pg);
+}
+
+static void succeed(struct postgres *pg)
+{
+    pg->probing.is_known = true;
+    pg->probing.version = session_version(pg->session);
+    pg->probe = pg->probing;
+    pg->was_reached = true;
+    pg->connect_problem[0] = '\0';
+    pg->exit_problem[0] = '\0';
+    pg->order.is_probe_fresh = true;
+    pg->probe_count++;
+    adopt_upstream(pg);
+    pg_read_history(pg, pg->probe.position.timeline);
+    pg_slots_tick(pg);
+    end_probe(pg);
+}
+
+/* ---- a primary's further questions ---- */
+
+static void on_pending(void *arg, const PGresult *result, const struct err *why)
+{
+    struct postgres *pg = arg;
+
+    if (why != NULL && session_is_closed(pg->session)) {
+        fail_probe(pg, why);
+        return;
+    }
+    if (why == NULL) {
+        pg->probing.pending_restart = !str_equal(PQgetvalue(result, 0, 0), "0");
+    }
+    succeed(pg);
+}
+
+static void ask_pending(struct postgres *pg)
+{
+    bool is_due = !pg->probe.is_known ||
+                  pg->probe.loaded_real_us != pg->probing.loaded_real_us ||
+                  pg->probe_count % PENDING_EVERY == 0;
+
+    pg->probing.pending_restart = pg->probe.pending_restart;
+    if (is_due && pg->order.wait == NULL) {
+        query(pg, pending_query, on_pending);
+    } else {
+        /* Not asked now: leave a mark that makes the next probe ask. */
+        if (is_due) {
+            pg->probe_count = PENDING_EVERY - 1;
+        }
+        succeed(pg);
+    }
+}
+
+static void on_checkpoint(void *arg, const PGresult *result, const struct err *why)
+{
+    struct postgres *pg = arg;
+    int64_t timeline;
+
+    if (why != NULL && session_is_closed(pg->session)) {
+        fail_probe(pg, why);
+        return;
+    }
+    /* The control file is read while it may be written: a wrong checksum is no news. */
+    if (why == NULL && parse_int(PQgetvalue(result, 0, 0), 1, UINT32_MAX, &timeline, NULL) == 0) {
+        pg->probing.is_checkpointed = pg->probing.position.timeline == (uint32_t)timeline;
+    }
+    ask_pending(pg);
+}
+
+static void go_on_primary(struct postgres *pg)
+{
+    pg->probing.is_checkpointed =
+        pg->probe.is_known && !pg->probe.in_recovery && pg->probe.is_checkpointed;
+    if (pg->probing.is_checkpointed ||
+        (pg->order.wait != NULL && pg->order.args.order != ORDER_CHECKPOINT)) {
+        ask_pending(pg);
+    } else {
+        query(pg, checkpoint_query, on_checkpoint);
+    }
+}
+
+/* ---- a standby that does not stream ---- */
+
+static void use_old_timeline(struct postgres *pg)
+{
+    pg->probing.position.timeline = pg->probe.position.timeline != 0
+                                        ? pg->probe.position.timeline
+                                        : pg->look.position.timeline;
+    pg->probing.position.lsn = pg->probing.replayed_lsn;
+    ask_pending(pg);
+}
+
+static void on_identify(void *arg, const PGresult *result, const struct err *why)
+{
+    struct postgres *pg = arg;
+    int64_t timeline;
+    uint64_t lsn;
+
+    if (why != NULL) {
+        use_old_timeline(pg);
+        return;
+    }
+    if (result == NULL) {
+        session_query(pg->identify, "IDENTIFY_SYSTEM", PROBE_LATE_MS, on_identify, pg);
+        return;
+    }
+    if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
+        parse_int(PQgetvalue(result, 0, 1), 1, UINT32_MAX, &timeline, NULL) < 0 ||
+        lsn_parse(PQgetvalue(result, 0, 2), &lsn, NULL) < 0) {
+        use_old_timeline(pg);
+        return;
+    }
+    pg->probing.position = (struct position){(uint32_t)timeline, lsn};
+    ask_pending(pg);
+}
+
+static void identify(struct postgres *pg)
+{
+    struct session_options options;
+
+    if (pg->order.is_promoting) {
+        use_old_timeline(pg);
+    } else if (session_is_idle(pg->identify)) {
+        session_query(pg->identify, "IDENTIFY_SYSTEM", PROBE_LATE_MS, on_identify, pg);
+    } else {
+        session_close(pg->identify);
+        pg_session_options(pg, &options);
+        options.is_replication = true;
+        session_open(pg->identify, &options, PROBE_LATE_MS, on_identify, pg);
+    }
+}
+
+/* ---- the main query ---- */
+
+static int64_t number(const PGresult *result, enum column column)
+{
+    int64_t value = 0;
+
+    IGNORE(
+        parse_int(PQgetvalue(result, 0, (int)column), 0, INT64_MAX, &value, NULL) < 0,
+        "NULL is 0, unknown");
+    return value;
+}
+
+static uint64_t lsn(const PGresult *result, enum column column)
+{
+    uint64_t value = 0;
+
+    IGNORE(lsn_parse(PQgetvalue(result, 0, (int)column), &value, NULL) < 0, "NULL is 0, unknown");
+    return value;
+}
+
+static uint32_t wal_name_timeline(const char *name)
+{
+    AUTO_FREE char *digits = mem_dup_length(name, MIN(strlen(name), (size_t)8));
+    uint64_t timeline = 0;
+
+    IGNORE(parse_hex_u64(digits, &timeline, NULL) < 0, "NULL is 0, unknown");
+    return (uint32_t)timeline;
+}
+
+static void copy(const PGresult *result, enum column column, char *buffer, size_t size)
+{
+    IGNORE(
+        !str_copy(buffer, size, PQgetvalue(result, 0, (int)column)),
+        "a longer one is not ours and differs in any case");
+}
+
+static void read_main(struct pg_probe *probe, const PGresult *result)
+{
+    probe->in_recovery = str_equal(PQgetvalue(result, 0, COLUMN_IN_RECOVERY), "t");
+    probe->received_lsn = lsn(result, COLUMN_RECEIVED);
+    probe->replayed_lsn = lsn(result, COLUMN_REPLAYED);
+    probe->replayed_real_ms = number(result, COLUMN_REPLAYED_MS);
+    probe->started_real_ms = number(result, COLUMN_STARTED_MS);
+    probe->loaded_real_us = number(result, COLUMN_LOADED_US);
+    probe->receiver_pid = (int)number(result, COLUMN_RECEIVER_PID);
+    probe->is_streaming =
+        probe->in_recovery &&
+        str_equal(PQgetvalue(result, 0, COLUMN_RECEIVER_STATUS), "streaming");
+    copy(result, COLUMN_CONNINFO, probe->primary_conninfo, sizeof(probe->primary_conninfo));
+    copy(result, COLUMN_SLOT, probe->primary_slot_name, sizeof(probe->primary_slot_name));
+    copy(result, COLUMN_UPSTREAM, probe->upstream, sizeof(probe->upstream));
+    if (!probe->in_recovery) {
+        probe->position.timeline = wal_name_timeline(PQgetvalue(result, 0, COLUMN_WAL_NAME));
+        probe->position.lsn = lsn(result, COLUMN_FLUSHED);
+    } else if (probe->is_streaming) {
+        probe->position.timeline = (uint32_t)number(result, COLUMN_RECEIVER_TIMELINE);
+        probe->position.lsn = MAX(probe->received_lsn, probe->replayed_lsn);
+    }
+}
+
+static void on_main(void *arg, const PGresult *result, const struct err *why)
+{
+    struct postgres *pg = arg;
+
+    if (why != NULL) {
+        fail_probe(pg, why);
+        return;
+    }
+    if (PQntuples(result) != 1 || PQnfields(result) != COLUMNS) {
+        struct err odd = {0};
+
+        err_set(&odd, ERR_DATABASE, __FILE__, __LINE__, "the server's answer has another form");
+        fail_probe(pg, &odd);
+        return;
+    }
+    read_main(&pg->probing, result);
+    if (!pg->probing.in_recovery) {
+        session_close(pg->identify);
+        go_on_primary(pg);
+    } else if (pg->probing.is_streaming) {
+        session_close(pg->identify);
+        ask_pending(pg);
+    } else {
+        identify(pg);
+    }
+}
+
+/* libpq speaks the agent's language, which is C: these are the ways in which nobody listens at all. */
+static bool is_nobody_there(const char *text)
+{
+    return strstr(text, "No such file or directory") != NULL ||
+           strstr(text, "Connection refused") != NULL;
+}
+
+static void on_open(void *arg, const PGresult *result, const struct err *why)
+{
+    struct postgres *pg = arg;
+
+    ASSERT(result == NULL);
+    if (why != NULL) {
+        pg->was_reached =
+            pg->was_reached || (why->code != ERR_TIMEOUT && !is_nobody_there(err_text(why)));
+        fail_probe(pg, why);
+        return;
+    }
+    query(pg, main_query, on_main);
+}
+
+static void on_late(void *arg)
+{
+    struct postgres *pg = arg;
+
+    pg->probe.is_late = true;
+    pg_report(pg);
+}
+
+struct loop_timer *pg_probe_late_timer(struct postgres *pg)
+{
+    return loop_timer_new(pg->loop, on_late, pg);
+}
+
+/* ---- beginning and end ---- */
+
+static void begin(struct postgres *pg)
+{
+    struct session_options options;
+
+    loop_timer_stop(pg->pace);
+    pg->is_probing = true;
+    pg->probing = (struct pg_probe){0};
+    loop_timer_start(pg->late, PROBE_LATE_MS);
+    if (session_is_idle(pg->session)) {
+        query(pg, main_query, on_main);
+        return;
+    }
+    session_close(pg->session);
+    pg_session_options(pg, &options);
+    session_open(pg->session, &options, PROBE_TIMEOUT_MS, on_open, pg);
+}
+
+void pg_probe_start(struct postgres *pg)
+{
+    if (!pg_is_running(pg)) {
+        pg_look(pg);
+        loop_timer_start(pg->pace, PROBE_PACE_MS);
+        return;
+    }
+    if (pg->is_stopping) {
+        pg_report(pg);
+        return;
+    }
+    if (pg->is_probing) {
+        pg->probe_again = true;
+        return;
+    }
+    begin(pg);
+}
+
+void pg_probe_soon(struct postgres *pg)
+{
+    if (pg->is_probing) {
+        pg->probe_again = true;
+    } else if (pg_is_running(pg)) {
+        loop_timer_start(pg->pace, 0);
+    }
+}
+
+void pg_probe_stop(struct postgres *pg)
+{
+    loop_timer_stop(pg->late);
+    loop_timer_stop(pg->pace);
+    session_close(pg->session);
+    session_close(pg->identify);
+    pg->is_probing = false;
+    pg->probe_again = false;
+}
+
+void pg_probe_reset(struct postgres *pg)
+{
+    pg_probe_stop(pg);
+    pg->probe = (struct pg_probe){0};
+    pg->probe_count = 0;
+    pg->was_reached = false;
+    pg->connect_problem[0] = '\0';
+    pg->history = (struct timeline_history){0};
+}

@@ -1,0 +1,471 @@
+/* The server process, through its guard, and the orders that need no program but the server itself.
+ *
+ *   START       idle -> write the configuration and standby.signal -> guard starts it -> its socket answers
+ *   STOP        SIGINT or SIGQUIT -> the whole tree is gone -> look
+ *   PROMOTE     deadline left? -> file `promote` -> deadline left? SIGUSR1 -> out of recovery -> history read
+ *   FOLLOW      write -> SIGHUP -> the new upstream is in force and the old receiver is gone
+ *   RELOAD      write -> SIGHUP -> the server has read it
+ *   CHECKPOINT  on a connection of its own, so that probes go on
+ *
+ * The process belongs to the guard: what is known of it comes only from on_guard. */
+#include "base/assert.h"
+#include "engine/postgres/conffile.h"
+#include "engine/postgres/driver.h"
+#include "io/clock.h"
+#include "io/file.h"
+#include "io/process.h"
+
+#define ARENA_LIMIT ((size_t)4 << 20)
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define CHECKPOINT_MS 3600000
+#define CONNECT_MS 5000
+
+/* ---- the guard ---- */
+
+static void note_exit(struct postgres *pg)
+{
+    const struct guard_state *state = &pg->guard;
+    char *text = pg->exit_problem;
+    size_t size = sizeof(pg->exit_problem);
+
+    text[0] = '\0';
+    if (state->was_fenced != 0) {
+        str_copy(text, size, "the server was killed because the lease was not renewed in time");
+    } else if (state->was_killed != 0) {
+        str_copy(text, size, "the server was killed on request");
+    } else if (state->start_errno != 0) {
+        str_format(text, size, "the server could not be started: %s", strerror(state->start_errno));
+    } else if (!pg->is_stopping && (state->exit_code != 0 || state->exit_signal != 0)) {
+        if (state->exit_signal != 0) {
+            str_format(text, size, "the server was ended by signal %d", state->exit_signal);
+        } else {
+            str_format(text, size, "the server ended with exit code %d", state->exit_code);
+        }
+        pg->wants_exit_problem = state->exit_signal == 0;
+    }
+}
+
+static void note_change(struct postgres *pg, bool was_running)
+{
+    pg_probe_reset(pg);
+    if (pg_is_running(pg)) {
+        pg_probe_start(pg);
+        return;
+    }
+    if (was_running) {
+        note_exit(pg);
+    }
+    pg->is_stopping = false;
+    pg_look(pg);
+    loop_timer_start(pg->pace, PROBE_PACE_MS);
+}
+
+static void on_guard(void *arg, const struct guard_state *state)
+{
+    struct postgres *pg = arg;
+    bool was_running = pg_is_running(pg);
+    bool is_changed;
+
+    if (state == NULL) {
+        pg->has_guard = false;
+        pg_order_poke(pg);
+        pg_report(pg);
+        return;
+    }
+    is_changed = !pg->was_told || state->pid != pg->guard.pid ||
+                 state->starts != pg->guard.starts || state->guard_pid != pg->guard.guard_pid;
+    /* A failed start never was a running server; it shows in start_errno only. */
+    was_running = was_running || state->starts != pg->guard.starts || state->start_errno != 0;
+    pg->guard = *state;
+    pg->has_guard = pg->was_told = true;
+    if (is_changed) {
+        note_change(pg, was_running);
+    }
+    pg_order_poke(pg);
+    pg_report(pg);
+}
+
+void pg_guard_connect(struct postgres *pg)
+{
+    char socket_path[PG_PATH_SIZE];
+    char log_path[PG_PATH_SIZE];
+    const struct guard_link_options options = {
+        .program = pg->guard_program, .socket_path = socket_path, .log_path = log_path};
+    const struct guard_listener listener = {.on_state = on_guard, .arg = pg};
+
+    ASSERT(pg->link == NULL);
+    str_format(socket_path, sizeof(socket_path), "%s/guard.sock", pg->paths.runtime_dir);
+    str_format(log_path, sizeof(log_path), "%s/guard.log", pg->paths.runtime_dir);
+    pg->link = guard_link_new(pg->loop, &options, &listener);
+}
+
+/* ---- steps that several orders share ---- */
+
+static int wait_for_files(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    return pg->is_applying ? 0 : STEP_DONE;
+}
+
+static int step_files_idle(struct postgres *pg, struct err *e)
+{
+    pg->order.wait = wait_for_files;
+    return wait_for_files(pg, e);
+}
+
+static int step_apply(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    pg_apply(pg, pg->order.id);
+    return 0;
+}
+
+static int step_set_upstream(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    pg_set_upstream(pg, &pg->order.args.peer);
+    return STEP_DONE;
+}
+
+/* For a wait of an order on a running server. */
+static int check_running(struct postgres *pg, struct err *e)
+{
+    if (pg_is_running(pg)) {
+        return 0;
+    }
+    return FAIL(
+        e, ERR_CONFLICT, "%s",
+        pg->exit_problem[0] != '\0' ? pg->exit_problem : "the server has ended");
+}
+
+/* ---- start ---- */
+
+static int step_can_start(struct postgres *pg, struct err *e)
+{
+    if (pg->is_looking) {
+        return pg_order_look(pg, e);
+    }
+    return STEP_DONE;
+}
+
+static int step_check_data(struct postgres *pg, struct err *e)
+{
+    if (pg->look.state != SERVER_DOWN || pg->look.foreign_pid != 0) {
+        return FAIL(
+            e, ERR_CONFLICT, "the data directory cannot be started: %s",
+            pg->look.problem[0] != '\0' ? pg->look.problem : server_state_text(pg->look.state));
+    }
+    pg->exit_problem[0] = '\0';
+    pg->guard.start_errno = 0; /* of an earlier start; the guard's next word says it anew */
+    pg->order.starts_before = pg->guard.starts;
+    return STEP_DONE;
+}
+
+static int step_launch(struct postgres *pg, struct err *e)
+{
+    AUTO(arena_free) struct arena *arena = arena_new(ARENA_LIMIT);
+    struct parameters *parameters = arena_alloc(arena, sizeof(*parameters));
+    const struct parameters_input input = {
+        .config = pg->config, .store = pg->store, .folder = pg->paths.runtime_dir,
+        .data_dir = pg->paths.data_dir, .major = pg->look.major};
+    const char *home = process_env("HOME");
+    const char *const env[] = {
+        "PATH=" DEFAULT_PATH, "LANG=C", arena_format(arena, "HOME=%s", home != NULL ? home : "/"),
+        NULL};
+    char program[PG_PATH_SIZE];
+    int r;
+
+    pg_program(pg, "postgres", program);
+    parameters_assemble(arena, &input, parameters);
+    r = guard_start(
+        pg->link, conffile_command_line(arena, parameters, program, pg->paths.data_dir), env,
+        pg->paths.data_dir, pg->paths.log, e);
+    return r < 0 ? r : STEP_DONE;
+}
+
+static int wait_for_start(struct postgres *pg, struct err *e)
+{
+    if (pg->guard.start_errno != 0) {
+        return FAIL(
+            e, ERR_IO, "cannot run %s/postgres: %s", pg->look.bin_dir,
+            strerror(pg->guard.start_errno));
+    }
+    if (pg->guard.starts == pg->order.starts_before) {
+        return 0;
+    }
+    if (!pg_is_running(pg)) {
+        return pg->is_looking ? 0 : check_running(pg, e);
+    }
+    return pg->probe.is_known || pg->was_reached ? STEP_DONE : 0;
+}
+
+static int step_wait_for_start(struct postgres *pg, struct err *e)
+{
+    int r = wait_for_start(pg, e);
+
+    return r == 0 ? pg_order_wait(pg, wait_for_start) : r;
+}
+
+const struct order_step pg_start_steps[] = {
+    {"finish the last look", step_can_start},
+    {"check the data directory", step_check_data},
+    {"choose the upstream", step_set_upstream},
+    {"wait for other files", step_files_idle},
+    {"write the configuration", step_apply},
+    {"launch", step_launch},
+    {"wait for the server", step_wait_for_start},
+    {NULL, NULL},
+};
+
+/* ---- stop ---- */
+
+static int wait_for_end(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    return pg_is_running(pg) ? 0 : STEP_DONE;
+}
+
+static int step_stop(struct postgres *pg, struct err *e)
+{
+    if (pg_is_running(pg)) {
+        pg->is_stopping = true;
+        guard_signal(pg->link, pg->order.args.stop_mode == STOP_FAST ? SIGINT : SIGQUIT);
+        pg_report(pg);
+    }
+    pg->order.wait = wait_for_end;
+    return wait_for_end(pg, e);
+}
+
+const struct order_step pg_stop_steps[] = {
+    {"stop the server", step_stop},
+    {"read the control file", pg_order_look},
+    {NULL, NULL},
+};
+
+/* ---- promote ---- */
+
+struct promote_job {
+    struct pg_job job;
+    char path[PG_PATH_SIZE];
+};
+
+static bool is_primary(const struct postgres *pg)
+{
+    return pg->probe.is_known && !pg->probe.in_recovery;
+}
+
+static int step_check_deadline(struct postgres *pg, struct err *e)
+{
+    if (!pg->has_guard || !instant_is_set(pg->guard.deadline)) {
+        return FAIL(e, ERR_CONFLICT, "the guard holds no deadline");
+    }
+    if (instant_left_ms(pg->guard.deadline, clock_now()) <= 0) {
+        return FAIL(e, ERR_CONFLICT, "the guard's deadline has passed");
+    }
+    return STEP_DONE;
+}
+
+static void work_promote(struct pg_job *job)
+{
+    job->result = file_write(((struct promote_job *)job)->path, "", 0, 0600, &job->err);
+}
+
+static void done_promote(struct postgres *pg, struct pg_job *job)
+{
+    if (job->order_id != pg->order.id) {
+        return;
+    }
+    if (job->result < 0) {
+        pg_order_fail(pg, job->result, &job->err);
+    } else {
+        pg_order_next(pg);
+    }
+}
+
+static int step_promote_file(struct postgres *pg, struct err *e)
+{
+    struct promote_job *job;
+
+    ASSERT(e != NULL);
+    if (is_primary(pg)) {
+        return STEP_DONE;
+    }
+    job = mem_alloc(sizeof(*job));
+    job->job.work = work_promote;
+    job->job.done = done_promote;
+    str_format(job->path, sizeof(job->path), "%s/promote", pg->paths.data_dir);
+    return pg_order_job(pg, &job->job);
+}
+
+static int wait_for_primary(struct postgres *pg, struct err *e)
+{
+    int r = check_running(pg, e);
+
+    if (r < 0) {
+        return r;
+    }
+    return is_primary(pg) && pg->history.timeline == pg->probe.position.timeline ? STEP_DONE : 0;
+}
+
+/* The file may have taken its time: the deadline is asked again right before the point of no return. */
+static int step_promote(struct postgres *pg, struct err *e)
+{
+    int r = step_check_deadline(pg, e);
+
+    if (r < 0) {
+        return r;
+    }
+    if (!is_primary(pg)) {
+        guard_signal(pg->link, SIGUSR1);
+        pg->order.is_promoting = true;
+        pg_report(pg);
+    }
+    return pg_order_wait(pg, wait_for_primary);
+}
+
+const struct order_step pg_promote_steps[] = {
+    {"check the deadline", step_check_deadline},
+    {"write the promote file", step_promote_file},
+    {"promote", step_promote},
+    {NULL, NULL},
+};
+
+/* ---- follow and reload ---- */
+
+static int step_note_before(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    pg->order.receiver_before = pg->probe.receiver_pid;
+    pg->order.loaded_before_us = pg->probe.loaded_real_us;
+    return STEP_DONE;
+}
+
+static int wait_for_upstream(struct postgres *pg, struct err *e)
+{
+    const struct pg_probe *probe = &pg->probe;
+    int r = check_running(pg, e);
+
+    if (r < 0) {
+        return r;
+    }
+    if (!pg->order.is_probe_fresh || !str_equal(probe->primary_conninfo, pg->upstream.conninfo) ||
+        !str_equal(probe->primary_slot_name, pg->upstream.slot)) {
+        return 0;
+    }
+    if (!probe->in_recovery) {
+        return STEP_DONE; /* a primary keeps it for the day when it is a standby */
+    }
+    if (pg->upstream.name[0] == '\0') {
+        return probe->receiver_pid == 0 ? STEP_DONE : 0;
+    }
+    return !pg->order.config_changed || probe->receiver_pid == 0 ||
+                   probe->receiver_pid != pg->order.receiver_before
+               ? STEP_DONE
+               : 0;
+}
+
+static int step_follow(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    guard_signal(pg->link, SIGHUP);
+    return pg_order_wait(pg, wait_for_upstream);
+}
+
+const struct order_step pg_follow_steps[] = {
+    {"look at the receiver", step_note_before},
+    {"wait for other files", step_files_idle},
+    {"choose the upstream", step_set_upstream},
+    {"write the configuration", step_apply},
+    {"reload", step_follow},
+    {NULL, NULL},
+};
+
+static int wait_for_load(struct postgres *pg, struct err *e)
+{
+    int r = check_running(pg, e);
+
+    if (r < 0) {
+        return r;
+    }
+    return pg->order.is_probe_fresh && pg->probe.loaded_real_us != pg->order.loaded_before_us
+               ? STEP_DONE
+               : 0;
+}
+
+static int step_reload(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    guard_signal(pg->link, SIGHUP);
+    return pg_order_wait(pg, wait_for_load);
+}
+
+static int wait_for_answer(struct postgres *pg, struct err *e)
+{
+    int r = check_running(pg, e);
+
+    return r < 0 ? r : pg->upstream.is_known && pg->probe.is_known ? STEP_DONE : 0;
+}
+
+static int step_answering(struct postgres *pg, struct err *e)
+{
+    int r = wait_for_answer(pg, e);
+
+    return r == 0 ? pg_order_wait(pg, wait_for_answer) : r;
+}
+
+const struct order_step pg_reload_steps[] = {
+    {"wait for the server", step_answering},
+    {"note the last load", step_note_before},
+    {"wait for other files", step_files_idle},
+    {"write the configuration", step_apply},
+    {"reload", step_reload},
+    {NULL, NULL},
+};
+
+/* ---- checkpoint ---- */
+
+static void on_checkpoint(void *arg, const PGresult *result, const struct err *why)
+{
+    struct postgres *pg = arg;
+
+    if (why != NULL) {
+        pg_order_fail(pg, why->code, why);
+        return;
+    }
+    if (result == NULL) {
+        session_query(pg->side, "CHECKPOINT", CHECKPOINT_MS, on_checkpoint, pg);
+        return;
+    }
+    session_close(pg->side);
+    pg_order_next(pg);
+}
+
+static int step_checkpoint(struct postgres *pg, struct err *e)
+{
+    struct session_options options;
+
+    ASSERT(e != NULL);
+    session_close(pg->side);
+    pg_session_options(pg, &options);
+    session_open(pg->side, &options, CONNECT_MS, on_checkpoint, pg);
+    return 0;
+}
+
+static int wait_for_fresh(struct postgres *pg, struct err *e)
+{
+    int r = check_running(pg, e);
+
+    return r < 0 ? r : pg->order.is_probe_fresh ? STEP_DONE : 0;
+}
+
+static int step_see(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    return pg_order_wait(pg, wait_for_fresh);
+}
+
+const struct order_step pg_checkpoint_steps[] = {
+    {"checkpoint", step_checkpoint},
+    {"look at it", step_see},
+    {NULL, NULL},
+};

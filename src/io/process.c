@@ -1,0 +1,187 @@
+#include "io/process.h"
+
+#include "base/assert.h"
+#include "base/parse.h"
+#include "base/str.h"
+#include "io/file.h"
+#include "io/spawn.h"
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define USER_RECORD_SIZE 4096
+#define STATM_SIZE 256
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+unsigned process_user(void)
+{
+    return (unsigned)geteuid();
+}
+
+void process_user_name(char *buffer, size_t size)
+{
+    char record[USER_RECORD_SIZE];
+    struct passwd user;
+    struct passwd *found = NULL;
+    int r = getpwuid_r(geteuid(), &user, record, sizeof(record), &found);
+
+    if (r != 0 || found == NULL || !str_copy(buffer, size, user.pw_name)) {
+        buffer[0] = '\0';
+    }
+}
+
+void process_host_name(char *buffer, size_t size)
+{
+    ASSERT(size > 0);
+    if (gethostname(buffer, size) < 0) {
+        buffer[0] = '\0';
+    }
+    buffer[size - 1] = '\0';
+}
+
+int process_program(char *buffer, size_t size, struct err *e)
+{
+    ssize_t length = readlink("/proc/self/exe", buffer, size);
+
+    if (length < 0) {
+        return FAIL(e, ERR_IO, "cannot tell the path of this program: %s", strerror(errno));
+    }
+    if ((size_t)length >= size) {
+        return FAIL(e, ERR_LIMIT, "the path of this program is longer than %zu bytes", size - 1);
+    }
+    buffer[length] = '\0';
+    return 0;
+}
+
+int process_id(void)
+{
+    return (int)getpid();
+}
+
+const char *const *process_environment(void)
+{
+    return (const char *const *)environ;
+}
+
+const char *process_env(const char *name)
+{
+    return getenv(name);
+}
+
+void process_random(void *bytes, size_t size)
+{
+    unsigned char *at = bytes;
+    size_t left = size;
+
+    while (left > 0) {
+        ssize_t length = getrandom(at, left, 0);
+
+        ASSERT(length > 0 || errno == EINTR);
+        if (length > 0) {
+            at += length;
+            left -= (size_t)length;
+        }
+    }
+}
+
+void process_password(char *buffer, size_t length)
+{
+    static const char letters[] = LETTERS;
+    const unsigned count = sizeof(letters) - 1;
+
+    for (size_t at = 0; at < length;) {
+        unsigned char byte = 0;
+
+        process_random(&byte, sizeof(byte));
+        /* Without the last, incomplete round every letter is as likely as any other. */
+        if (byte < 256 / count * count) {
+            buffer[at++] = letters[byte % count];
+        }
+    }
+    buffer[length] = '\0';
+}
+
+void process_harden(void)
+{
+    int r = prctl(PR_SET_DUMPABLE, 0);
+
+    ASSERT(r == 0);
+    IGNORE(signal(SIGPIPE, SIG_IGN) == SIG_ERR, "cannot fail for SIGPIPE");
+}
+
+int process_detach(const char *const *argv, const char *log_path, int keep_fd, struct err *e)
+{
+    AUTO_FD int log_fd = -1;
+    int pid = 0;
+
+    if (!file_is_program(argv[0])) {
+        return FAIL(e, ERR_NOT_FOUND, "%s is not a program that this user may run", argv[0]);
+    }
+    if (log_path != NULL) {
+        log_fd = open(log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+        if (log_fd < 0) {
+            return FAIL(e, ERR_IO, "cannot open %s: %s", log_path, strerror(errno));
+        }
+    }
+    return spawn(
+        &(struct spawn_options){
+            .argv = argv,
+            .in_fd = -1,
+            .out_fd = -1,
+            .err_fd = log_fd,
+            .keep_fd = keep_fd,
+            .is_detached = true,
+        },
+        &pid, e);
+}
+
+int64_t process_memory_bytes(void)
+{
+    char text[STATM_SIZE];
+    AUTO_FD int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    char *resident = NULL;
+    int64_t pages = 0;
+
+    if (length <= 0) {
+        return 0;
+    }
+    text[length] = '\0';
+    resident = strchr(text, ' ');
+    if (resident == NULL) {
+        return 0;
+    }
+    resident++;
+    resident[strcspn(resident, " ")] = '\0';
+    if (parse_int(resident, 0, INT32_MAX, &pages, NULL) < 0) {
+        return 0;
+    }
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+void process_notify(const char *state)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = getenv("NOTIFY_SOCKET");
+    AUTO_FD int fd = -1;
+    socklen_t length;
+
+    if (path == NULL || (path[0] != '/' && path[0] != '@') ||
+        !str_copy(address.sun_path, sizeof(address.sun_path), path)) {
+        return;
+    }
+    length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    if (path[0] == '@') {
+        address.sun_path[0] = '\0';
+    }
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0) {
+        IGNORE(
+            sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, length) < 0,
+            "the service manager is not needed");
+    }
+}

@@ -1,0 +1,37 @@
+/* process.h - this process and its user, and small services of the kernel. */
+#pragma once
+
+#include "base/err.h"
+
+/* User id, user name ("" if it has none), host name, own program's path, process id. */
+unsigned process_user(void);
+void process_user_name(char *buffer, size_t size);
+void process_host_name(char *buffer, size_t size);
+MUST_CHECK int process_program(char *buffer, size_t size, struct err *e);
+int process_id(void);
+
+/* The value of an environment variable, or NULL; all variables, ending with NULL. */
+const char *process_env(const char *name);
+const char *const *process_environment(void);
+
+/* SIZE random bytes of the kernel; a random password of LENGTH letters and digits (buffer LENGTH
+ * + 1). */
+void process_random(void *bytes, size_t size);
+void process_password(char *buffer, size_t length);
+
+/* No core dumps, not traceable by other users (PR_SET_DUMPABLE 0), SIGPIPE ignored: the memory
+ * holds passwords. */
+void process_harden(void);
+
+/* Start PROGRAM in a new session, detached from this process, with a clean environment, standard
+ * streams on /dev/null except standard error to LOG_PATH (appended, 0600; may be NULL),
+ * descriptors above 2 closed but KEEP_FD (>= 0), which it gets as descriptor 3. argv ends with
+ * NULL. */
+MUST_CHECK int process_detach(
+    const char *const *argv, const char *log_path, int keep_fd, struct err *e);
+
+/* Resident memory of this process in bytes; 0 if unknown. */
+int64_t process_memory_bytes(void);
+
+/* sd_notify: send STATE ("READY=1") if a service manager listens; otherwise nothing. */
+void process_notify(const char *state);

@@ -1,0 +1,174 @@
+#include "tests/sim/sim.h"
+
+#include "base/assert.h"
+
+#define LATENCY_MIN_NS (100 * MS / 1000)
+#define LATENCY_MAX_NS (4 * MS)
+
+/* A packet lost on the way is sent again; the longest such pause. */
+#define RESEND_NS (250 * MS)
+
+bool net_is_cut(const struct sim *sim, unsigned from, unsigned to)
+{
+    return from != to && sim->net.cuts[from][to] > 0;
+}
+
+int64_t net_delay(struct sim *sim, unsigned from, unsigned to)
+{
+    int64_t delay_ns;
+
+    if (from == to) {
+        return rng_between(sim, STREAM_NET, 10000, 50000);
+    }
+    if (net_is_cut(sim, from, to)) {
+        return -1;
+    }
+    delay_ns = rng_log(sim, STREAM_NET, LATENCY_MIN_NS, LATENCY_MAX_NS) * sim->net.slow;
+    if (rng_chance(sim, STREAM_NET, 2)) {
+        delay_ns += rng_between(sim, STREAM_NET, 0, RESEND_NS);
+    }
+    return delay_ns;
+}
+
+/* ---- asking a peer ---- */
+
+struct question {
+    unsigned from; /* who asks */
+    uint32_t number;
+    uint32_t epoch; /* of the agent that asks */
+};
+
+struct answer {
+    uint32_t number;
+    unsigned by;
+    bool has_report;
+    struct peer_report report;
+};
+
+/* As the REST server makes it from a snapshot. */
+static void fill_report(const struct api_snapshot *snapshot, struct peer_report *ret)
+{
+    const struct engine_status *status = &snapshot->server;
+
+    *ret = (struct peer_report){
+        .state = snapshot->state,
+        .role = snapshot->role,
+        .system_id = status->system_id,
+        .server_version = status->version,
+        .position = status->position,
+        .received_lsn = status->received_lsn,
+        .replayed_lsn = status->replayed_lsn,
+        .is_streaming = status->is_streaming,
+        .is_paused = snapshot->cluster.settings.is_paused,
+        .tags = snapshot->config->tags,
+        .has_baton = true,
+        .dcs_ok = snapshot->dcs_ok,
+        .term = snapshot->cluster.lease.term,
+        .is_candidate = snapshot->is_candidate,
+        .down_ms = snapshot->down_ms,
+        .history = status->history,
+    };
+}
+
+static void on_answer(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+    struct answer *answer = event->data;
+    struct poll *poll = &node->polls[answer->by];
+
+    if (!poll->is_due || poll->number != answer->number) {
+        return;
+    }
+    poll->is_due = false;
+    agent_on_report(
+        node->agent, sim->nodes[answer->by].name, answer->has_report ? &answer->report : NULL);
+    agent_touch(sim, node);
+}
+
+static void send_answer(
+    struct sim *sim, unsigned from, const struct question *question, const struct peer_report *report)
+{
+    struct node *asker = &sim->nodes[question->from];
+    int64_t delay_ns = net_delay(sim, from, question->from);
+    struct answer *answer;
+
+    if (delay_ns < 0 || asker->agent == NULL || asker->agent_epoch != question->epoch) {
+        return;
+    }
+    answer = mem_alloc(sizeof(*answer));
+    *answer = (struct answer){.number = question->number, .by = from, .has_report = report != NULL};
+    if (report != NULL) {
+        answer->report = *report;
+    }
+    sim_post_data(sim, asker, ACTOR_AGENT, delay_ns, on_answer, answer, 0);
+}
+
+static void on_question(struct sim *sim, struct event *event)
+{
+    /* Too large for a stack frame, and no state: filled anew each time. */
+    static struct api_snapshot snapshot;
+    struct node *node = &sim->nodes[event->node];
+    struct peer_report report;
+
+    agent_snapshot(node->agent, &snapshot);
+    fill_report(&snapshot, &report);
+    send_answer(sim, node->index, event->data, &report);
+    agent_touch(sim, node);
+}
+
+/* The question is at the host's door: answered there if nobody listens. */
+static void on_arrival(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+
+    if (!node->is_up) {
+        return;
+    }
+    if (node->agent == NULL) {
+        send_answer(sim, node->index, event->data, NULL);
+        return;
+    }
+    sim_post_data(sim, node, ACTOR_AGENT, 0, on_question, TAKE(event->data), 0);
+}
+
+static void on_timeout(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+    struct poll *poll = &node->polls[event->a];
+
+    if (!poll->is_due || poll->number != (uint32_t)event->b) {
+        return;
+    }
+    poll->is_due = false;
+    agent_on_report(node->agent, sim->nodes[event->a].name, NULL);
+    agent_touch(sim, node);
+}
+
+void net_poll(void *arg, const char *name, const char *api_url, int64_t timeout_ms)
+{
+    struct port *port = arg;
+    struct sim *sim = port->sim;
+    struct node *node = port->node;
+    struct node *peer = sim_find(sim, name);
+    struct poll *poll;
+    struct question *question;
+    int64_t delay_ns;
+
+    ASSERT(peer != NULL);
+    ASSERT(api_url[0] != '\0');
+    poll = &node->polls[peer->index];
+    ASSERT(!poll->is_due);
+    poll->number++;
+    poll->is_due = true;
+    sim_post(
+        sim, node, ACTOR_AGENT, timeout_ms * MS, on_timeout, (int64_t)peer->index,
+        (int64_t)poll->number);
+    delay_ns = net_delay(sim, node->index, peer->index);
+    if (delay_ns < 0) {
+        return;
+    }
+    question = mem_alloc(sizeof(*question));
+    *question = (struct question){node->index, poll->number, node->agent_epoch};
+    sim_post_data(
+        sim, peer, ACTOR_WORLD, delay_ns + agent_output_delay(sim, node), on_arrival, question, 0);
+}

@@ -1,0 +1,543 @@
+#include "tests/sim/sim.h"
+
+#include "base/assert.h"
+
+/* The guard and the database server of a node, as they are, whatever an agent believes. */
+
+#define SHUTDOWN_RECORD 120
+#define PROMOTE_RECORD 150
+#define DRAIN_POLL_NS (5 * MS)
+#define SENDER_TIMEOUT_NS (8 * SECOND)
+#define RECEIVER_TIMEOUT_NS (6 * SECOND)
+
+static void set_run(struct sim *sim, struct node *node, enum run run)
+{
+    static const char *const texts[] = {"down", "starting", "standby", "promoting", "primary", "stopping"};
+
+    node->server.run = run;
+    node->server.since_ns = sim->now_ns;
+    sim_trace(
+        sim, node, "server", "%s (branch %d, end %" PRIu64 ")", texts[run], node->disk.end.branch,
+        node->disk.end.lsn);
+    engine_changed(sim, node);
+}
+
+bool server_is_open(const struct node *node)
+{
+    return node->server.run == RUN_PRIMARY && node->server.has_clients;
+}
+
+struct place server_source(const struct node *node)
+{
+    return node->disk.end;
+}
+
+static struct node *upstream_of(struct sim *sim, const struct node *node)
+{
+    return node->disk.upstream >= 0 ? &sim->nodes[node->disk.upstream] : NULL;
+}
+
+/* ---- replication ---- */
+
+static void on_receiver(struct sim *sim, struct event *event);
+
+static void break_stream(struct sim *sim, struct node *node)
+{
+    if (node->server.is_streaming) {
+        node->server.is_streaming = false;
+        node->server.is_push_under_way = false;
+        engine_changed(sim, node);
+    }
+}
+
+static bool is_sending(const struct node *upstream)
+{
+    return upstream->is_up &&
+           (upstream->server.run == RUN_STANDBY || upstream->server.run == RUN_PRIMARY ||
+            upstream->server.run == RUN_PROMOTING ||
+            (upstream->server.run == RUN_STOPPING && upstream->server.was_primary));
+}
+
+static bool is_linked(const struct sim *sim, const struct node *a, const struct node *b)
+{
+    return !net_is_cut(sim, a->index, b->index) && !net_is_cut(sim, b->index, a->index);
+}
+
+static void open_if_consistent(struct sim *sim, struct node *node)
+{
+    if (node->server.run == RUN_STARTING && node->server.is_recovered &&
+        wal_contains(&sim->wal, node->disk.end, node->disk.minimum)) {
+        node->disk.minimum = (struct place){-1, 0};
+        set_run(sim, node, RUN_STANDBY);
+    }
+}
+
+static void on_replayed(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+
+    node->disk.replayed = MAX(node->disk.replayed, (uint64_t)event->a);
+}
+
+struct arrival {
+    struct place end;
+    uint32_t upstream_epoch;
+    unsigned upstream;
+};
+
+static void send_more(struct sim *sim, struct node *upstream, struct node *node);
+
+static void on_arrival(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+    const struct arrival *arrival = event->data;
+    struct node *upstream = &sim->nodes[arrival->upstream];
+
+    node->server.is_push_under_way = false;
+    if (!node->server.is_streaming || node->disk.upstream != (int)arrival->upstream ||
+        node->server.upstream_epoch != arrival->upstream_epoch ||
+        node->server.run == RUN_PROMOTING || node->server.run == RUN_PRIMARY) {
+        return;
+    }
+    ASSERT(wal_contains(&sim->wal, arrival->end, node->disk.end));
+    node->disk.end = arrival->end;
+    node->disk.changed_ns = sim->now_ns;
+    node->disk.timeline_max =
+        MAX(node->disk.timeline_max, sim->wal.branches[arrival->end.branch].timeline);
+    node->server.has_received = true;
+    sim_post(
+        sim, node, ACTOR_SERVER, rng_between(sim, STREAM_SERVER, 100000, 3 * MS), on_replayed,
+        (int64_t)arrival->end.lsn, 0);
+    open_if_consistent(sim, node);
+    stream_push(sim, node);
+    send_more(sim, upstream, node);
+}
+
+/* UPSTREAM has something that NODE, which streams from it, lacks: one batch at a time is on its way. */
+static void send_more(struct sim *sim, struct node *upstream, struct node *node)
+{
+    struct arrival *arrival;
+    int64_t delay_ns;
+    bool is_behind = node->disk.end.branch != upstream->disk.end.branch ||
+                     node->disk.end.lsn < upstream->disk.end.lsn;
+
+    if (!node->server.is_streaming || node->server.is_push_under_way || !is_behind ||
+        node->server.upstream_epoch != upstream->server.epoch || !is_sending(upstream) ||
+        node_is_frozen(sim, upstream)) {
+        return;
+    }
+    delay_ns = net_delay(sim, upstream->index, node->index);
+    if (delay_ns < 0) {
+        return;
+    }
+    if (sim->shape.lag_ns > 0) {
+        delay_ns += rng_between(sim, STREAM_NET, 0, sim->shape.lag_ns);
+    }
+    arrival = mem_alloc(sizeof(*arrival));
+    *arrival = (struct arrival){upstream->disk.end, upstream->server.epoch, upstream->index};
+    node->server.is_push_under_way = true;
+    sim_post_data(sim, node, ACTOR_SERVER, delay_ns, on_arrival, arrival, 0);
+}
+
+void stream_push(struct sim *sim, struct node *upstream)
+{
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        struct node *node = &sim->nodes[at];
+
+        if (node->disk.upstream == (int)upstream->index && node != upstream) {
+            send_more(sim, upstream, node);
+        }
+    }
+}
+
+static void try_to_stream(struct sim *sim, struct node *node, struct node *upstream)
+{
+    struct place source = upstream->disk.end;
+
+    if (!is_sending(upstream) || upstream->server.run == RUN_STOPPING ||
+        node_is_frozen(sim, upstream) || !is_linked(sim, node, upstream) ||
+        !wal_can_stream(&sim->wal, source, node->disk.end)) {
+        return;
+    }
+    if (!wal_contains(&sim->wal, source, node->disk.end)) {
+        if (!sim->wal.branches[node->disk.end.branch].is_by_hand &&
+            !sim->wal.branches[source.branch].is_by_hand) {
+            check_fail(
+                sim, VERDICT_SAFETY,
+                "%s (branch %d) streams from %s (branch %d): another history under the same timeline "
+                "number %u",
+                node->name, node->disk.end.branch, upstream->name, source.branch,
+                sim->wal.branches[node->disk.end.branch].timeline);
+        }
+        return;
+    }
+    node->server.is_streaming = true;
+    node->server.has_received = true;
+    node->server.is_push_under_way = false;
+    node->server.upstream_epoch = upstream->server.epoch;
+    node->server.silent_ns = 0;
+    sim_trace(sim, node, "server.stream", "from %s", upstream->name);
+    engine_changed(sim, node);
+    send_more(sim, upstream, node);
+}
+
+/* The WAL receiver's own life: connect, notice silence, connect again. */
+static void on_receiver(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+    struct server *server = &node->server;
+    struct node *upstream = upstream_of(sim, node);
+    bool is_wanted = (server->run == RUN_STARTING && server->is_recovered) ||
+                     server->run == RUN_STANDBY;
+
+    ASSERT(event->data == NULL);
+    if (server->run == RUN_PRIMARY || server->run == RUN_PROMOTING || server->run == RUN_STOPPING) {
+        return;
+    }
+    if (server->is_streaming && upstream != NULL) {
+        bool is_heard = upstream->is_up && is_linked(sim, node, upstream) &&
+                        !node_is_frozen(sim, upstream);
+
+        if (is_heard && upstream->server.epoch != server->upstream_epoch) {
+            break_stream(sim, node);
+        } else if (is_heard) {
+            server->silent_ns = 0;
+            send_more(sim, upstream, node);
+        } else if (server->silent_ns == 0) {
+            server->silent_ns = sim->now_ns;
+        } else if (sim->now_ns - server->silent_ns > RECEIVER_TIMEOUT_NS) {
+            break_stream(sim, node);
+        }
+    }
+    if (!server->is_streaming && is_wanted && upstream != NULL && upstream != node) {
+        try_to_stream(sim, node, upstream);
+    }
+    sim_post(sim, node, ACTOR_SERVER, sim->shape.receiver_ns, on_receiver, 0, 0);
+}
+
+void server_follow(struct sim *sim, struct node *node, int upstream)
+{
+    node->disk.upstream = upstream;
+    break_stream(sim, node);
+    node->server.has_received = false;
+    engine_changed(sim, node);
+}
+
+/* ---- clients ---- */
+
+static void on_client(struct sim *sim, struct event *event);
+
+static void on_ack(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+
+    if (!server_is_open(node)) {
+        return;
+    }
+    sim->wal.branches[node->disk.end.branch].writes[event->a].acked_ns = sim->now_ns;
+    check_ack(sim, node);
+    sim_post(
+        sim, node, ACTOR_SERVER, rng_log(sim, STREAM_CLIENT, sim->shape.think_ns / 4, sim->shape.think_ns * 2),
+        on_client, 0, 0);
+}
+
+/* One transaction: its commit record is flushed now, its client is told a moment later, if the server lives so long. */
+static void on_client(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+    unsigned write;
+
+    ASSERT(event->data == NULL);
+    if (!server_is_open(node)) {
+        return;
+    }
+    node->disk.end.lsn += (uint64_t)rng_log(sim, STREAM_CLIENT, 100, 20000);
+    node->disk.changed_ns = sim->now_ns;
+    write = wal_write(&sim->wal.branches[node->disk.end.branch], node->disk.end.lsn);
+    sim_post(
+        sim, node, ACTOR_SERVER, rng_log(sim, STREAM_CLIENT, 100000, 3 * MS), on_ack, (int64_t)write, 0);
+    stream_push(sim, node);
+}
+
+/* ---- the server's life ---- */
+
+static void end_run(struct sim *sim, struct node *node, bool is_clean)
+{
+    struct server *server = &node->server;
+    bool was_primary = server->run == RUN_PRIMARY || server->was_primary;
+
+    node->disk.is_clean = is_clean;
+    node->disk.was_primary = was_primary;
+    if (is_clean) {
+        node->disk.checkpoint = node->disk.end;
+        node->disk.replayed = node->disk.end.lsn;
+        node->disk.is_checkpointed = true;
+    }
+    *server = (struct server){.epoch = server->epoch + 1};
+    node->guard.deadline = (struct instant){0};
+    node->guard.timer++;
+    node->guard.is_killing = false;
+    set_run(sim, node, RUN_NONE);
+    check_open(sim);
+}
+
+void server_kill(struct sim *sim, struct node *node, const char *why)
+{
+    if (node->server.run == RUN_NONE) {
+        return;
+    }
+    sim_trace(sim, node, "server.kill", "%s", why);
+    end_run(sim, node, false);
+}
+
+static void on_recovered(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+    int64_t left_ns = sim->shape.replay_ns;
+
+    ASSERT(event->data == NULL);
+    if (node->has_bad_disk) {
+        server_kill(sim, node, "the disk fails");
+        return;
+    }
+    node->server.is_recovered = true;
+    if (left_ns > 0 && !node->disk.was_primary) {
+        /* Consistent already, but not all of the local log is replayed, and nobody sees how much there is. */
+        node->disk.replayed = MIN(node->disk.end.lsn, MAX(node->disk.replayed, node->disk.end.lsn - 4000));
+        sim_post(
+            sim, node, ACTOR_SERVER, rng_between(sim, STREAM_SERVER, 0, left_ns), on_replayed,
+            (int64_t)node->disk.end.lsn, 0);
+    } else {
+        node->disk.replayed = node->disk.end.lsn;
+    }
+    open_if_consistent(sim, node);
+    engine_changed(sim, node);
+}
+
+void server_start(struct sim *sim, struct node *node, int upstream)
+{
+    int64_t length_ns = rng_log(sim, STREAM_SERVER, sim->shape.start_ns, sim->shape.start_ns * 4);
+
+    ASSERT(node->server.run == RUN_NONE);
+    ASSERT(node->disk.kind == DISK_PRESENT);
+    if (!node->disk.is_clean) {
+        length_ns += rng_log(sim, STREAM_SERVER, MIN(20 * MS, sim->shape.recovery_ns), sim->shape.recovery_ns);
+    }
+    node->server = (struct server){.epoch = node->server.epoch + 1};
+    node->disk.upstream = upstream;
+    node->disk.is_clean = false;
+    set_run(sim, node, RUN_STARTING);
+    sim_post(sim, node, ACTOR_SERVER, length_ns, on_recovered, 0, 0);
+    sim_post(
+        sim, node, ACTOR_SERVER, rng_between(sim, STREAM_SERVER, 10 * MS, 60 * MS), on_receiver, 0, 0);
+}
+
+static void on_auto_checkpoint(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+
+    ASSERT(event->data == NULL);
+    if (node->server.run == RUN_PRIMARY) {
+        node->disk.is_checkpointed = true;
+        node->disk.checkpoint = node->disk.end;
+        engine_changed(sim, node);
+    }
+}
+
+static void on_promoted(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+    struct branch branch = {
+        .parent = node->disk.end.branch,
+        .fork = node->disk.end.lsn,
+        .timeline = node->disk.timeline_max + 1,
+        .system_id = node->disk.system_id,
+        .opener = node->index,
+        .is_by_hand = node->server.is_by_hand,
+    };
+
+    ASSERT(event->data == NULL);
+    node->disk.end = (struct place){wal_add(sim, &branch), branch.fork + PROMOTE_RECORD};
+    node->disk.timeline_max = branch.timeline;
+    node->disk.changed_ns = sim->now_ns;
+    node->disk.is_checkpointed = false;
+    node->disk.was_primary = true;
+    node->server.has_clients = true;
+    node->server.is_streaming = false;
+    set_run(sim, node, RUN_PRIMARY);
+    check_promoted(sim, node, node->disk.end.branch);
+    check_open(sim);
+    engine_done(sim, node, ORDER_PROMOTE, 0, NULL);
+    for (unsigned at = 0; at < sim->shape.clients; at++) {
+        sim_post(
+            sim, node, ACTOR_SERVER, rng_log(sim, STREAM_CLIENT, MS, sim->shape.think_ns), on_client, 0, 0);
+    }
+    sim_post(
+        sim, node, ACTOR_SERVER, rng_log(sim, STREAM_SERVER, 300 * MS, 10 * SECOND),
+        on_auto_checkpoint, 0, 0);
+    stream_push(sim, node);
+}
+
+void server_promote(struct sim *sim, struct node *node, bool is_by_hand)
+{
+    int64_t length_ns = rng_log(sim, STREAM_SERVER, 10 * MS, sim->shape.promote_ns);
+
+    ASSERT(node->server.run == RUN_STANDBY);
+    node->server.is_by_hand = is_by_hand;
+    break_stream(sim, node);
+    node->disk.replayed = node->disk.end.lsn;
+    set_run(sim, node, RUN_PROMOTING);
+    sim_post(sim, node, ACTOR_SERVER, length_ns, on_promoted, 0, 0);
+}
+
+static bool is_drained(struct sim *sim, struct node *node)
+{
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        struct node *peer = &sim->nodes[at];
+        bool is_attached = peer != node && peer->is_up && peer->server.is_streaming &&
+                           peer->disk.upstream == (int)node->index &&
+                           peer->server.upstream_epoch == node->server.epoch;
+
+        if (!is_attached) {
+            continue;
+        }
+        send_more(sim, node, peer);
+        if (peer->disk.end.branch != node->disk.end.branch ||
+            peer->disk.end.lsn < node->disk.end.lsn || !is_linked(sim, node, peer)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void on_drain(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+
+    ASSERT(event->data == NULL);
+    if (is_drained(sim, node) || sim->now_ns > node->server.stop_limit_ns) {
+        end_run(sim, node, true);
+        engine_done(sim, node, ORDER_STOP, 0, NULL);
+        return;
+    }
+    sim_post(sim, node, ACTOR_SERVER, DRAIN_POLL_NS, on_drain, 0, 0);
+}
+
+static void on_stopped(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+
+    ASSERT(event->data == NULL);
+    if (node->server.was_primary) {
+        node->disk.end.lsn += SHUTDOWN_RECORD;
+        node->disk.changed_ns = sim->now_ns;
+        node->server.stop_limit_ns = sim->now_ns + SENDER_TIMEOUT_NS;
+        on_drain(sim, event);
+        return;
+    }
+    end_run(sim, node, true);
+    engine_done(sim, node, ORDER_STOP, 0, NULL);
+}
+
+void server_stop(struct sim *sim, struct node *node, enum stop_mode mode)
+{
+    if (node->server.run == RUN_NONE || node->server.run == RUN_STOPPING) {
+        return;
+    }
+    if (mode == STOP_IMMEDIATE) {
+        server_kill(sim, node, "immediate stop");
+        return;
+    }
+    node->server.was_primary = node->server.run == RUN_PRIMARY;
+    node->server.has_clients = false;
+    break_stream(sim, node);
+    /* What ran as this server's timers (promotion, clients, receiver) ends with the new epoch; streams go on. */
+    node->server.epoch++;
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        struct node *peer = &sim->nodes[at];
+
+        if (peer->server.is_streaming && peer->disk.upstream == (int)node->index &&
+            peer->server.upstream_epoch == node->server.epoch - 1) {
+            peer->server.upstream_epoch++;
+            /* A batch on its way names the old epoch and is thrown away: it is sent again. */
+            peer->server.is_push_under_way = false;
+        }
+    }
+    set_run(sim, node, RUN_STOPPING);
+    check_open(sim);
+    sim_post(
+        sim, node, ACTOR_SERVER, rng_log(sim, STREAM_SERVER, 20 * MS, 500 * MS), on_stopped, 0, 0);
+}
+
+/* ---- the guard ---- */
+
+static bool is_passed(const struct sim *sim, const struct node *node)
+{
+    return instant_is_set(node->guard.deadline) &&
+           instant_left_ms(node->guard.deadline, node_now(sim, node)) < 0;
+}
+
+static void on_guard_kill(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+
+    if ((uint32_t)event->a == node->guard.timer) {
+        server_kill(sim, node, "the guard: the deadline has passed");
+    }
+}
+
+/* The guard notices: nothing takes it back from here on, and every process is dead within the time that lease.c grants. */
+static void on_guard_timer(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+
+    if ((uint32_t)event->a != node->guard.timer || node->guard.is_killing) {
+        return;
+    }
+    if (!is_passed(sim, node)) {
+        guard_check(sim, node);
+        return;
+    }
+    node->guard.is_killing = true;
+    sim_post(
+        sim, node, ACTOR_HOST, rng_between(sim, STREAM_GUARD, MS, GUARD_KILL_NS), on_guard_kill,
+        (int64_t)node->guard.timer, 0);
+}
+
+/* Set the timer for the deadline anew: it was moved, or a clock was. */
+void guard_check(struct sim *sim, struct node *node)
+{
+    const struct guard *guard = &node->guard;
+    int64_t boot_ns;
+    int64_t raw_ns;
+    int64_t wait_ns;
+
+    if (!instant_is_set(guard->deadline) || guard->is_killing) {
+        return;
+    }
+    boot_ns = clock_until(&node->boot, sim->now_ns, guard->deadline.boot_ns);
+    raw_ns = clock_until(&node->raw, sim->now_ns, guard->deadline.raw_ns);
+    wait_ns = MIN(boot_ns, raw_ns);
+    node->guard.timer++;
+    sim_post(
+        sim, node, ACTOR_HOST, MIN(wait_ns, 3600 * SECOND) + rng_between(sim, STREAM_GUARD, 0, GUARD_LATE_NS),
+        on_guard_timer, (int64_t)node->guard.timer, 0);
+}
+
+void guard_arm(struct sim *sim, struct node *node, struct instant deadline)
+{
+    struct guard *guard = &node->guard;
+
+    if (node->server.run == RUN_NONE || guard->is_killing ||
+        deadline.boot_ns < guard->deadline.boot_ns || deadline.raw_ns < guard->deadline.raw_ns) {
+        return;
+    }
+    if (is_passed(sim, node)) {
+        /* It reads the clock before it takes a message. */
+        sim_post(sim, node, ACTOR_HOST, 0, on_guard_timer, (int64_t)guard->timer, 0);
+        return;
+    }
+    guard->deadline = deadline;
+    guard_check(sim, node);
+    engine_changed(sim, node);
+}

@@ -1,0 +1,464 @@
+/* sim.h - a cluster under virtual time: one to five agents, their database servers, one store, the network between.
+ *
+ * The agents are the real ones: the same object code of ha/ and agent/ that the program runs. Everything that they touch is a
+ * model behind the ports of agent.h: the store (store.c: struct dcs), the database (engine.c: struct engine, the part that
+ * lives in the agent's process; server.c and wal.c: the guard, the server, its disk and log, which survive the agent), the
+ * peers and the network (net.c). faults.c breaks things, check.c watches from outside and believes no agent.
+ *
+ * Rules of the game:
+ *   - One int64 virtual clock in nanoseconds, one heap of events, one thread. Nothing reads the host's clock or memory layout:
+ *     a seed gives the same run always, and every event is mixed into `hash`.
+ *   - Each random number is a hash of (seed, stream, counter): to leave one fault out does not reshuffle the others.
+ *   - An event belongs to an actor and an epoch of it. The kill of an actor raises its epoch: what was on its way to it is
+ *     dropped. Events of a frozen actor wait until it thaws, in order.
+ *
+ * Not claimed: what lease.c does not claim. A server that thaws with its host after its deadline can acknowledge until its
+ * guard has had the time that the lease grants it (EXCUSE_NS); a promotion by hand is killed, not prevented; data that was
+ * on one disk only dies with it. The checkers leave those out, and only those. */
+#pragma once
+
+#include "agent/agent.h"
+
+#include "base/mem.h"
+#include "base/str.h"
+
+#define NODES_MAX 5
+#define MS NS_PER_MS
+#define SECOND (1000 * NS_PER_MS)
+
+/* What lease.c grants the guard: lateness after the deadline, and time to kill. */
+#define GUARD_LATE_NS (200 * MS)
+#define GUARD_KILL_NS (300 * MS)
+#define EXCUSE_NS (GUARD_LATE_NS + GUARD_KILL_NS + 100 * MS)
+
+struct sim;
+struct node;
+
+/* The `arg` of an agent's ports. */
+struct port {
+    struct sim *sim;
+    struct node *node;
+};
+
+struct event;
+struct store;
+
+/* ---- events (world.c) ---- */
+
+enum actor {
+    ACTOR_WORLD,  /* always runs */
+    ACTOR_AGENT,  /* the agent's process */
+    ACTOR_HOST,   /* guard and kernel of a node */
+    ACTOR_SERVER, /* one run of the database server */
+};
+
+typedef void event_fn(struct sim *sim, struct event *event);
+
+struct event {
+    int64_t at_ns;
+    uint64_t order; /* of creation: equal times run in this order */
+    event_fn *run;
+    void *data; /* freed with mem_free unless `run` takes it */
+    enum actor actor;
+    unsigned node;
+    uint32_t epoch;
+    int64_t a;
+    int64_t b;
+};
+
+/* Streams of random numbers. The faults use one for each kind, from STREAM_FAULTS on. */
+enum stream {
+    STREAM_SHAPE,
+    STREAM_NET,
+    STREAM_STORE,
+    STREAM_AGENT,
+    STREAM_SERVER,
+    STREAM_CLIENT,
+    STREAM_GUARD,
+    STREAM_FAULTS,
+    STREAMS = STREAM_FAULTS + 40,
+};
+
+uint64_t rng_next(struct sim *sim, enum stream stream);
+/* A number within [LOW, HIGH]; evenly, or evenly in the logarithm (LOW > 0). True PER_MILLE times of 1000. */
+int64_t rng_between(struct sim *sim, enum stream stream, int64_t low, int64_t high);
+int64_t rng_log(struct sim *sim, enum stream stream, int64_t low, int64_t high);
+bool rng_chance(struct sim *sim, enum stream stream, int per_mille);
+
+/* ---- the log of a server (wal.c) ---- */
+
+struct write {
+    uint64_t lsn;     /* end of its commit record */
+    int64_t acked_ns; /* 0: nobody was told */
+};
+
+/* What one promotion began: the only writer of a branch is the server that opened it. Timeline numbers may repeat among
+ * branches, as in PostgreSQL; the index of a branch never does. */
+struct branch {
+    int parent; /* -1: root */
+    uint64_t fork;
+    uint32_t timeline;
+    uint64_t system_id;
+    unsigned opener;
+    bool is_by_hand; /* promoted by a DBA */
+    struct write *writes;
+    unsigned write_count;
+    unsigned write_space;
+};
+
+struct wal {
+    struct branch *branches;
+    unsigned count;
+    unsigned space;
+};
+
+/* Content up to LSN of BRANCH. */
+struct place {
+    int branch; /* -1: nothing */
+    uint64_t lsn;
+};
+
+int wal_add(struct sim *sim, const struct branch *branch);
+void wal_fini(struct wal *wal);
+/* Is all of PART contained in WHOLE? What PostgreSQL can see of that: numbers of timelines only. */
+bool wal_contains(const struct wal *wal, struct place whole, struct place part);
+struct timeline_history wal_history(const struct wal *wal, int branch);
+bool wal_can_stream(const struct wal *wal, struct place upstream, struct place position);
+unsigned wal_write(struct branch *branch, uint64_t lsn);
+/* Acknowledged writes in WHOLE that KEPT lacks; *RET_LAST gets the end of the last one. */
+unsigned wal_lost(const struct wal *wal, struct place whole, struct place kept, uint64_t *ret_last);
+/* The end of the last acknowledged write that A and B share ({-1, 0}: none). */
+struct place wal_common_acked(const struct wal *wal, struct place a, struct place b);
+
+/* ---- a node ---- */
+
+struct clock {
+    int64_t since_ns; /* virtual */
+    int64_t value_ns;
+    int64_t ppm;
+    bool is_stopped;
+};
+
+enum disk_kind {
+    DISK_ABSENT,
+    DISK_PRESENT,
+    DISK_BROKEN,
+};
+
+struct disk {
+    enum disk_kind kind;
+    uint64_t system_id;
+    struct place end;       /* of the log on disk */
+    uint64_t replayed;
+    struct place minimum;   /* not consistent before; branch -1: none */
+    struct place checkpoint;
+    uint32_t timeline_max;  /* newest history file: the next promotion goes beyond it */
+    bool is_clean;
+    bool was_primary;
+    bool is_checkpointed;
+    int upstream;           /* configured; -1 none */
+    int64_t changed_ns;     /* when `end` last moved */
+};
+
+enum run {
+    RUN_NONE,
+    RUN_STARTING,
+    RUN_STANDBY,
+    RUN_PROMOTING,
+    RUN_PRIMARY,
+    RUN_STOPPING,
+};
+
+struct server {
+    enum run run;
+    uint32_t epoch;
+    bool has_clients;   /* connected and able to write */
+    bool is_recovered;  /* STARTING: local log replayed, waits for `minimum` */
+    bool is_streaming;
+    bool has_received;
+    bool is_push_under_way;
+    bool is_by_hand;    /* promotion by a DBA under way or done */
+    bool was_primary;   /* STOPPING */
+    uint32_t upstream_epoch;
+    int64_t stop_limit_ns;
+    int64_t since_ns;   /* in this state */
+    int64_t silent_ns;  /* streaming: since when the upstream cannot be heard; 0: it can */
+};
+
+struct guard {
+    struct instant deadline; /* {0,0}: not armed */
+    uint32_t timer;          /* newest timer event */
+    bool is_killing;
+};
+
+struct store_handle;
+struct sim_engine;
+
+struct poll {
+    uint32_t number; /* of the newest question; its answer or end is still due */
+    bool is_due;
+};
+
+struct node {
+    unsigned index;
+    char name[8];
+    struct config config;
+
+    struct clock boot;
+    struct clock raw;
+    int64_t real_offset_ms;
+
+    bool is_up; /* the host */
+    int64_t host_frozen_until_ns;
+    uint32_t host_epoch;
+    int64_t excused_until_ns; /* see the essay */
+
+    struct agent *agent; /* NULL: not running */
+    int64_t agent_frozen_until_ns;
+    bool is_leaving;
+    uint32_t agent_epoch;
+    bool is_step_due;
+    uint32_t step_timer;
+    int64_t busy_until_ns;
+    int64_t stall_ns;       /* freeze in the middle of the next step for so long */
+    int64_t output_after_ns; /* what the agent sends leaves not before this */
+    int64_t able_since_ns;  /* a candidate by the checker's measure since; 0: not now */
+    struct event *frozen;   /* events that wait for a thaw */
+    unsigned frozen_count;
+    unsigned frozen_space;
+
+    struct store_handle *store;
+    struct sim_engine *engine;
+    struct poll polls[NODES_MAX];
+
+    struct disk disk;
+    struct server server;
+    struct guard guard;
+    bool has_bad_disk; /* starts fail */
+};
+
+/* ---- the network (net.c): who can send to whom ---- */
+
+#define STORE_PLACE NODES_MAX
+#define PLACES (NODES_MAX + 1)
+
+struct net {
+    int cuts[PLACES][PLACES]; /* [from][to]: number of faults that cut it */
+    int slow;                 /* factor; 1 normal */
+    int64_t pipes[PLACES][PLACES]; /* last delivery, for those that keep their order */
+};
+
+bool net_is_cut(const struct sim *sim, unsigned from, unsigned to);
+/* The delay of one message, or -1: it is lost. */
+int64_t net_delay(struct sim *sim, unsigned from, unsigned to);
+void net_poll(void *arg, const char *name, const char *api_url, int64_t timeout_ms);
+
+/* ---- what a seed draws once ---- */
+
+struct shape {
+    unsigned node_count;
+    int64_t ttl_ms;
+    int64_t loop_wait_ms;
+    int64_t retry_timeout_ms;
+    int64_t start_timeout_ms;
+    int64_t maximum_lag;
+    int64_t pace_ns;        /* of the engine's own probes */
+    int64_t think_ns;       /* of a client between writes */
+    int64_t start_ns;       /* starting a server, at least */
+    int64_t recovery_ns;    /* after a crash, at most */
+    int64_t promote_ns;     /* at most */
+    int64_t clone_ns;       /* at most */
+    int64_t receiver_ns;    /* between attempts to stream */
+    int64_t replay_ns;      /* what is left to replay when a standby opens, at most */
+    int64_t lag_ns;         /* of replication, beyond the network; at most */
+    unsigned clients;
+    int checked_limit_ms;   /* how long the store's silence stays unnoticed */
+    bool is_calm;           /* one fault only: the outage is measured */
+    int nofailover;         /* node with the tag; -1 none */
+};
+
+/* ---- faults (faults.c) ---- */
+
+struct fault {
+    int64_t at_ns;
+    int64_t length_ns;
+    unsigned kind;
+    int node;   /* -1: whoever leads then */
+    int other;
+    int64_t amount;
+    bool is_off;     /* left out while shrinking */
+    bool is_applied; /* began */
+    bool is_over;
+    int resolved;    /* the node it met */
+};
+#define FAULTS_MAX 64
+
+/* ---- checkers (check.c) ---- */
+
+enum verdict {
+    VERDICT_FINE = 0,
+    VERDICT_LIVENESS = 1,
+    VERDICT_SAFETY = 2,
+};
+
+struct check {
+    enum verdict verdict;
+    char what[512];
+    uint64_t term;
+    char holder[MEMBER_NAME_SIZE];
+    unsigned takeovers;      /* commits that changed the holder */
+    bool is_released;        /* the lease was released with a floor since the last opening */
+    int official;            /* branch opened last by right; -1 none */
+    int64_t last_primary_ns; /* when a server was last open by right */
+    int64_t last_ack_ns;
+    int64_t longest_gap_ns;  /* between acknowledgements, since the first fault */
+    int64_t status_changed_ns;
+    uint64_t status_lsn;
+    unsigned acks;
+    unsigned lost;           /* acknowledged, then lost within the rules of asynchronous replication */
+    unsigned excused;        /* overlaps that no clock can prevent */
+    int64_t converged_ns;    /* after the faults ended; -1 not yet */
+};
+
+#define RULES_MAX 96
+
+struct sim {
+    uint64_t seed;
+    int64_t now_ns;
+    uint64_t orders;
+    uint64_t hash;
+    uint64_t events;
+    struct event *heap;
+    unsigned heap_count;
+    unsigned heap_space;
+    uint64_t counters[STREAMS];
+
+    struct shape shape;
+    struct node nodes[NODES_MAX];
+    struct net net;
+    struct store *store;
+    struct wal wal;
+    struct check check;
+    struct fault faults[FAULTS_MAX];
+    unsigned fault_count;
+    bool is_healed;
+    bool is_scenario;
+
+    bool is_tracing;                /* keep lines */
+    void (*line)(struct sim *sim, const char *text); /* each line of the trace; NULL: the ring */
+    void (*decision)(struct sim *sim, const char *node, const char *rule);
+    void *line_arg;
+    char **ring;
+    unsigned ring_at;
+    bool reached[RULES_MAX];        /* by ha_rule_at */
+};
+
+struct sim *sim_new(uint64_t seed, const struct shape *shape); /* NULL: drawn from the seed */
+void sim_free(struct sim *sim);
+/* Run until TIME or a verdict. */
+void sim_run(struct sim *sim, int64_t until_ns);
+/* One event; false if there is none before UNTIL. */
+bool sim_turn(struct sim *sim, int64_t until_ns);
+void sim_shape_draw(struct sim *sim);
+
+/* A line of the trace; NODE may be NULL. Always mixed into the hash by its rule only. */
+void sim_trace(struct sim *sim, const struct node *node, const char *rule, const char *format, ...)
+    PRINTF_LIKE(4, 5);
+void sim_mark(struct sim *sim, const char *rule);
+void sim_ring_print(struct sim *sim, unsigned last);
+
+/* Plan RUN for an actor of NODE (its present epoch; NODE may be NULL for the world) after DELAY_NS. DATA is freed with
+ * mem_free when it was not taken. */
+void sim_post(
+    struct sim *sim, struct node *node, enum actor actor, int64_t delay_ns, event_fn *run, int64_t a,
+    int64_t b);
+void sim_post_data(
+    struct sim *sim, struct node *node, enum actor actor, int64_t delay_ns, event_fn *run, void *data,
+    int64_t a);
+
+int64_t clock_now(const struct clock *clock, int64_t now_ns);
+struct instant node_now(const struct sim *sim, const struct node *node);
+/* Change the rate of a clock from now on. */
+void clock_set(struct clock *clock, int64_t now_ns, int64_t ppm, bool is_stopped);
+/* In how much virtual time will CLOCK show VALUE; INT64_MAX: never. */
+int64_t clock_until(const struct clock *clock, int64_t now_ns, int64_t value_ns);
+
+void node_boot(struct sim *sim, struct node *node);
+void node_power_off(struct sim *sim, struct node *node);
+/* Stop all of a host, or its agent only, for LENGTH_NS from now (longer if it is stopped longer already); thaw both. */
+void node_freeze(struct sim *sim, struct node *node, int64_t length_ns);
+void agent_begin(struct sim *sim, struct node *node);
+void agent_kill(struct sim *sim, struct node *node);
+void agent_freeze(struct sim *sim, struct node *node, int64_t length_ns);
+void node_thaw(struct sim *sim, struct node *node);
+bool node_is_frozen(const struct sim *sim, const struct node *node);
+bool agent_is_frozen(const struct sim *sim, const struct node *node);
+/* Something arrived at the agent: a step follows. */
+void agent_touch(struct sim *sim, struct node *node);
+/* How long from now until what the agent sends at this moment leaves its process. */
+int64_t agent_output_delay(const struct sim *sim, const struct node *node);
+struct node *sim_find(struct sim *sim, const char *name);
+
+/* ---- the store (store.c) ---- */
+
+struct store *store_new(struct sim *sim);
+void store_free(struct store *store);
+struct dcs *store_connect(struct sim *sim, struct node *node);
+void store_set_quorum(struct sim *sim, bool has_quorum);
+void store_change_leader(struct sim *sim);
+void store_set_slow(struct sim *sim, int factor);
+void store_expire_session(struct sim *sim, unsigned node);
+bool store_has_quorum(const struct sim *sim);
+/* As an operator: put a key at once; read one (NULL: none). */
+void store_put(struct sim *sim, const char *key, const char *value);
+const char *store_get(const struct sim *sim, const char *key);
+
+/* ---- the engine's driver, in the agent's process (engine.c) ---- */
+
+struct engine *engine_connect(struct sim *sim, struct node *node);
+/* Something about the server, the disk or the guard of NODE changed: its agent hears of it. */
+void engine_changed(struct sim *sim, struct node *node);
+/* The order in progress ended. */
+void engine_done(struct sim *sim, struct node *node, enum engine_order order, int result, const char *why);
+enum engine_order engine_in_progress(const struct node *node);
+
+/* ---- guard and server (server.c) ---- */
+
+void server_start(struct sim *sim, struct node *node, int upstream);
+void server_stop(struct sim *sim, struct node *node, enum stop_mode mode);
+void server_kill(struct sim *sim, struct node *node, const char *why);
+void server_promote(struct sim *sim, struct node *node, bool is_by_hand);
+void server_follow(struct sim *sim, struct node *node, int upstream);
+bool server_is_open(const struct node *node); /* could acknowledge a write now */
+struct place server_source(const struct node *node);
+void guard_arm(struct sim *sim, struct node *node, struct instant deadline);
+void guard_check(struct sim *sim, struct node *node);
+void stream_push(struct sim *sim, struct node *upstream);
+
+/* ---- checkers ---- */
+
+void check_fail(struct sim *sim, enum verdict verdict, const char *format, ...) PRINTF_LIKE(3, 4);
+void check_open(struct sim *sim);                       /* who can write, after any change of that */
+void check_ack(struct sim *sim, struct node *node);
+void check_lease(struct sim *sim, const char *before, const char *after);
+void check_status(struct sim *sim, const char *value);
+void check_promote_order(struct sim *sim, struct node *node, struct instant deadline);
+void check_promoted(struct sim *sim, struct node *node, int branch);
+void check_replaced(struct sim *sim, struct node *node, const char *how);
+void check_by_hand(struct sim *sim, struct node *node); /* a DBA's promotion must be killed soon */
+void check_able(struct sim *sim);                       /* at intervals: who could be a candidate */
+bool check_is_converged(struct sim *sim, char *why, size_t size);
+
+/* ---- faults ---- */
+
+void faults_draw(struct sim *sim);
+void faults_plan(struct sim *sim);
+void faults_heal(struct sim *sim);
+void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size);
+struct node *sim_leader(struct sim *sim); /* whoever is open, else the holder, else node 0 */
+
+/* ---- programs ---- */
+
+int scenario_run(const char *path, bool is_update);
+/* Faults, heal, wait, judge. */
+void seed_run(struct sim *sim);

@@ -1,0 +1,154 @@
+#include "tests/sim/sim.h"
+
+#include "base/assert.h"
+
+int wal_add(struct sim *sim, const struct branch *branch)
+{
+    struct wal *wal = &sim->wal;
+
+    if (wal->count == wal->space) {
+        wal->space = MAX(16u, wal->space * 2);
+        wal->branches = mem_resize(wal->branches, wal->space * sizeof(*wal->branches));
+    }
+    wal->branches[wal->count] = *branch;
+    return (int)wal->count++;
+}
+
+void wal_fini(struct wal *wal)
+{
+    for (unsigned at = 0; at < wal->count; at++) {
+        mem_free(wal->branches[at].writes);
+    }
+    wal->branches = mem_free(wal->branches);
+}
+
+bool wal_contains(const struct wal *wal, struct place whole, struct place part)
+{
+    if (part.branch < 0) {
+        return true;
+    }
+    while (whole.branch >= 0) {
+        const struct branch *branch = &wal->branches[whole.branch];
+
+        if (whole.branch == part.branch) {
+            return part.lsn <= whole.lsn;
+        }
+        whole = (struct place){branch->parent, MIN(whole.lsn, branch->fork)};
+    }
+    return false;
+}
+
+struct timeline_history wal_history(const struct wal *wal, int branch)
+{
+    struct timeline_history history = {0};
+    int path[TIMELINES_MAX * 4];
+    unsigned count = 0;
+
+    if (branch < 0) {
+        return history;
+    }
+    for (int at = branch; wal->branches[at].parent >= 0 && count < ARRAY_LEN(path);
+         at = wal->branches[at].parent) {
+        path[count++] = at;
+    }
+    while (count > 0) {
+        const struct branch *later = &wal->branches[path[--count]];
+
+        timeline_history_add(&history, wal->branches[later->parent].timeline, later->fork);
+    }
+    history.timeline = wal->branches[branch].timeline;
+    return history;
+}
+
+/* What START_REPLICATION compares: the timeline must be in the server's history, and not left before the position. */
+bool wal_can_stream(const struct wal *wal, struct place upstream, struct place position)
+{
+    uint32_t wanted;
+    int at = upstream.branch;
+    uint64_t left = upstream.lsn;
+
+    if (position.branch < 0 || upstream.branch < 0 ||
+        wal->branches[at].system_id != wal->branches[position.branch].system_id) {
+        return false;
+    }
+    wanted = wal->branches[position.branch].timeline;
+    while (at >= 0) {
+        if (wal->branches[at].timeline == wanted) {
+            return position.lsn <= left;
+        }
+        left = MIN(left, wal->branches[at].fork);
+        at = wal->branches[at].parent;
+    }
+    return false;
+}
+
+unsigned wal_write(struct branch *branch, uint64_t lsn)
+{
+    if (branch->write_count == branch->write_space) {
+        branch->write_space = MAX(64u, branch->write_space * 2);
+        branch->writes =
+            mem_resize(branch->writes, branch->write_space * sizeof(*branch->writes));
+    }
+    branch->writes[branch->write_count] = (struct write){.lsn = lsn};
+    return branch->write_count++;
+}
+
+/* The part of PLACE's path that KEPT has too ends on BRANCH at the lsn returned; 0: KEPT has nothing of that branch. */
+static uint64_t kept_until(const struct wal *wal, struct place kept, int branch)
+{
+    while (kept.branch >= 0) {
+        if (kept.branch == branch) {
+            return kept.lsn;
+        }
+        kept = (struct place){
+            wal->branches[kept.branch].parent, MIN(kept.lsn, wal->branches[kept.branch].fork)};
+    }
+    return 0;
+}
+
+unsigned wal_lost(
+    const struct wal *wal, struct place whole, struct place kept, uint64_t *ret_last)
+{
+    unsigned lost = 0;
+
+    *ret_last = 0;
+    while (whole.branch >= 0) {
+        const struct branch *branch = &wal->branches[whole.branch];
+        uint64_t until = kept_until(wal, kept, whole.branch);
+
+        for (unsigned at = branch->write_count; at > 0; at--) {
+            const struct write *write = &branch->writes[at - 1];
+
+            if (write->lsn <= until) {
+                break;
+            }
+            if (write->acked_ns != 0 && write->lsn <= whole.lsn) {
+                lost++;
+                *ret_last = MAX(*ret_last, write->lsn);
+            }
+        }
+        if (until >= whole.lsn) {
+            break;
+        }
+        whole = (struct place){branch->parent, MIN(whole.lsn, branch->fork)};
+    }
+    return lost;
+}
+
+struct place wal_common_acked(const struct wal *wal, struct place a, struct place b)
+{
+    while (a.branch >= 0) {
+        const struct branch *branch = &wal->branches[a.branch];
+        uint64_t until = MIN(kept_until(wal, b, a.branch), a.lsn);
+
+        for (unsigned at = branch->write_count; at > 0; at--) {
+            const struct write *write = &branch->writes[at - 1];
+
+            if (write->lsn <= until && write->acked_ns != 0) {
+                return (struct place){a.branch, write->lsn};
+            }
+        }
+        a = (struct place){branch->parent, MIN(a.lsn, branch->fork)};
+    }
+    return (struct place){-1, 0};
+}
