@@ -117,7 +117,7 @@ static void keep_settings(struct agent *agent)
     agent->cluster.settings.use_pg_rewind =
         agent->config->postgresql.has_use_pg_rewind ? agent->config->postgresql.use_pg_rewind
                                                     : agent->cluster.settings.use_pg_rewind;
-    for (unsigned at = 0; at < findings->count; at++) {
+    for (unsigned at = 0; at < MIN(findings->count, (unsigned)FINDINGS_MAX); at++) {
         agent_log(agent, LOG_LEVEL_WARNING, "config.check", "%s", findings->items[at].text);
     }
     mem_free(findings);

@@ -19,6 +19,9 @@
 
 #define GUARD_PROGRAM "baton-guard"
 
+/* Between the end of everything and the end of the program: the session's end travels to the store. */
+#define LAST_MS 200
+
 struct daemon {
     struct config *config;
     struct sink *sink;
@@ -32,6 +35,7 @@ struct daemon {
     struct agent *agent;
     struct api *api;
     struct loop_timer *turn;    /* when the agent wants its next step */
+    struct loop_timer *last;    /* the farewell: last messages get their time to leave */
     struct loop_timer *starter; /* ends the accounts phase outside of its callbacks */
     struct loop_signal *signals[4];
     const char *path;
@@ -98,9 +102,16 @@ static void end(struct daemon *daemon)
         daemon->is_ending = true;
         log_plain(daemon, LOG_LEVEL_INFO, "agent.end", "stopped");
         dcs_end_session(daemon->dcs);
-        store_leave(daemon->store);
-        loop_stop(daemon->loop);
+        store_stop(daemon->store);
+        loop_timer_start(daemon->last, LAST_MS);
     }
+}
+
+static void on_last(void *arg)
+{
+    const struct daemon *daemon = arg;
+
+    loop_stop(daemon->loop);
 }
 
 static void turn(void *arg)
@@ -160,7 +171,7 @@ static int load_config(
 
 static void print_findings(const struct findings *findings)
 {
-    for (unsigned at = 0; at < findings->count; at++) {
+    for (unsigned at = 0; at < MIN(findings->count, (unsigned)FINDINGS_MAX); at++) {
         AUTO_STR struct str line = STR_INIT(2048);
 
         finding_format(&findings->items[at], &line);
@@ -182,7 +193,7 @@ static void on_reload_signal(void *arg)
     } else if (findings->errors == 0) {
         config_reload_check(daemon->config, changed, findings);
     }
-    for (unsigned at = 0; at < findings->count; at++) {
+    for (unsigned at = 0; at < MIN(findings->count, (unsigned)FINDINGS_MAX); at++) {
         log_plain(
             daemon, findings->items[at].severity == FINDING_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
             "config.reload", findings->items[at].text);
@@ -209,7 +220,7 @@ static void start_agent(void *arg)
 {
     struct daemon *daemon = arg;
 
-    dcs_free(TAKE(daemon->accounts_dcs));
+    store_disconnect(daemon->store, TAKE(daemon->accounts_dcs));
     accounts_free(TAKE(daemon->accounts));
     daemon->is_started = true;
     agent_start(daemon->agent);
@@ -222,6 +233,11 @@ static void source_snapshot(void *arg, struct api_snapshot *ret)
     const struct daemon *daemon = arg;
 
     agent_snapshot(daemon->agent, ret);
+    if (!ret->dcs_ok && store_status(daemon->store)[0] != '\0') {
+        IGNORE(
+            !str_copy(ret->dcs_problem, sizeof(ret->dcs_problem), store_status(daemon->store)),
+            "cut is fine");
+    }
 }
 
 static void answer_call(void *arg, int status, const char *text)
@@ -339,6 +355,7 @@ static void start(struct daemon *daemon)
             loop_signal_new(daemon->loop, signals[at].number, signals[at].function, daemon);
     }
     daemon->turn = loop_timer_new(daemon->loop, on_turn_timer, daemon);
+    daemon->last = loop_timer_new(daemon->loop, on_last, daemon);
     daemon->starter = loop_timer_new(daemon->loop, start_agent, daemon);
     loop_on_turn(daemon->loop, turn, daemon);
     store_start(daemon->store);
@@ -352,14 +369,17 @@ static void stop(struct daemon *daemon)
     agent_free(daemon->agent);
     engine_free(daemon->engine);
     accounts_free(daemon->accounts);
-    dcs_free(daemon->accounts_dcs);
-    dcs_free(daemon->dcs);
+    if (daemon->store != NULL) {
+        store_disconnect(daemon->store, daemon->accounts_dcs);
+        store_disconnect(daemon->store, daemon->dcs);
+    }
     store_free(daemon->store);
     client_free(daemon->client);
     for (size_t at = 0; at < ARRAY_LEN(daemon->signals); at++) {
         loop_signal_free(daemon->signals[at]);
     }
     loop_timer_free(daemon->turn);
+    loop_timer_free(daemon->last);
     loop_timer_free(daemon->starter);
     loop_free(daemon->loop);
     sink_close(daemon->sink);

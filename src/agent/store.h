@@ -15,19 +15,22 @@ MUST_CHECK int store_new(
     struct loop *loop, const struct config *config, struct client *client,
     const char *guard_program, struct store **ret, struct err *e);
 
-/* A driver for this store, not started; the caller frees it, before the store. */
+/* A driver for this store, not started; at most STORE_DRIVERS_MAX. It follows the members as they come and go until
+ * store_disconnect, which frees it and accepts NULL. */
+#define STORE_DRIVERS_MAX 4
 struct dcs *store_connect(struct store *store);
+void store_disconnect(struct store *store, struct dcs *dcs);
 
 /* Begin to run or join, if this agent runs a member. */
 void store_start(struct store *store);
 
 /* The agent is being stopped together with its server: stop the member as well. */
-void store_leave(struct store *store);
+void store_stop(struct store *store);
 
 /* The answer to GET /baton/store (new text), or NULL if this agent runs no member. */
 char *store_answer(const struct store *store);
 
-/* What the member is doing, for people; "" when there is nothing to say. */
-const char *store_problem(const struct store *store);
+/* What the member is doing, for people; "" for an external store. */
+const char *store_status(const struct store *store);
 
 void store_free(struct store *store);

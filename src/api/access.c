@@ -33,7 +33,7 @@ static bool is_same(const char *given, const char *wanted)
 {
     size_t given_length = strlen(given);
     size_t wanted_length = strlen(wanted);
-    /* The length of what was given is no secret; that of the wanted text must not show in the time either. */
+    /* The length of what was given is no secret; that of the wanted one must not show. */
     bool has_length = given_length == wanted_length;
     const char *compared = has_length ? given : wanted;
 
@@ -55,8 +55,7 @@ const char *access_refuse(const struct config_restapi *restapi, const char *auth
     if (strncasecmp(authorization, SCHEME, strlen(SCHEME)) != 0) {
         return "not authenticated";
     }
-    IGNORE(
-        !str_format(pair, sizeof(pair), "%s:%s", restapi->username, restapi->password), "fits");
+    IGNORE(!str_format(pair, sizeof(pair), "%s:%s", restapi->username, restapi->password), "fits");
     encode_base64(pair, wanted);
     is_ok = is_same(authorization + strlen(SCHEME), wanted);
     mem_wipe(pair, sizeof(pair));

@@ -33,23 +33,24 @@ struct api_decision {
 /* What the agent knows, for showing. */
 struct api_snapshot {
     const struct config *config;
-    struct cluster cluster;        /* last reading of the store */
+    struct cluster cluster; /* last reading of the store */
     struct engine_status server;
-    enum member_state state;       /* of this node, in Patroni's words */
+    enum member_state state; /* of this node, in Patroni's words */
     enum member_role role;
-    bool has_lease;                /* in force: this is what /primary answers from */
+    bool has_lease; /* in force: this is what /primary answers from */
     bool dcs_ok;
-    int64_t dcs_seen_real_ms;      /* last contact with the store; 0 never */
-    int64_t real_ms;               /* now */
-    int64_t last_turn_ms;          /* age of the last decision */
+    int64_t dcs_seen_real_ms; /* last contact with the store; 0 never */
+    int64_t real_ms;          /* now */
+    int64_t last_turn_ms;     /* age of the last decision */
     bool is_candidate;
     int64_t down_ms;
-    struct api_decision lease;     /* TOPIC_LEASE */
-    struct api_decision decision;  /* TOPIC_SERVER */
+    struct api_decision lease;    /* TOPIC_LEASE */
+    struct api_decision decision; /* TOPIC_SERVER */
     char dcs_endpoint[128];
     char dcs_problem[256];
-    const char *config_json;       /* the config key as it is in the store; NULL none. Both are borrowed from the source */
-    const char *history_json;      /* the history key; they stay valid until the loop goes on */
+    /* The keys as they are in the store, NULL when there are none; borrowed from the source until the loop goes on. */
+    const char *config_json;
+    const char *history_json;
     /* Fresh reports of the other members, by the index of cluster.members; has_report tells. */
     bool has_report[MEMBERS_MAX];
     struct position report_position[MEMBERS_MAX];
@@ -64,8 +65,8 @@ struct api_call;
  * `store_answer`: the JSON of GET /baton/store (new text), NULL when this agent runs no store member. */
 struct api_source {
     void (*snapshot)(void *arg, struct api_snapshot *ret);
-    void (*request)(void *arg, const struct failover_request *request, bool is_failover,
-                    struct api_call *call);
+    void (*request)(
+        void *arg, const struct failover_request *request, bool is_failover, struct api_call *call);
     char *(*store_answer)(void *arg);
     void *arg;
 };

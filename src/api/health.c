@@ -141,8 +141,7 @@ void health_synchronous(const struct api_request *request, struct api_reply *rep
 
 void health_asynchronous(const struct api_request *request, struct api_reply *reply)
 {
-    answer(
-        request, reply, request->snapshot->dcs_ok && is_replica(request) && has_tags(request));
+    answer(request, reply, request->snapshot->dcs_ok && is_replica(request) && has_tags(request));
 }
 
 void health_read_only_synchronous(const struct api_request *request, struct api_reply *reply)
@@ -161,16 +160,15 @@ void health_liveness(const struct api_request *request, struct api_reply *reply)
 {
     const struct api_snapshot *snapshot = request->snapshot;
     const struct cluster_settings *settings = &snapshot->cluster.settings;
-    int64_t patience_ms =
-        settings->ttl_ms * (snapshot->server.state == SERVER_PRIMARY ? 1 : 2);
+    int64_t patience_ms = settings->ttl_ms * (snapshot->server.state == SERVER_PRIMARY ? 1 : 2);
 
-    reply->status = settings->is_paused ||
-                            snapshot->last_turn_ms < settings->loop_wait_ms + patience_ms
-                        ? OK
-                        : UNAVAILABLE;
+    reply->status =
+        settings->is_paused || snapshot->last_turn_ms < settings->loop_wait_ms + patience_ms
+            ? OK
+            : UNAVAILABLE;
 }
 
-/* Why this node is not ready, or NULL. Without the store, the leader's own report tells its position. */
+/* Why it is not ready, or NULL. Without the store, the leader's report tells its position. */
 static const char *unreadiness(const struct api_request *request)
 {
     const struct api_snapshot *snapshot = request->snapshot;

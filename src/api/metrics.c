@@ -67,8 +67,7 @@ static int64_t position_of(const struct api_snapshot *snapshot, bool is_shown, u
 
 static int64_t location(const struct api_snapshot *snapshot)
 {
-    return position_of(
-        snapshot, snapshot->role == ROLE_PRIMARY, snapshot->server.position.lsn);
+    return position_of(snapshot, snapshot->role == ROLE_PRIMARY, snapshot->server.position.lsn);
 }
 
 static int64_t received(const struct api_snapshot *snapshot)
@@ -202,8 +201,8 @@ static const struct metric metrics[] = {
      FORM_NUMBER},
     {"patroni_sync_standby", "gauge", "Value is 1 if this node is a sync standby, 0 otherwise.",
      zero, FORM_NUMBER},
-    {"patroni_quorum_standby", "gauge",
-     "Value is 1 if this node is a quorum standby, 0 otherwise.", zero, FORM_NUMBER},
+    {"patroni_quorum_standby", "gauge", "Value is 1 if this node is a quorum standby, 0 otherwise.",
+     zero, FORM_NUMBER},
     {"patroni_xlog_received_location", "counter",
      "Current location of the received Postgres transaction log, 0 if this node is not a replica.",
      received, FORM_NUMBER},
@@ -220,10 +219,10 @@ static const struct metric metrics[] = {
     {"patroni_postgres_in_archive_recovery", "gauge",
      "Value is 1 if Postgres is replicating from archive, 0 otherwise.", is_in_archive_recovery,
      FORM_NUMBER},
-    {"patroni_postgres_server_version", "gauge",
-     "Version of Postgres (if running), 0 otherwise.", server_version, FORM_NUMBER},
-    {"patroni_cluster_unlocked", "gauge",
-     "Value is 1 if the cluster is unlocked, 0 if locked.", is_unlocked, FORM_NUMBER},
+    {"patroni_postgres_server_version", "gauge", "Version of Postgres (if running), 0 otherwise.",
+     server_version, FORM_NUMBER},
+    {"patroni_cluster_unlocked", "gauge", "Value is 1 if the cluster is unlocked, 0 if locked.",
+     is_unlocked, FORM_NUMBER},
     {"patroni_failsafe_mode_is_active", "gauge",
      "Value is 1 if failsafe mode is active, 0 if inactive.", zero, FORM_NUMBER},
     {"patroni_postgres_timeline", "counter",
@@ -337,8 +336,7 @@ void metrics_render_reference(struct str *out)
 {
     str_add(out, "| metric | type | meaning |\n|---|---|---|\n");
     for (size_t at = 0; at < ARRAY_LEN(metrics); at++) {
-        str_addf(
-            out, "| `%s` | %s | %s |\n", metrics[at].name, metrics[at].type, metrics[at].help);
+        str_addf(out, "| `%s` | %s | %s |\n", metrics[at].name, metrics[at].type, metrics[at].help);
     }
     str_add(out, "| `" RULE_NAME "` | gauge | " RULE_HELP " |\n");
 }

@@ -24,7 +24,8 @@ static bool is_text(const json_t *body, const char *key)
     return value == NULL || json_is_null(value) || json_is_string(value);
 }
 
-static json_t *read_body(const struct api_request *request, struct wish *wish, struct api_reply *reply)
+static json_t *read_body(
+    const struct api_request *request, struct wish *wish, struct api_reply *reply)
 {
     static const char *const keys[] = {"leader", "candidate", "member", "scheduled_at"};
     json_auto_t *body = NULL;
@@ -64,7 +65,8 @@ static int64_t parse_schedule(
         str_addf(&with_zone, "%sZ", text);
         if (parse_timestamp(str_text(&with_zone), &real_ms, NULL) == 0) {
             reply_text(
-                reply, BAD_REQUEST, "Timezone information is mandatory for the scheduled switchover");
+                reply, BAD_REQUEST,
+                "Timezone information is mandatory for the scheduled switchover");
         } else {
             reply_text(
                 reply, UNPROCESSABLE,
@@ -81,8 +83,7 @@ static int64_t parse_schedule(
 }
 
 /* What contradicts itself: a sentence for a 400, or NULL. */
-static const char *find_contradiction(
-    const struct wish *wish, bool is_failover, bool is_paused)
+static const char *find_contradiction(const struct wish *wish, bool is_failover, bool is_paused)
 {
     if (is_failover && wish->candidate[0] == '\0') {
         return "Failover could be performed only to a specific candidate";
@@ -99,7 +100,8 @@ static const char *find_contradiction(
     return NULL;
 }
 
-/* What the members do not allow: a sentence for a 412, or NULL. Whether a candidate is any good, the source knows. */
+/* What the members do not allow: a sentence for a 412, or NULL. Whether a candidate is any good,
+ * the source knows. */
 static const char *find_obstacle(const struct cluster *cluster, const struct wish *wish)
 {
     if (wish->leader[0] != '\0' && !str_equal(wish->leader, cluster->leader)) {
@@ -124,8 +126,7 @@ static bool copy_names(const struct wish *wish, struct failover_request *ret)
            str_copy(ret->candidate, sizeof(ret->candidate), wish->candidate);
 }
 
-static void operate(
-    const struct api_request *request, bool is_failover, struct api_reply *reply)
+static void operate(const struct api_request *request, bool is_failover, struct api_reply *reply)
 {
     const struct api_snapshot *snapshot = request->snapshot;
     bool is_paused = snapshot->cluster.settings.is_paused;

@@ -118,7 +118,8 @@ static const struct api_route routes[] = {
     {METHOD_READ, "/patroni", MATCH_FIRST, ACCESS_OPEN, get_patroni,
      "Status of this node; always 200. The `baton` object is what agents tell each other."},
     {METHOD_READ, "/cluster", MATCH_FIRST, ACCESS_OPEN, get_cluster,
-     "All members with role, state and lag, and a switchover that is scheduled; in `baton` why this "
+     "All members with role, state and lag, and a switchover that is scheduled; in `baton` why "
+     "this "
      "node does what it does."},
     {METHOD_READ, "/history", MATCH_FIRST, ACCESS_OPEN, get_history,
      "Every promotion: timeline, position, reason, time, new leader."},
@@ -148,8 +149,7 @@ static const struct api_route routes[] = {
     /* Health checks, in Patroni's order: the first word found in the path decides. */
     {METHOD_CHECK, "/standby_leader", MATCH_WORD, ACCESS_OPEN, health_standby_leader,
      "503: there are no standby clusters yet."},
-    {METHOD_CHECK, "/standby-leader", MATCH_WORD, ACCESS_OPEN, health_standby_leader,
-     "The same."},
+    {METHOD_CHECK, "/standby-leader", MATCH_WORD, ACCESS_OPEN, health_standby_leader, "The same."},
     {METHOD_CHECK, "/leader", MATCH_WORD, ACCESS_OPEN, health_leader,
      "200 if this node holds the lease, whatever its server does."},
     {METHOD_CHECK, "/", MATCH_WHOLE, ACCESS_OPEN, health_primary,
@@ -174,8 +174,8 @@ static const struct api_route routes[] = {
      "As `/primary`, while the store can be reached."},
     {METHOD_CHECK, "/read-only-sync", MATCH_WHOLE, ACCESS_OPEN, health_read_only_synchronous,
      "The same."},
-    {METHOD_CHECK, "/read-only-synchronous", MATCH_WHOLE, ACCESS_OPEN,
-     health_read_only_synchronous, "The same."},
+    {METHOD_CHECK, "/read-only-synchronous", MATCH_WHOLE, ACCESS_OPEN, health_read_only_synchronous,
+     "The same."},
     {METHOD_CHECK, "*", MATCH_ANY, ACCESS_OPEN, health_nothing,
      "Any other path: 503 with the status, as Patroni answers a check that it does not know."},
 };

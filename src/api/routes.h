@@ -21,7 +21,7 @@ enum {
 enum route_match {
     MATCH_FIRST, /* the first part of the path is this one */
     MATCH_WHOLE,
-    MATCH_WORD,      /* the path has this word anywhere */
+    MATCH_WORD,       /* the path has this word anywhere */
     MATCH_WORD_PLAIN, /* ... and neither "sync" nor "quorum" */
     MATCH_ANY,
 };

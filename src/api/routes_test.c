@@ -57,7 +57,8 @@ static char *no_store(void *arg)
 
 static void add_member(struct scene *scene, const char *name, enum member_role role, uint64_t lsn)
 {
-    struct member *member = &scene->snapshot.cluster.members[scene->snapshot.cluster.member_count++];
+    struct member *member =
+        &scene->snapshot.cluster.members[scene->snapshot.cluster.member_count++];
 
     str_copy(member->name, sizeof(member->name), name);
     str_format(member->conn_url, URL_SIZE, "postgres://10.0.0.%s:5432/postgres", name + 1);
@@ -78,7 +79,8 @@ static void set_situation(struct scene *scene, enum situation situation)
 {
     struct api_snapshot *snapshot = &scene->snapshot;
     struct engine_status *server = &snapshot->server;
-    bool is_primary = situation == PRIMARY || situation == PRIMARY_NO_LEASE || situation == LOST_PRIMARY;
+    bool is_primary =
+        situation == PRIMARY || situation == PRIMARY_NO_LEASE || situation == LOST_PRIMARY;
 
     snapshot->has_lease =
         situation == PRIMARY || situation == LEADER_STARTING || situation == LOST_PRIMARY;
@@ -127,8 +129,7 @@ static struct scene *scene_new(enum situation situation)
     str_copy(snapshot->lease.rule, sizeof(snapshot->lease.rule), "lease.renew");
     str_copy(snapshot->lease.text, sizeof(snapshot->lease.text), "the renewal is due");
     str_copy(snapshot->decision.rule, sizeof(snapshot->decision.rule), "server.fine");
-    scene->source = (struct api_source){
-        .request = on_wish, .store_answer = no_store, .arg = scene};
+    scene->source = (struct api_source){.request = on_wish, .store_answer = no_store, .arg = scene};
     set_situation(scene, situation);
     return scene;
 }
@@ -179,57 +180,58 @@ static int status_of(struct scene *scene, unsigned method, const char *target)
 /* ---- every check in every situation ---- */
 
 struct check {
-    const char *target;
     /* '1' is 200, '0' is 503, in the order of enum situation */
     const char *expected;
+    const char *target;
 };
 
 static const struct check checks[] = {
-    /*                                        primary
-                                              | without lease
-                                              | | leader starting
-                                              | | | replica
-                                              | | | | starting
-                                              | | | | | stopped
-                                              | | | | | | paused
-                                              | | | | | | | lost replica
-                                              | | | | | | | | lost primary */
-    {"/",                                    "1 0 0 0 0 0 0 0 1"},
-    {"/primary",                             "1 0 0 0 0 0 0 0 1"},
-    {"/master",                              "1 0 0 0 0 0 0 0 1"},
-    {"/read-write",                          "1 0 0 0 0 0 0 0 1"},
-    {"/any/primary/part",                    "1 0 0 0 0 0 0 0 1"},
-    {"/primary?tag_zone=x&lag=1",            "1 0 0 0 0 0 0 0 1"},
-    {"/leader",                              "1 0 1 0 0 0 0 0 1"},
-    {"/standby-leader",                      "0 0 0 0 0 0 0 0 0"},
-    {"/standby_leader",                      "0 0 0 0 0 0 0 0 0"},
-    {"/replica",                             "0 0 0 1 0 0 1 1 0"},
-    {"/replica?lag=2MB",                     "0 0 0 1 0 0 1 1 0"},
-    {"/replica?lag=2097152",                 "0 0 0 1 0 0 1 1 0"},
-    {"/replica?lag=1MB",                     "0 0 0 0 0 0 0 0 0"},
-    {"/replica?lag=nonsense",                "0 0 0 1 0 0 1 1 0"},
-    {"/replica?lag=",                        "0 0 0 1 0 0 1 1 0"},
-    {"/replica?replication_state=streaming", "0 0 0 1 0 0 1 1 0"},
-    {"/replica?replication_state=other",     "0 0 0 0 0 0 0 0 0"},
-    {"/replica?tag_zone=x",                  "0 0 0 0 0 0 0 0 0"},
-    {"/read-only",                           "1 0 0 1 0 0 1 1 1"},
-    {"/read-only?lag=1MB",                   "1 0 0 0 0 0 0 0 1"},
-    {"/read-only?tag_zone=x",                "0 0 0 0 0 0 0 0 0"},
-    {"/health",                              "1 1 0 1 0 0 1 1 1"},
-    {"/healthz",                             "1 1 0 1 0 0 1 1 1"},
-    {"/sync",                                "0 0 0 0 0 0 0 0 0"},
-    {"/synchronous",                         "0 0 0 0 0 0 0 0 0"},
-    {"/quorum",                              "0 0 0 0 0 0 0 0 0"},
-    {"/async",                               "0 0 0 1 0 0 1 0 0"},
-    {"/asynchronous?lag=1MB",                "0 0 0 0 0 0 0 0 0"},
-    {"/read-only-sync",                      "1 0 0 0 0 0 0 0 0"},
-    {"/read-only-synchronous",               "1 0 0 0 0 0 0 0 0"},
-    {"/read-only-quorum",                    "1 0 0 0 0 0 0 0 0"},
-    {"/liveness",                            "1 1 1 1 1 1 1 1 1"},
-    {"/readiness",                           "1 0 1 0 0 0 0 0 1"},
-    {"/readiness?lag=2MB",                   "1 0 1 1 0 0 1 0 1"},
-    {"/readiness?mode=write",                "1 0 1 1 0 0 1 0 1"},
-    {"/nonsense",                            "0 0 0 0 0 0 0 0 0"},
+    /*
+      primary
+      | without lease
+      | | leader starting
+      | | | replica
+      | | | | starting
+      | | | | | stopped
+      | | | | | | paused
+      | | | | | | | lost replica
+      | | | | | | | | lost primary */
+    {"1 0 0 0 0 0 0 0 1", "/"},
+    {"1 0 0 0 0 0 0 0 1", "/primary"},
+    {"1 0 0 0 0 0 0 0 1", "/master"},
+    {"1 0 0 0 0 0 0 0 1", "/read-write"},
+    {"1 0 0 0 0 0 0 0 1", "/any/primary/part"},
+    {"1 0 0 0 0 0 0 0 1", "/primary?tag_zone=x&lag=1"},
+    {"1 0 1 0 0 0 0 0 1", "/leader"},
+    {"0 0 0 0 0 0 0 0 0", "/standby-leader"},
+    {"0 0 0 0 0 0 0 0 0", "/standby_leader"},
+    {"0 0 0 1 0 0 1 1 0", "/replica"},
+    {"0 0 0 1 0 0 1 1 0", "/replica?lag=2MB"},
+    {"0 0 0 1 0 0 1 1 0", "/replica?lag=2097152"},
+    {"0 0 0 0 0 0 0 0 0", "/replica?lag=1MB"},
+    {"0 0 0 1 0 0 1 1 0", "/replica?lag=nonsense"},
+    {"0 0 0 1 0 0 1 1 0", "/replica?lag="},
+    {"0 0 0 1 0 0 1 1 0", "/replica?replication_state=streaming"},
+    {"0 0 0 0 0 0 0 0 0", "/replica?replication_state=other"},
+    {"0 0 0 0 0 0 0 0 0", "/replica?tag_zone=x"},
+    {"1 0 0 1 0 0 1 1 1", "/read-only"},
+    {"1 0 0 0 0 0 0 0 1", "/read-only?lag=1MB"},
+    {"0 0 0 0 0 0 0 0 0", "/read-only?tag_zone=x"},
+    {"1 1 0 1 0 0 1 1 1", "/health"},
+    {"1 1 0 1 0 0 1 1 1", "/healthz"},
+    {"0 0 0 0 0 0 0 0 0", "/sync"},
+    {"0 0 0 0 0 0 0 0 0", "/synchronous"},
+    {"0 0 0 0 0 0 0 0 0", "/quorum"},
+    {"0 0 0 1 0 0 1 0 0", "/async"},
+    {"0 0 0 0 0 0 0 0 0", "/asynchronous?lag=1MB"},
+    {"1 0 0 0 0 0 0 0 0", "/read-only-sync"},
+    {"1 0 0 0 0 0 0 0 0", "/read-only-synchronous"},
+    {"1 0 0 0 0 0 0 0 0", "/read-only-quorum"},
+    {"1 1 1 1 1 1 1 1 1", "/liveness"},
+    {"1 0 1 0 0 0 0 0 1", "/readiness"},
+    {"1 0 1 1 0 0 1 0 1", "/readiness?lag=2MB"},
+    {"1 0 1 1 0 0 1 0 1", "/readiness?mode=write"},
+    {"0 0 0 0 0 0 0 0 0", "/nonsense"},
 };
 
 static void test_health(void **state)
@@ -321,7 +323,7 @@ static void test_liveness(void **state)
     assert_int_equal(status_of(scene, METHOD_GET, "/liveness"), 200);
 }
 
-/* A replica that has lost the store is ready if the leader's own heartbeat shows that it keeps up. */
+/* A replica that has lost the store is ready if the leader's heartbeat shows that it keeps up. */
 static void test_readiness_without_store(void **state)
 {
     AUTO_FREE struct scene *scene = scene_new(LOST_REPLICA);
@@ -476,7 +478,8 @@ static void test_metrics(void **state)
         "patroni_xlog_replayed_location{scope=\"ma\\\"in\",name=\"n1\"} 0\n",
         "patroni_postgres_state{scope=\"ma\\\"in\",name=\"n1\"} 5\n",
         "baton_term{scope=\"ma\\\"in\",name=\"n1\"} 7\n",
-        "baton_decision_rule{scope=\"ma\\\"in\",name=\"n1\",topic=\"lease\",rule=\"lease.renew\"} 1\n",
+        "baton_decision_rule{scope=\"ma\\\"in\",name=\"n1\",topic=\"lease\",rule=\"lease.renew\"} "
+        "1\n",
     };
 
     (void)state;
@@ -566,8 +569,8 @@ static void test_wishes(void **state)
 static void test_wish_values(void **state)
 {
     AUTO_FREE struct scene *scene = scene_new(PRIMARY);
-    struct api_reply reply = call_route(
-        scene, METHOD_POST, "/failover", "{\"leader\":\"n1\",\"member\":\"n2\"}");
+    struct api_reply reply =
+        call_route(scene, METHOD_POST, "/failover", "{\"leader\":\"n1\",\"member\":\"n2\"}");
 
     (void)state;
     assert_true(reply.is_handed);

@@ -15,8 +15,8 @@
 #define REQUEST_MEMORY ((size_t)16384) /* of a connection: head of a request and buffers */
 #define PEM_MAX ((size_t)1 << 20)
 
-/* From here on the connection that has been quiet for the longest time makes room. The library takes a handful of new ones
- * before it sees that others have ended, hence the distance to the hard limit. */
+/* From here on the connection that has been quiet the longest makes room. The library takes
+ * a handful of new ones before it sees that others have ended, hence the distance to its limit. */
 #define CROWD (API_CONNECTIONS_MAX - 32)
 
 /* Turns given to the library at the end, so that the last answers leave. */
@@ -27,14 +27,15 @@ struct visitor {
     struct visitor *next;
     struct visitor *previous;
     int fd;
-    bool has_asked;   /* at least one whole request */
-    bool is_busy;     /* a request is being answered */
+    bool has_asked; /* at least one whole request */
+    bool is_busy;   /* a request is being answered */
     bool is_sent_off;
 };
 
 /* A request from its head to its end, and longer when the source still owes an answer. */
 struct api_call {
-    struct api *api; /* NULL: the connection or the server is gone, and only the source knows this call */
+    struct api
+        *api; /* NULL: the connection or the server is gone, and only the source knows this call */
     struct api_call *next;
     struct MHD_Connection *connection;
     struct visitor *visitor;
@@ -105,7 +106,7 @@ static void visitor_touch(struct api *api, struct visitor *visitor)
     api->quiet.previous = visitor;
 }
 
-/* End the connection that is missed least: one that never asked anything, else one between two requests. */
+/* End the connection that is missed least: one that never asked, else one between two requests. */
 static void make_room(struct api *api)
 {
     struct visitor *best = NULL;
@@ -215,8 +216,7 @@ void api_answer(struct api_call *call, int status, const char *text)
 }
 
 static void on_completed(
-    void *arg, struct MHD_Connection *connection, void **slot,
-    enum MHD_RequestTerminationCode why)
+    void *arg, struct MHD_Connection *connection, void **slot, enum MHD_RequestTerminationCode why)
 {
     struct api_call *call = TAKE(*slot);
 
@@ -254,8 +254,8 @@ static enum MHD_Result send_reply(
         void *bytes;
     } content = {.text = body != NULL ? body : ""};
 
-    response = MHD_create_response_from_buffer(
-        strlen(content.text), content.bytes, MHD_RESPMEM_MUST_COPY);
+    response =
+        MHD_create_response_from_buffer(strlen(content.text), content.bytes, MHD_RESPMEM_MUST_COPY);
     if (response == NULL) {
         return MHD_NO;
     }
@@ -333,8 +333,7 @@ static enum MHD_Result handle(struct api_call *call, const char *url, const char
         return send_text(call->connection, MHD_HTTP_BAD_REQUEST, "a body is text");
     }
     api->source.snapshot(api->source.arg, snapshot);
-    MHD_get_connection_values(
-        call->connection, MHD_GET_ARGUMENT_KIND, add_parameter, &request);
+    MHD_get_connection_values(call->connection, MHD_GET_ARGUMENT_KIND, add_parameter, &request);
     if (call->route->access == ACCESS_OPERATE) {
         if (api->call_count >= API_CALLS_MAX) {
             return send_text(
@@ -426,8 +425,7 @@ static enum MHD_Result begin(
     if (call->route == NULL) {
         return send_text(
             connection, status,
-            status == MHD_HTTP_NOT_FOUND ? "no such path"
-                                         : "this path does not take this method");
+            status == MHD_HTTP_NOT_FOUND ? "no such path" : "this path does not take this method");
     }
     objection = refuse_head(api, connection, call->route, bit, &status);
     if (objection != NULL) {
@@ -519,9 +517,9 @@ static struct MHD_Daemon *start_daemon(struct api *api, int fd, const struct pem
     return MHD_start_daemon(
         flags, (uint16_t)api->port, NULL, NULL, on_request, api, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, REQUEST_MEMORY,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, api, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+        TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, REQUEST_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT,
+        1, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, api, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 }
 
 int api_new(

@@ -173,8 +173,7 @@ static void leave(struct guest *guest)
 
 static void say(struct guest *guest, const char *text)
 {
-    assert_int_equal(
-        send(guest->fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+    assert_int_equal(send(guest->fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
 }
 
 static void run_for(struct house *house, int64_t ms)
@@ -258,7 +257,8 @@ static void test_get(void **state)
     close_house(house);
 }
 
-/* Far more idle connections than the limit: a new one is always served, one that is at work is not thrown out. */
+/* Far more idle connections than the limit: a new one is always served, and one that is at work is
+ * not thrown out. */
 static void test_crowd(void **state)
 {
     struct house *house = open_house();

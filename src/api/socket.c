@@ -30,8 +30,7 @@ static int explain(const char *host, int port, struct err *e)
             e, ERR_DENIED,
             "cannot listen on %s port %d: not permitted\nhint: use a port above 1023", host, port);
     default:
-        return FAIL(
-            e, ERR_IO, "cannot listen on %s port %d: %s", host, port, strerror(errno));
+        return FAIL(e, ERR_IO, "cannot listen on %s port %d: %s", host, port, strerror(errno));
     }
 }
 

@@ -85,8 +85,8 @@ static void set_address(json_t *out, const char *conn_url)
     }
 }
 
-/* The positions of member AT: what it last published, or what its heartbeats (for this node: the server itself) have told
- * since. */
+/* The positions of member AT: what it last published, or what its heartbeats (for this node: the
+ * server itself) have told since. */
 struct positions {
     uint64_t any;
     uint64_t received;
@@ -126,8 +126,7 @@ static json_t *encode_member(const struct api_snapshot *snapshot, unsigned at)
     field_set_text(out, "name", member->name);
     field_set_text(out, "role", is_leader ? "leader" : "replica");
     field_set_text(
-        out, "state",
-        has_state ? member->replication_state : member_state_text(member->state));
+        out, "state", has_state ? member->replication_state : member_state_text(member->state));
     field_set_text(out, "api_url", member->api_url);
     set_address(out, member->conn_url);
     if (member->timeline != 0) {

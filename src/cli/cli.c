@@ -222,11 +222,8 @@ void cli_render_help(const struct cli_verb *verb, struct str *out)
     unsigned count = option_count(verb);
 
     str_addf(
-        out, "usage: baton %s%s%s%s\n\n%s\n", verb->name, count > 0 ? " [options]" : "",
+        out, "usage: baton %s%s%s%s\n\n%s\n\noptions:\n", verb->name, count > 0 ? " [options]" : "",
         verb->usage[0] != '\0' ? " " : "", verb->usage, verb->help);
-    if (count > 0) {
-        str_add(out, "\noptions:\n");
-    }
     for (unsigned at = 0; at < count; at++) {
         const struct cli_option *option = &verb->options[at];
         char text[64];
@@ -242,7 +239,7 @@ void cli_render_help(const struct cli_verb *verb, struct str *out)
             "cut is fine");
         str_addf(out, "  %-*s %s\n", OPTION_WIDTH, text, option->help);
     }
-    str_addf(out, "  %-*s %s\n", OPTION_WIDTH, count > 0 ? "-h, --help" : "", count > 0 ? "this" : "");
+    str_addf(out, "  %-*s %s\n", OPTION_WIDTH, "-h, --help", "this");
 }
 
 static void print_help(FILE *to, const struct cli_verb *verb)

@@ -32,8 +32,8 @@ struct cli_args;
 
 struct cli_verb {
     const char *name;
-    const char *usage; /* arguments, for help: "FILE" */
-    const char *help;  /* first line: summary; more may follow */
+    const char *usage;                /* arguments, for help: "FILE" */
+    const char *help;                 /* first line: summary; more may follow */
     const struct cli_option *options; /* may be NULL */
     unsigned arguments_min;
     unsigned arguments_max;

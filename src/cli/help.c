@@ -12,8 +12,7 @@ static void print_all(void)
 
     printf("usage: baton COMMAND [options]\n\nbaton keeps a PostgreSQL database writable.\n\n");
     for (unsigned at = 0; (verb = cli_verb_at(at)) != NULL; at++) {
-        printf(
-            "  %-*s %.*s\n", NAME_WIDTH, verb->name, (int)strcspn(verb->help, "\n"), verb->help);
+        printf("  %-*s %.*s\n", NAME_WIDTH, verb->name, (int)strcspn(verb->help, "\n"), verb->help);
     }
     printf("\n'baton COMMAND --help' tells more.\n");
 }

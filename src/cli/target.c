@@ -1,11 +1,13 @@
 #include "cli/target.h"
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "io/file.h"
 #include "io/process.h"
 
 #define DEFAULT_PORT 8008
 #define FINDING_TEXT_MAX 1024
+#define GET_TIMEOUT_MS 3000
 
 static const char *default_path(void)
 {
@@ -134,23 +136,40 @@ void target_close(struct target *target)
     target->config = NULL;
 }
 
-int target_call(
-    struct target *target, const struct client_request *request, struct client_answer *ret,
-    struct err *e)
+static int call(
+    const struct target *target, struct client_request *request, unsigned at,
+    struct client_answer *ret, struct err *e)
 {
-    struct client_request attempt = *request;
+    request->address = target->addresses[at];
+    request->is_https = target->is_https;
+    return client_call(target->config, request, ret, e);
+}
+
+int target_get(struct target *target, const char *path, struct client_answer *ret, struct err *e)
+{
+    struct client_request request = {.method = "GET", .path = path, .timeout_ms = GET_TIMEOUT_MS};
     int r = 0;
 
-    for (unsigned at = 0; at < target->address_count; at++) {
-        struct err *why = at == 0 ? e : NULL; /* the configured agent's failure tells most */
+    ASSERT(target->address_count > 0);
+    for (unsigned turn = 0; turn < target->address_count; turn++) {
+        unsigned at = (target->address + turn) % target->address_count;
 
-        attempt.address = target->addresses[(target->address + at) % target->address_count];
-        attempt.is_https = target->is_https;
-        r = client_call(target->config, &attempt, ret, why);
+        /* Of several failures the first tells most: it is the configured agent's. */
+        r = call(target, &request, at, ret, turn == 0 ? e : NULL);
         if (r == 0) {
-            target->address = (target->address + at) % target->address_count;
+            target->address = at;
             return 0;
         }
     }
     return r;
+}
+
+int target_post(
+    struct target *target, const char *path, const char *body, int64_t timeout_ms,
+    struct client_answer *ret, struct err *e)
+{
+    struct client_request request = {
+        .method = "POST", .path = path, .body = body, .timeout_ms = timeout_ms};
+
+    return call(target, &request, target->address, ret, e);
 }

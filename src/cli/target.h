@@ -18,10 +18,14 @@ struct target {
 MUST_CHECK int target_open(const struct cli_args *args, struct target *ret, struct err *e);
 void target_close(struct target *target);
 
-/* METHOD and PATH at the first agent that answers at all. BODY may be NULL. */
-MUST_CHECK int target_call(
-    struct target *target, const struct client_request *request, struct client_answer *ret,
-    struct err *e);
+/* GET PATH from the first agent that answers at all. */
+MUST_CHECK int target_get(
+    struct target *target, const char *path, struct client_answer *ret, struct err *e);
+
+/* POST BODY to the agent that answered last, once: a second agent must not be asked for the same change again. */
+MUST_CHECK int target_post(
+    struct target *target, const char *path, const char *body, int64_t timeout_ms,
+    struct client_answer *ret, struct err *e);
 
 /* Read and parse the configuration in PATH, with the environment. Fails when it cannot be used; *RET is config_free'd by
  * the caller either way, *FINDINGS mem_free'd. */

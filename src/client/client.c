@@ -45,7 +45,8 @@ static struct http_tls tls_of(const struct config *config, bool is_verified)
     };
 }
 
-static bool format_url(const struct address *address, bool is_https, const char *path, struct str *out)
+static bool format_url(
+    const struct address *address, bool is_https, const char *path, struct str *out)
 {
     char host[SCHEME_ADDRESS_SIZE];
 

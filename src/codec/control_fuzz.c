@@ -39,12 +39,19 @@ static void check_sealed_control(const uint8_t *bytes, size_t size)
     }
 }
 
+static uint64_t skip_page_header(uint64_t lsn)
+{
+    uint32_t header = lsn % SEGMENT_SIZE == 0 ? 40 : 24;
+
+    return lsn % 8192 == 0 ? lsn + header : lsn;
+}
+
 /* The records one after the other, from the first one on. */
 static void check_segment(const uint8_t *bytes, size_t size)
 {
+    struct wal_record record;
     uint64_t start_lsn;
     uint64_t lsn;
-    uint64_t previous = 0;
     uint32_t remaining;
 
     if (size < 40) {
@@ -53,22 +60,13 @@ static void check_segment(const uint8_t *bytes, size_t size)
     memcpy(&start_lsn, bytes + 8, sizeof(start_lsn));
     memcpy(&remaining, bytes + 16, sizeof(remaining));
     start_lsn &= (UINT64_C(1) << 56) - SEGMENT_SIZE;
-    lsn = wal_record_end(start_lsn + 40, remaining, SEGMENT_SIZE);
-    while (lsn - start_lsn < size) {
-        struct wal_record record;
-
-        if (lsn % 8192 == 0) {
-            lsn += lsn % SEGMENT_SIZE == 0 ? 40 : 24;
-        }
-        if (wal_record_decode(bytes, size, SEGMENT_SIZE, lsn, &record, NULL) < 0) {
-            break;
-        }
+    lsn = skip_page_header(wal_record_end(start_lsn + 40, remaining, SEGMENT_SIZE));
+    while (lsn - start_lsn < SEGMENT_SIZE &&
+           wal_record_decode(bytes, size, SEGMENT_SIZE, lsn, &record, NULL) == 0) {
         ASSERT(record.total_length >= 24);
         ASSERT(record.end_lsn >= lsn + record.total_length);
         ASSERT(record.end_lsn % 8 == 0);
-        ASSERT(previous < lsn);
-        previous = lsn;
-        lsn = record.end_lsn;
+        lsn = skip_page_header(record.end_lsn);
     }
 }
 

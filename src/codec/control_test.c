@@ -13,15 +13,26 @@
 #define PAGE 8192u
 #define FILE_MAX 65536
 
+/* The project's folder, as the test's environment names it; here when started by hand. */
+static const char *find_source(void)
+{
+    static const char name[] = "BATON_SOURCE=";
+
+    for (char **at = environ; *at != NULL; at++) {
+        if (str_starts(*at, name)) {
+            return *at + strlen(name);
+        }
+    }
+    return ".";
+}
+
 static size_t read_corpus(const char *name, unsigned char *bytes)
 {
     char path[512];
-    const char *root = getenv("BATON_SOURCE");
     FILE *file;
     size_t length;
 
-    assert_true(str_format(
-        path, sizeof(path), "%s/tests/corpus/control/%s", root != NULL ? root : ".", name));
+    assert_true(str_format(path, sizeof(path), "%s/tests/corpus/control/%s", find_source(), name));
     file = fopen(path, "rb");
     assert_non_null(file);
     length = fread(bytes, 1, FILE_MAX, file);
@@ -261,10 +272,29 @@ static size_t put_record(
     return (at + 7) & ~(size_t)7;
 }
 
+/* Whether a record that goes on in the second segment was put there and read again. */
+static bool check_record_at(unsigned char *wal, uint64_t start_lsn, size_t at, uint32_t length)
+{
+    size_t end = put_record(wal, start_lsn, at, length, 0x60);
+    size_t both = (size_t)2 * SEGMENT_SIZE;
+    struct wal_record record = {0};
+    uint64_t lsn = start_lsn + at;
+
+    assert_int_equal(wal_record_decode(wal, both, SEGMENT_SIZE, lsn, &record, NULL), 0);
+    assert_int_equal(record.total_length, length);
+    assert_true(record.end_lsn == start_lsn + end);
+    if (end <= SEGMENT_SIZE) {
+        return false;
+    }
+    assert_int_equal(
+        wal_record_decode(wal, SEGMENT_SIZE, SEGMENT_SIZE, lsn, &record, NULL), ERR_UNAVAILABLE);
+    return true;
+}
+
 /* Every place relative to the end of a page and of a segment, every length around it. */
 static void test_wal_across_pages_and_segments(void **state)
 {
-    static const size_t ends[] = {PAGE, 5 * PAGE, SEGMENT_SIZE};
+    static const size_t ends[] = {PAGE, (size_t)5 * PAGE, SEGMENT_SIZE};
     static const uint32_t lengths[] = {24, 25, 31, 32, 33, 114, 8150, 8168, 8169, 17000};
     AUTO_FREE unsigned char *wal = mem_alloc((size_t)2 * SEGMENT_SIZE);
     uint64_t start_lsn = UINT64_C(0x7F00000000) - SEGMENT_SIZE;
@@ -274,21 +304,7 @@ static void test_wal_across_pages_and_segments(void **state)
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
         for (size_t before = 8; before <= 160; before += 8) {
             for (size_t k = 0; k < ARRAY_LEN(lengths); k++) {
-                size_t at = ends[i] - before;
-                size_t end = put_record(wal, start_lsn, at, lengths[k], 0x60);
-                struct wal_record record = {0};
-                int r = wal_record_decode(
-                    wal, (size_t)2 * SEGMENT_SIZE, SEGMENT_SIZE, start_lsn + at, &record, NULL);
-
-                assert_int_equal(r, 0);
-                assert_int_equal(record.total_length, lengths[k]);
-                assert_true(record.end_lsn == start_lsn + end);
-                if (end > SEGMENT_SIZE) {
-                    crossed++;
-                    r = wal_record_decode(
-                        wal, SEGMENT_SIZE, SEGMENT_SIZE, start_lsn + at, &record, NULL);
-                    assert_int_equal(r, ERR_UNAVAILABLE);
-                }
+                crossed += check_record_at(wal, start_lsn, ends[i] - before, lengths[k]);
             }
         }
     }

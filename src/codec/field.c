@@ -80,9 +80,11 @@ void field_cut(const json_t *object, const char *key, char *buffer, size_t size)
     const char *text = field_peek(object, key);
     size_t length = strlen(text);
 
+    ASSERT(size > 0);
     if (length >= size) {
+        length = size - 1;
         /* Not within a character. */
-        for (length = size - 1; length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80;) {
+        while (length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80) {
             length--;
         }
     }

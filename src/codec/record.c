@@ -447,11 +447,10 @@ void record_cluster_decode(
     problem[0] = '\0';
     for (unsigned at = 0; at < count; at++) {
         struct err error = {0};
+        bool is_first = decode_entry(&entries[at], ret, &error) < 0 && problem[0] == '\0';
 
-        if (decode_entry(&entries[at], ret, &error) < 0 && problem[0] == '\0') {
-            IGNORE(
-                !str_format(problem, size, "key %s: %s", entries[at].key, err_text(&error)),
-                "a sentence may be cut");
-        }
+        IGNORE(
+            is_first && !str_format(problem, size, "key %s: %s", entries[at].key, err_text(&error)),
+            "a sentence may be cut");
     }
 }

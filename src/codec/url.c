@@ -199,7 +199,7 @@ static uint32_t read_code_point(const unsigned char **text)
 
 void url_slot_name(const char *member, char *buffer)
 {
-    struct str name AUTO_STR = STR_INIT(URL_HOST_SIZE * 16);
+    struct str name AUTO_STR = STR_INIT((size_t)SLOT_NAME_SIZE * 4);
     const unsigned char *at = (const unsigned char *)member;
 
     while (*at != '\0' && name.length < SLOT_NAME_SIZE) {

@@ -6,18 +6,22 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
+static bool is_child(const struct yaml_node *parent, const struct yaml_node *child)
+{
+    return parent->kind == YAML_MAPPING
+               ? child->key != NULL && yaml_find(parent, child->key) == child
+               : parent->kind == YAML_SEQUENCE && child->key == NULL;
+}
+
 static unsigned check_node(const struct yaml_node *node, unsigned depth, int line_max)
 {
     unsigned nodes = 1;
 
     ASSERT(depth <= YAML_DEPTH_MAX);
-    ASSERT(node->line >= 1);
-    ASSERT(node->line <= line_max);
+    ASSERT(node->line >= 1 && node->line <= line_max);
     ASSERT((node->kind == YAML_SCALAR) == (node->text != NULL));
     for (const struct yaml_node *child = node->first; child != NULL; child = child->next) {
-        ASSERT(node->kind != YAML_SCALAR);
-        ASSERT((node->kind == YAML_MAPPING) == (child->key != NULL));
-        ASSERT(child->key == NULL || yaml_find(node, child->key) == child);
+        ASSERT(is_child(node, child));
         nodes += check_node(child, depth + 1, line_max);
     }
     return nodes;

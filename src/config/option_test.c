@@ -125,6 +125,7 @@ static void test_nearest(void **state)
         {"", "use_pg_rewind", "postgresql.use_pg_rewind"},
         {"restapi.", "conect_adress", "restapi.connect_address"},
         {"", "xyzzy", NULL},
+        {"", "xyz", NULL},
         {"postgresql.", "qq", NULL},
     };
 

@@ -337,20 +337,19 @@ static void on_error(struct etcd_call *call)
  * was wiped. Either way it gets no write now. */
 static void on_verified(struct etcd_call *call, const struct http_answer *answer)
 {
-    struct etcd_header header;
+    struct etcd_status status;
     struct err e = {0};
-    bool has_leader = false;
-    int r = etcd_wire_read_status(answer->body, answer->length, &has_leader, &header, &e);
+    int r = etcd_wire_read_status(answer->body, answer->length, &status, &e);
 
     if (r < 0) {
         complain(call, err_text(&e));
         etcd_pool_blame(call->pool, call->endpoint);
         try_next(call);
     } else if (!etcd_pool_accept(
-                   call->pool, call->endpoint, &header, &call->reply.before, false)) {
+                   call->pool, call->endpoint, &status.header, &call->reply.before, false)) {
         complain(call, "it belongs to another cluster, or knows less than was known before");
         try_next(call);
-    } else if (!has_leader) {
+    } else if (!status.has_leader || status.is_learner) {
         complain(call, "it has no leader");
         etcd_pool_blame(call->pool, call->endpoint);
         try_next(call);

@@ -168,7 +168,7 @@ void etcd_pool_learn(struct etcd_pool *pool, const struct etcd_members *members)
     for (unsigned at = 0; at < members->count && used < ETCD_POOL_MAX; at++) {
         char url[ETCD_URL_SIZE];
 
-        if (!trim_url(url, members->items[at].client_url) ||
+        if (members->items[at].is_learner || !trim_url(url, members->items[at].client_url) ||
             (is_loopback(url) && !pool->has_loopback)) {
             continue;
         }

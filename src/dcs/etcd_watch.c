@@ -305,8 +305,7 @@ static void on_read_again(void *arg)
 static void on_probe(void *arg, const struct etcd_reply *reply)
 {
     struct etcd_watch *watch = arg;
-    struct etcd_header header;
-    bool has_leader = false;
+    struct etcd_status status;
     int r = reply->result;
 
     watch->probe = NULL;
@@ -320,12 +319,12 @@ static void on_probe(void *arg, const struct etcd_reply *reply)
         }
         return;
     }
-    r = etcd_wire_read_status(reply->body, reply->length, &has_leader, &header, NULL);
-    if (r < 0 || !has_leader) {
+    r = etcd_wire_read_status(reply->body, reply->length, &status, NULL);
+    if (r < 0 || !status.has_leader) {
         suspect(watch, "the store's server has no leader");
         return;
     }
-    if (header.cluster_id != watch->pool->known.cluster_id) {
+    if (status.header.cluster_id != watch->pool->known.cluster_id) {
         suspect(watch, "the store's server belongs to another cluster than before");
     }
 }

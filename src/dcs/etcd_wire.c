@@ -163,7 +163,7 @@ char *etcd_wire_authenticate(const char *user, const char *password)
 
 char *etcd_wire_member_add(const char *peer_url)
 {
-    return dump(json_pack("{s:[s]}", "peerURLs", peer_url));
+    return dump(json_pack("{s:[s], s:b}", "peerURLs", peer_url, "isLearner", 1));
 }
 
 /* Answers. */
@@ -428,18 +428,19 @@ int etcd_wire_read_token(
 }
 
 int etcd_wire_read_status(
-    const char *body, size_t length, bool *ret_has_leader, struct etcd_header *ret, struct err *e)
+    const char *body, size_t length, struct etcd_status *ret, struct err *e)
 {
     AUTO(json_decref) json_t *root = load(body, length, e);
 
     if (root == NULL) {
         return ERR_CORRUPT;
     }
-    header_of(root, ret);
-    if (ret->cluster_id == 0) {
+    header_of(root, &ret->header);
+    if (ret->header.cluster_id == 0) {
         return FAIL(e, ERR_CORRUPT, "the store's answer names no cluster");
     }
-    *ret_has_leader = id_of(root, "leader") != 0;
+    ret->has_leader = id_of(root, "leader") != 0;
+    ret->is_learner = json_is_true(json_object_get(root, "isLearner"));
     return 0;
 }
 
@@ -470,6 +471,7 @@ int etcd_wire_read_members(
         struct etcd_member *member = &ret->items[ret->count++];
 
         member->id = id_of(item, "ID");
+        member->is_learner = json_is_true(json_object_get(item, "isLearner"));
         if (!str_copy(member->name, sizeof(member->name), text_of(item, "name")) ||
             !copy_first(
                 member->peer_url, sizeof(member->peer_url), json_object_get(item, "peerURLs")) ||

@@ -47,9 +47,9 @@ char *etcd_wire_range(const char *prefix);
 char *etcd_wire_watch(const char *prefix, int64_t revision);
 char *etcd_wire_txn(const char *prefix, const struct dcs_txn *txn, int64_t lease);
 char *etcd_wire_grant(int64_t ttl_s);
-char *etcd_wire_id(uint64_t id); /* keepalive, revoke, member remove */
+char *etcd_wire_id(uint64_t id); /* keepalive, revoke, member remove and promote */
 char *etcd_wire_authenticate(const char *user, const char *password);
-char *etcd_wire_member_add(const char *peer_url);
+char *etcd_wire_member_add(const char *peer_url); /* as a learner: it does not vote yet */
 
 /* Whether an answer with HTTP status STATUS is an error, and which. */
 enum etcd_error_kind etcd_wire_error(
@@ -74,15 +74,21 @@ MUST_CHECK int etcd_wire_read_lease(
 MUST_CHECK int etcd_wire_read_token(
     const char *body, size_t length, char *token, size_t size, struct err *e);
 
-/* maintenance/status: the header, and whether this server knows a leader. */
+/* Of maintenance/status: what this server says of itself. */
+struct etcd_status {
+    struct etcd_header header;
+    bool has_leader; /* it knows one */
+    bool is_learner;
+};
 MUST_CHECK int etcd_wire_read_status(
-    const char *body, size_t length, bool *ret_has_leader, struct etcd_header *ret, struct err *e);
+    const char *body, size_t length, struct etcd_status *ret, struct err *e);
 
 struct etcd_member {
     uint64_t id;
     char name[ETCD_NAME_SIZE];
     char peer_url[ETCD_URL_SIZE];   /* the first */
     char client_url[ETCD_URL_SIZE]; /* the first; "": never started */
+    bool is_learner;
 };
 
 struct etcd_members {

@@ -236,8 +236,8 @@ static void a_timeout_kills_the_session(void **state)
     struct world *world = *state;
     const char *argv[] = {
         "/bin/sh", "-c",
-        /* A child, one in a process group of its own, both deaf to SIGTERM. */
-        "trap '' TERM; sleep 100 & echo $!; set -m; sleep 101 & echo $!; wait", NULL};
+        /* One in a process group of its own, which timeout makes; both deaf to SIGTERM. */
+        "trap '' TERM; sleep 100 & echo $!; timeout 101 sleep 101 & echo $!; wait", NULL};
     struct instant before = clock_now();
     char *second = NULL;
     int64_t pids[2];

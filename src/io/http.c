@@ -205,14 +205,20 @@ static void on_silence(void *arg)
 
 static int failure_of(const struct http_request *request)
 {
+    long sent_bytes = 0;
+
     if (request->is_over_limit) {
         return ERR_LIMIT;
     }
     if (request->is_silent || request->result == CURLE_OPERATION_TIMEDOUT) {
         return ERR_TIMEOUT;
     }
-    if (request->is_refused || request->result == CURLE_URL_MALFORMAT ||
-        request->result == CURLE_UNSUPPORTED_PROTOCOL) {
+    if (request->is_refused || request->result == CURLE_URL_MALFORMAT) {
+        return ERR_INVALID;
+    }
+    /* The same code stands for a server that does not speak HTTP. */
+    must(curl_easy_getinfo(request->easy, CURLINFO_REQUEST_SIZE, &sent_bytes));
+    if (request->result == CURLE_UNSUPPORTED_PROTOCOL && sent_bytes == 0) {
         return ERR_INVALID;
     }
     return ERR_NETWORK;

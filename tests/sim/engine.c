@@ -272,6 +272,10 @@ static void rewind_disk(struct sim *sim, struct node *node, const struct node *s
         }
         common = (struct place){branch->parent, MIN(common.lsn, branch->fork)};
     }
+    if (common.branch < 0) {
+        node->disk.kind = DISK_BROKEN;
+        return;
+    }
     node->disk.end = common;
     node->disk.minimum = source->disk.end;
     node->disk.checkpoint = common;

@@ -157,7 +157,6 @@ void net_poll(void *arg, const char *name, const char *api_url, int64_t timeout_
     ASSERT(peer != NULL);
     ASSERT(api_url[0] != '\0');
     poll = &node->polls[peer->index];
-    ASSERT(!poll->is_due);
     poll->number++;
     poll->is_due = true;
     sim_post(

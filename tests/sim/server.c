@@ -81,8 +81,8 @@ static void on_replayed(struct sim *sim, struct event *event)
 
 struct arrival {
     struct place end;
-    uint32_t upstream_epoch;
     unsigned upstream;
+    uint32_t stream; /* number of the connection that carries it */
 };
 
 static void send_more(struct sim *sim, struct node *upstream, struct node *node);
@@ -93,12 +93,10 @@ static void on_arrival(struct sim *sim, struct event *event)
     const struct arrival *arrival = event->data;
     struct node *upstream = &sim->nodes[arrival->upstream];
 
-    node->server.is_push_under_way = false;
-    if (!node->server.is_streaming || node->disk.upstream != (int)arrival->upstream ||
-        node->server.upstream_epoch != arrival->upstream_epoch ||
-        node->server.run == RUN_PROMOTING || node->server.run == RUN_PRIMARY) {
+    if (!node->server.is_streaming || node->server.stream != arrival->stream) {
         return;
     }
+    node->server.is_push_under_way = false;
     ASSERT(wal_contains(&sim->wal, arrival->end, node->disk.end));
     node->disk.end = arrival->end;
     node->disk.changed_ns = sim->now_ns;
@@ -134,7 +132,7 @@ static void send_more(struct sim *sim, struct node *upstream, struct node *node)
         delay_ns += rng_between(sim, STREAM_NET, 0, sim->shape.lag_ns);
     }
     arrival = mem_alloc(sizeof(*arrival));
-    *arrival = (struct arrival){upstream->disk.end, upstream->server.epoch, upstream->index};
+    *arrival = (struct arrival){upstream->disk.end, upstream->index, node->server.stream};
     node->server.is_push_under_way = true;
     sim_post_data(sim, node, ACTOR_SERVER, delay_ns, on_arrival, arrival, 0);
 }
@@ -174,6 +172,7 @@ static void try_to_stream(struct sim *sim, struct node *node, struct node *upstr
     node->server.is_streaming = true;
     node->server.has_received = true;
     node->server.is_push_under_way = false;
+    node->server.stream++;
     node->server.upstream_epoch = upstream->server.epoch;
     node->server.silent_ns = 0;
     sim_trace(sim, node, "server.stream", "from %s", upstream->name);
@@ -344,13 +343,24 @@ static void on_auto_checkpoint(struct sim *sim, struct event *event)
     }
 }
 
+/* PostgreSQL takes the number after the newest history file that it has; somebody could see to it that none is missing. */
+static uint32_t next_timeline(const struct sim *sim, const struct node *node)
+{
+    uint32_t newest = node->disk.timeline_max;
+
+    for (unsigned at = 0; sim->shape.has_reserved_timelines && at < sim->wal.count; at++) {
+        newest = MAX(newest, sim->wal.branches[at].timeline);
+    }
+    return newest + 1;
+}
+
 static void on_promoted(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
     struct branch branch = {
         .parent = node->disk.end.branch,
         .fork = node->disk.end.lsn,
-        .timeline = node->disk.timeline_max + 1,
+        .timeline = next_timeline(sim, node),
         .system_id = node->disk.system_id,
         .opener = node->index,
         .is_by_hand = node->server.is_by_hand,
@@ -459,8 +469,6 @@ void server_stop(struct sim *sim, struct node *node, enum stop_mode mode)
         if (peer->server.is_streaming && peer->disk.upstream == (int)node->index &&
             peer->server.upstream_epoch == node->server.epoch - 1) {
             peer->server.upstream_epoch++;
-            /* A batch on its way names the old epoch and is thrown away: it is sent again. */
-            peer->server.is_push_under_way = false;
         }
     }
     set_run(sim, node, RUN_STOPPING);

@@ -127,8 +127,8 @@ bool wal_can_stream(const struct wal *wal, struct place upstream, struct place p
 unsigned wal_write(struct branch *branch, uint64_t lsn);
 /* Acknowledged writes in WHOLE that KEPT lacks; *RET_LAST gets the end of the last one. */
 unsigned wal_lost(const struct wal *wal, struct place whole, struct place kept, uint64_t *ret_last);
-/* The end of the last acknowledged write that A and B share ({-1, 0}: none). */
-struct place wal_common_acked(const struct wal *wal, struct place a, struct place b);
+/* The last place that the paths to A and B share ({-1, 0}: none). */
+struct place wal_meet(const struct wal *wal, struct place a, struct place b);
 
 /* ---- a node ---- */
 
@@ -179,6 +179,7 @@ struct server {
     bool is_push_under_way;
     bool is_by_hand;    /* promotion by a DBA under way or done */
     bool was_primary;   /* STOPPING */
+    uint32_t stream;    /* number of the newest connection to an upstream */
     uint32_t upstream_epoch;
     int64_t stop_limit_ns;
     int64_t since_ns;   /* in this state */
@@ -274,6 +275,7 @@ struct shape {
     unsigned clients;
     int checked_limit_ms;   /* how long the store's silence stays unnoticed */
     bool is_calm;           /* one fault only: the outage is measured */
+    bool has_reserved_timelines; /* no promotion reuses the number of a timeline */
     int nofailover;         /* node with the tag; -1 none */
 };
 
@@ -316,7 +318,9 @@ struct check {
     uint64_t status_lsn;
     unsigned acks;
     unsigned lost;           /* acknowledged, then lost within the rules of asynchronous replication */
-    unsigned excused;        /* overlaps that no clock can prevent */
+    unsigned excused;        /* acknowledgements that no clock can prevent */
+    unsigned same_timelines; /* openings with a number that was used before */
+    bool is_loss_excused;    /* a disk was lost: what only it held is gone */
     int64_t converged_ns;    /* after the faults ended; -1 not yet */
 };
 

@@ -200,6 +200,7 @@ static void on_session_due(struct sim *sim, struct event *event)
 {
     struct session *session = find_session(sim->store, event->a);
 
+    ASSERT(session != NULL);
     if (!session->is_alive) {
         return;
     }

@@ -135,20 +135,15 @@ unsigned wal_lost(
     return lost;
 }
 
-struct place wal_common_acked(const struct wal *wal, struct place a, struct place b)
+struct place wal_meet(const struct wal *wal, struct place a, struct place b)
 {
     while (a.branch >= 0) {
-        const struct branch *branch = &wal->branches[a.branch];
         uint64_t until = MIN(kept_until(wal, b, a.branch), a.lsn);
 
-        for (unsigned at = branch->write_count; at > 0; at--) {
-            const struct write *write = &branch->writes[at - 1];
-
-            if (write->lsn <= until && write->acked_ns != 0) {
-                return (struct place){a.branch, write->lsn};
-            }
+        if (until > 0) {
+            return (struct place){a.branch, until};
         }
-        a = (struct place){branch->parent, MIN(a.lsn, branch->fork)};
+        a = (struct place){wal->branches[a.branch].parent, MIN(a.lsn, wal->branches[a.branch].fork)};
     }
     return (struct place){-1, 0};
 }

@@ -389,6 +389,7 @@ void agent_kill(struct sim *sim, struct node *node)
     if (node->agent == NULL) {
         return;
     }
+    sim_trace(sim, node, "agent.end", "the agent's process ends");
     /* Nothing reaches it any more; the store's open transactions end inside dcs_free, as dcs.h says. */
     dcs_free((struct dcs *)node->store);
     engine_free((struct engine *)node->engine);
@@ -481,7 +482,7 @@ struct node *sim_find(struct sim *sim, const char *name)
 
 /* ---- a world ---- */
 
-static void configure(struct sim *sim, struct node *node)
+static void configure(const struct sim *sim, struct node *node)
 {
     struct config *config = &node->config;
     char json[400];

@@ -27,6 +27,8 @@
 
 #define PROBE_PACE_MS 1000
 #define PROBE_PACE_STARTING_MS 20
+#define PROBE_PACE_LONELY_MS 100 /* a standby that should stream and does not yet */
+#define PROBES_LONELY_MAX 100    /* then it may stay alone for long */
 #define PROBE_PACE_WAITING_MS 5
 #define PROBE_LATE_MS 2000    /* no answer for so long: not answering */
 #define PROBE_TIMEOUT_MS 10000 /* then the connection is given up */
@@ -178,6 +180,7 @@ struct postgres {
     bool probe_again;
     bool was_asked; /* engine_probe: report even if nothing changed */
     unsigned probe_count;
+    unsigned lonely_count;
     struct timeline_history history; /* of the running server's timeline */
     uint32_t history_wanted;
 

@@ -154,6 +154,9 @@ static int find_log_end(
     if (r < 0) {
         return r;
     }
+    if (!wal_is_shutdown_checkpoint(&record)) {
+        return FAIL(e, ERR_CORRUPT, "the control file says shut down, but the WAL does not");
+    }
     *ret_lsn = record.end_lsn;
     return 0;
 }

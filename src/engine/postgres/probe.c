@@ -10,7 +10,8 @@
  * pg_wal and the control file are both ahead or behind of it). That takes a replication connection, held only while the
  * standby does not stream.
  *
- * Pace: 1 s; 20 ms until the server answers for the first time; 5 ms while an order waits for facts. */
+ * Pace: 1 s; 20 ms until the server answers for the first time; 100 ms while it should stream and does not; 5 ms while an
+ * order waits for facts. */
 #include "base/assert.h"
 #include "base/parse.h"
 #include "engine/postgres/driver.h"
@@ -65,7 +66,11 @@ static int64_t pace_ms(const struct postgres *pg)
     if (pg->order.wait != NULL) {
         return PROBE_PACE_WAITING_MS;
     }
-    return pg->probe.is_known ? PROBE_PACE_MS : PROBE_PACE_STARTING_MS;
+    if (!pg->probe.is_known) {
+        return PROBE_PACE_STARTING_MS;
+    }
+    return pg->lonely_count > 0 && pg->lonely_count < PROBES_LONELY_MAX ? PROBE_PACE_LONELY_MS
+                                                                        : PROBE_PACE_MS;
 }
 
 static void end_probe(struct postgres *pg)
@@ -104,6 +109,8 @@ static void adopt_upstream(struct postgres *pg)
 
 static void succeed(struct postgres *pg)
 {
+    bool is_lonely;
+
     pg->probing.is_known = true;
     pg->probing.version = session_version(pg->session);
     pg->probe = pg->probing;
@@ -112,6 +119,8 @@ static void succeed(struct postgres *pg)
     pg->exit_problem[0] = '\0';
     pg->order.is_probe_fresh = true;
     pg->probe_count++;
+    is_lonely = pg->probe.in_recovery && !pg->probe.is_streaming && pg->upstream.name[0] != '\0';
+    pg->lonely_count = is_lonely ? pg->lonely_count + 1 : 0;
     adopt_upstream(pg);
     pg_read_history(pg, pg->probe.position.timeline);
     pg_slots_tick(pg);

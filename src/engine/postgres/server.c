@@ -56,6 +56,8 @@ static void note_change(struct postgres *pg, bool was_running)
         note_exit(pg);
     }
     pg->is_stopping = false;
+    pg->look.state = SERVER_UNKNOWN; /* what was seen before it ran is old */
+    pg->look.foreign_pid = 0;
     pg_look(pg);
     loop_timer_start(pg->pace, PROBE_PACE_MS);
 }
@@ -265,9 +267,13 @@ static int step_check_deadline(struct postgres *pg, struct err *e)
     return STEP_DONE;
 }
 
+/* Not synced: it means nothing after a crash, and each sync is time without a primary. To take a lock is the way to make a
+ * file without one. */
 static void work_promote(struct pg_job *job)
 {
-    job->result = file_write(((struct promote_job *)job)->path, "", 0, 0600, &job->err);
+    AUTO_FD int fd = -1;
+
+    job->result = file_lock(((struct promote_job *)job)->path, &fd, &job->err);
 }
 
 static void done_promote(struct postgres *pg, struct pg_job *job)

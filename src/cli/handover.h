@@ -1,0 +1,15 @@
+/* handover.h - what switchover and failover share: look, ask, request, show. Private to cli/. */
+#pragma once
+
+#include "cli/cli.h"
+
+struct handover {
+    bool is_failover;
+    const char *leader;    /* NULL: the present one */
+    const char *candidate; /* NULL: asked for on a terminal, else the best */
+    const char *scheduled; /* NULL: now */
+    bool is_forced;        /* nothing is asked */
+};
+
+/* Carry it out; returns an exit code. */
+int handover_run(const struct cli_args *args, const struct handover *handover);

@@ -1,0 +1,268 @@
+#include "dcs/store_admin.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+/* A change of members is committed by the others; a slow disk may need some time. */
+#define REQUEST_MS 3000
+#define REMOVALS_MAX 3
+
+enum errand {
+    ERRAND_ENTER,
+    ERRAND_PROMOTE,
+    ERRAND_LEAVE,
+};
+
+struct store_admin {
+    struct http *http;
+    const struct http_tls *tls;
+    struct formation_self self;
+    unsigned via_count;
+    unsigned via_at;
+    char via[FORMATION_PEERS_MAX][ETCD_URL_SIZE];
+    enum errand errand;
+    unsigned removals;
+    struct http_request *request;
+    store_admin_done *done;
+    void *arg;
+    char why[256];
+};
+
+static void finish(struct store_admin *admin, int result, const char *initial_cluster)
+{
+    admin->done(admin->arg, result, initial_cluster, admin->why);
+}
+
+static void start(struct store_admin *admin, const char *path, char *body, http_done *done)
+{
+    AUTO_FREE char *owned = body;
+    char url[2 * ETCD_URL_SIZE];
+
+    IGNORE(
+        !str_format(url, sizeof(url), "%s/v3/cluster/member/%s", admin->via[admin->via_at], path),
+        "it fits");
+    admin->request = http_start(
+        admin->http,
+        &(struct http_options){.method = "POST", .url = url, .body = owned, .tls = admin->tls,
+            .content_type = "application/json", .timeout_ms = REQUEST_MS},
+        done, admin);
+}
+
+static void on_list(void *arg, const struct http_answer *answer);
+
+/* Ask the next member from the start; after the last one the errand has failed. */
+static void try_next(struct store_admin *admin)
+{
+    admin->via_at++;
+    if (admin->via_at >= admin->via_count) {
+        finish(admin, ERR_UNAVAILABLE, "");
+        return;
+    }
+    start(admin, "list", mem_dup("{}"), on_list);
+}
+
+/* Read ANSWER into MEMBERS; false: it was a failure, which is dealt with. */
+static bool read_members(
+    struct store_admin *admin, const struct http_answer *answer, struct etcd_members *members)
+{
+    struct etcd_error error;
+    struct err e = {0};
+    int r = answer->result;
+
+    admin->request = NULL;
+    if (r < 0) {
+        err_set(&e, r, __FILE__, __LINE__, "%s", answer->why);
+    } else if (
+        etcd_wire_error(answer->status, answer->body, answer->length, &error) !=
+        ETCD_ERROR_NONE) {
+        r = FAIL(&e, ERR_UNAVAILABLE, "%s", error.message);
+    } else {
+        r = etcd_wire_read_members(answer->body, answer->length, members, &e);
+    }
+    if (r == 0) {
+        return true;
+    }
+    IGNORE(
+        !str_format(
+            admin->why, sizeof(admin->why), "%s: %s", admin->via[admin->via_at], err_text(&e)),
+        "cut is fine");
+    try_next(admin);
+    return false;
+}
+
+static void on_removed(void *arg, const struct http_answer *answer)
+{
+    struct store_admin *admin = arg;
+    struct etcd_members members;
+
+    if (!read_members(admin, answer, &members)) {
+        return;
+    }
+    if (admin->errand == ERRAND_LEAVE) {
+        finish(admin, 0, "");
+    } else {
+        start(admin, "list", mem_dup("{}"), on_list);
+    }
+}
+
+static void on_added(void *arg, const struct http_answer *answer)
+{
+    struct store_admin *admin = arg;
+    struct etcd_members members;
+    char cluster[FORMATION_CLUSTER_SIZE];
+
+    if (!read_members(admin, answer, &members)) {
+        return;
+    }
+    if (!formation_cluster(&admin->self, &members, cluster, sizeof(cluster))) {
+        IGNORE(
+            !str_copy(admin->why, sizeof(admin->why), "the store's list of members is too long"),
+            "it fits");
+        finish(admin, ERR_LIMIT, "");
+        return;
+    }
+    finish(admin, 0, cluster);
+}
+
+static void leave(struct store_admin *admin, const struct etcd_members *members)
+{
+    for (unsigned at = 0; at < members->count; at++) {
+        if (!str_equal(members->items[at].peer_url, admin->self.peer_url)) {
+            continue;
+        }
+        if (members->count == 1) {
+            IGNORE(
+                !str_copy(
+                    admin->why, sizeof(admin->why), "this node is the only member of the store"),
+                "it fits");
+            finish(admin, ERR_CONFLICT, "");
+            return;
+        }
+        start(admin, "remove", etcd_wire_id(members->items[at].id), on_removed);
+        return;
+    }
+    finish(admin, 0, ""); /* it is not a member (any more) */
+}
+
+static void enter(struct store_admin *admin, const struct etcd_members *members)
+{
+    uint64_t id = 0;
+
+    switch (formation_enter(&admin->self, members, &id)) {
+    case FORMATION_ADD:
+        start(admin, "add", etcd_wire_member_add(admin->self.peer_url), on_added);
+        return;
+    case FORMATION_REMOVE:
+        /* A member that answers with an old list would have us remove the same one for ever. */
+        if (admin->removals++ < REMOVALS_MAX) {
+            start(admin, "remove", etcd_wire_id(id), on_removed);
+            return;
+        }
+        IGNORE(
+            !str_copy(
+                admin->why, sizeof(admin->why), "a former member of this node is not going away"),
+            "it fits");
+        try_next(admin);
+        return;
+    case FORMATION_OCCUPIED:
+        IGNORE(
+            !str_format(
+                admin->why, sizeof(admin->why),
+                "the store has a member called %s with another address\nhint: if that was this "
+                "node, remove it: etcdctl member remove %" PRIx64,
+                admin->self.name, id),
+            "it fits");
+        finish(admin, ERR_CONFLICT, "");
+        return;
+    }
+}
+
+static void on_promoted(void *arg, const struct http_answer *answer)
+{
+    struct store_admin *admin = arg;
+    struct etcd_members members;
+
+    if (read_members(admin, answer, &members)) {
+        finish(admin, 0, "");
+    }
+}
+
+static void promote(struct store_admin *admin, const struct etcd_members *members)
+{
+    for (unsigned at = 0; at < members->count; at++) {
+        if (str_equal(members->items[at].peer_url, admin->self.peer_url)) {
+            start(admin, "promote", etcd_wire_id(members->items[at].id), on_promoted);
+            return;
+        }
+    }
+    IGNORE(
+        !str_copy(admin->why, sizeof(admin->why), "this node is not a member of the store"),
+        "it fits");
+    try_next(admin);
+}
+
+static void on_list(void *arg, const struct http_answer *answer)
+{
+    struct store_admin *admin = arg;
+    struct etcd_members members;
+
+    if (!read_members(admin, answer, &members)) {
+        return;
+    }
+    switch (admin->errand) {
+    case ERRAND_ENTER:
+        enter(admin, &members);
+        return;
+    case ERRAND_PROMOTE:
+        promote(admin, &members);
+        return;
+    case ERRAND_LEAVE:
+        leave(admin, &members);
+        return;
+    }
+}
+
+static struct store_admin *begin(
+    const struct store_admin_options *options, enum errand errand, store_admin_done *done, void *arg)
+{
+    struct store_admin *admin = mem_alloc(sizeof(*admin));
+
+    ASSERT(options->via_count >= 1);
+    ASSERT(options->via_count <= FORMATION_PEERS_MAX);
+    admin->http = options->http;
+    admin->tls = options->tls;
+    admin->self = *options->self;
+    admin->via_count = options->via_count;
+    memcpy(admin->via, options->via, options->via_count * sizeof(admin->via[0]));
+    admin->errand = errand;
+    admin->done = done;
+    admin->arg = arg;
+    start(admin, "list", mem_dup("{}"), on_list);
+    return admin;
+}
+
+struct store_admin *store_admin_enter(
+    const struct store_admin_options *options, store_admin_done *done, void *arg)
+{
+    return begin(options, ERRAND_ENTER, done, arg);
+}
+
+struct store_admin *store_admin_promote(
+    const struct store_admin_options *options, store_admin_done *done, void *arg)
+{
+    return begin(options, ERRAND_PROMOTE, done, arg);
+}
+
+struct store_admin *store_admin_leave(
+    const struct store_admin_options *options, store_admin_done *done, void *arg)
+{
+    return begin(options, ERRAND_LEAVE, done, arg);
+}
+
+void store_admin_free(struct store_admin *admin)
+{
+    if (admin != NULL) {
+        http_cancel(admin->request);
+        mem_free(admin);
+    }
+}

@@ -1,0 +1,40 @@
+/* store_admin.h - errands in the membership of an etcd cluster: be added, be promoted, leave. For member.c.
+ *
+ * A new member is added as a learner, which does not vote, and promoted when it runs and has caught up: a voter that is added but
+ * does not come up would cost a cluster of one or two its majority.
+ *
+ * Each step is one request to one member, the next one is asked when it fails; etcd itself refuses changes that would cost the
+ * cluster its majority (strict-reconfig-check). Errands may be repeated at any time. */
+#pragma once
+
+#include "dcs/formation.h"
+#include "io/http.h"
+
+struct store_admin;
+
+struct store_admin_options {
+    struct http *http;
+    const struct http_tls *tls; /* may be NULL; must outlive the errand */
+    const struct formation_self *self;
+    char (*via)[ETCD_URL_SIZE]; /* copied; client addresses of members */
+    unsigned via_count;
+};
+
+/* RESULT 0: done; INITIAL_CLUSTER is what the new member is to be started with ("" otherwise). Negative: not done, WHY. */
+typedef void store_admin_done(
+    void *arg, int result, const char *initial_cluster, const char *why);
+
+/* Remove former selves, be added as a learner. DONE comes once, from the loop, unless freed before. */
+struct store_admin *store_admin_enter(
+    const struct store_admin_options *options, store_admin_done *done, void *arg);
+
+/* Make this node's member a voter; it must run. ERR_UNAVAILABLE while it has not caught up. */
+struct store_admin *store_admin_promote(
+    const struct store_admin_options *options, store_admin_done *done, void *arg);
+
+/* Remove this node's member, unless it is the only one (then ERR_CONFLICT). */
+struct store_admin *store_admin_leave(
+    const struct store_admin_options *options, store_admin_done *done, void *arg);
+
+/* Allowed after DONE only, or to stop it; not within DONE. NULL is accepted. */
+void store_admin_free(struct store_admin *admin);

@@ -1,0 +1,232 @@
+#include "engine/postgres/parameters.h"
+
+#include "engine/postgres/conffile.h"
+#include "engine/postgres/versions.h"
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#define LIMIT ((size_t)1 << 20)
+
+struct lab {
+    struct arena *arena;
+    struct config config;
+    struct parameters got;
+};
+
+static int set_up(void **state)
+{
+    struct lab *lab = mem_alloc(sizeof(*lab));
+
+    lab->arena = arena_new(LIMIT);
+    str_copy(lab->config.scope, sizeof(lab->config.scope), "demo");
+    str_copy(lab->config.postgresql.listen.host, HOST_SIZE, "10.0.0.1,127.0.0.1");
+    lab->config.postgresql.listen.port = 5433;
+    *state = lab;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct lab *lab = *state;
+
+    arena_free(lab->arena);
+    mem_free(lab);
+    return 0;
+}
+
+static void assemble(struct lab *lab, const char *json, int major)
+{
+    json_t *store = json != NULL ? json_loads(json, 0, NULL) : NULL;
+    const struct parameters_input input = {
+        .config = &lab->config, .store = store, .folder = "/run/x", .data_dir = "/data",
+        .major = major};
+
+    assert_true(json == NULL || store != NULL);
+    parameters_assemble(lab->arena, &input, &lab->got);
+    json_decref(store);
+}
+
+static void expect(const struct lab *lab, const char *name, const char *wanted)
+{
+    const char *value = parameters_find(&lab->got, name);
+
+    if (wanted == NULL) {
+        assert_null(value);
+        return;
+    }
+    assert_non_null(value);
+    assert_string_equal(value, wanted);
+}
+
+static void defaults_are_patronis(void **state)
+{
+    struct lab *lab = *state;
+
+    assemble(lab, NULL, 15);
+    expect(lab, "wal_level", "replica");
+    expect(lab, "max_connections", "100");
+    expect(lab, "wal_keep_size", "128MB");
+    expect(lab, "wal_log_hints", "on");
+    expect(lab, "cluster_name", "demo");
+    expect(lab, "port", "5433");
+    expect(lab, "listen_addresses", "10.0.0.1,127.0.0.1");
+    expect(lab, "unix_socket_directories", "/run/x");
+    expect(lab, "hba_file", "/data/pg_hba.conf");
+    assert_string_equal(lab->got.complaint, "");
+}
+
+static void the_store_sets_shared_ones_within_limits(void **state)
+{
+    struct lab *lab = *state;
+
+    assemble(
+        lab,
+        "{\"postgresql\":{\"parameters\":{\"max_connections\":250,\"max_wal_senders\":\"2\","
+        "\"wal_level\":\"minimal\",\"hot_standby\":false,\"track_commit_timestamp\":true,"
+        "\"wal_keep_size\":\"1GB\",\"max_worker_processes\":null}}}",
+        15);
+    expect(lab, "max_connections", "250");
+    expect(lab, "max_wal_senders", "10");
+    expect(lab, "wal_level", "replica");
+    expect(lab, "hot_standby", "on");
+    expect(lab, "track_commit_timestamp", "on");
+    expect(lab, "wal_keep_size", "1GB");
+    expect(lab, "max_worker_processes", "8");
+    assert_non_null(strstr(lab->got.complaint, "max_wal_senders"));
+}
+
+static void local_values_win_but_not_shared_ones(void **state)
+{
+    struct lab *lab = *state;
+    char names[][24] = {"Work_Mem", "max_connections", "port", "unix_socket_directories"};
+    char values[][24] = {"9MB", "7", "1", "/tmp"};
+    struct setting items[4];
+
+    for (size_t at = 0; at < ARRAY_LEN(items); at++) {
+        items[at] = (struct setting){.name = names[at], .value = values[at]};
+    }
+    lab->config.postgresql.parameters = (struct setting_list){ARRAY_LEN(items), items};
+    str_copy(lab->config.postgresql.socket_dir, PATH_SIZE, "/var/run/postgresql");
+    assemble(
+        lab, "{\"postgresql\":{\"parameters\":{\"work_mem\":\"4MB\",\"jit\":false,\"cost\":1.5}}}", 15);
+    expect(lab, "work_mem", "9MB");
+    expect(lab, "jit", "off");
+    expect(lab, "cost", "1.5");
+    expect(lab, "max_connections", "100");
+    expect(lab, "port", "5433");
+    expect(lab, "unix_socket_directories", "/run/x,/var/run/postgresql,/tmp");
+}
+
+static void what_cannot_be_right_is_left_out(void **state)
+{
+    struct lab *lab = *state;
+
+    assemble(
+        lab,
+        "{\"postgresql\":{\"parameters\":{\"a b\":\"1\",\"jit\":\"o\\nn\",\"io_method\":\"sync\","
+        "\"primary_conninfo\":\"host=evil\",\"archive_command\":\"cp %p x\"},"
+        "\"recovery_conf\":{\"restore_command\":\"cp x %p\",\"recovery_target_time\":\"now\"}}}",
+        15);
+    expect(lab, "a b", NULL);
+    expect(lab, "jit", NULL);
+    expect(lab, "io_method", NULL);
+    expect(lab, "primary_conninfo", NULL);
+    expect(lab, "recovery_target_time", NULL);
+    expect(lab, "archive_command", "cp %p x");
+    expect(lab, "restore_command", "cp x %p");
+    assemble(lab, "{\"postgresql\":{\"parameters\":{\"io_method\":\"sync\"}}}", 18);
+    expect(lab, "io_method", "sync");
+    assemble(lab, "{\"postgresql\":[]}", 15);
+    assemble(lab, "[]", 15);
+}
+
+static void versions_know_their_parameters(void **state)
+{
+    assert_non_null(state);
+    assert_null(versions_refuse("work_mem", 13));
+    assert_non_null(versions_refuse("wal_keep_segments", 13));
+    assert_null(versions_refuse("old_snapshot_threshold", 16));
+    assert_non_null(versions_refuse("old_snapshot_threshold", 17));
+    assert_non_null(versions_refuse("summarize_wal", 16));
+    assert_null(versions_refuse("summarize_wal", 17));
+}
+
+static void the_command_line_has_shared_ones(void **state)
+{
+    struct lab *lab = *state;
+    const char *const *argv;
+    bool has_keep = false;
+    bool has_level = false;
+
+    assemble(lab, NULL, 15);
+    argv = conffile_command_line(lab->arena, &lab->got, "/bin/postgres", "/data");
+    assert_string_equal(argv[0], "/bin/postgres");
+    assert_string_equal(argv[3], "--config_file=/data/postgresql.conf");
+    for (size_t at = 0; argv[at] != NULL; at++) {
+        has_keep = has_keep || str_starts(argv[at], "--wal_keep_size");
+        has_level = has_level || str_equal(argv[at], "--wal_level=replica");
+    }
+    assert_true(has_level);
+    assert_false(has_keep);
+}
+
+static void the_file_has_the_upstream_last(void **state)
+{
+    struct lab *lab = *state;
+    const struct conffile_upstream upstream = {"n1", "host='it''s'", "n2"};
+    AUTO_STR struct str out = STR_INIT(LIMIT);
+    const char *base;
+    const char *conninfo;
+
+    assemble(lab, NULL, 15);
+    conffile_render(&lab->got, &upstream, &out);
+    base = strstr(str_text(&out), "\ninclude 'postgresql.base.conf'\n");
+    conninfo = strstr(str_text(&out), "\nprimary_conninfo = 'host=''it''''s'''\n");
+    assert_non_null(base);
+    assert_non_null(conninfo);
+    assert_true(base < conninfo);
+    assert_non_null(strstr(str_text(&out), "\nbaton.upstream = 'n1'\n"));
+    assert_non_null(strstr(str_text(&out), "\nrecovery_target_time = ''\n"));
+}
+
+static void auto_conf_loses_what_would_win(void **state)
+{
+    AUTO_STR struct str out = STR_INIT(LIMIT);
+
+    assert_non_null(state);
+    conffile_filter_auto(
+        "# comment\nprimary_conninfo = 'x'\nwork_mem = '4MB'\nprimary_conninfo_x = 1\n"
+        "recovery_target_time='now'", &out);
+    assert_string_equal(str_text(&out), "# comment\nwork_mem = '4MB'\nprimary_conninfo_x = 1\n");
+}
+
+static void the_passfile_escapes(void **state)
+{
+    struct lab *lab = *state;
+    AUTO_STR struct str out = STR_INIT(LIMIT);
+
+    str_copy(lab->config.postgresql.replication.username, MEMBER_NAME_SIZE, "rep");
+    str_copy(lab->config.postgresql.replication.password, SECRET_SIZE, "a:b\\c");
+    conffile_render_passfile(&lab->config.postgresql, &out);
+    assert_string_equal(str_text(&out), "*:*:*:rep:a\\:b\\\\c\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(defaults_are_patronis, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            the_store_sets_shared_ones_within_limits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(local_values_win_but_not_shared_ones, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_cannot_be_right_is_left_out, set_up, tear_down),
+        cmocka_unit_test(versions_know_their_parameters),
+        cmocka_unit_test_setup_teardown(the_command_line_has_shared_ones, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_file_has_the_upstream_last, set_up, tear_down),
+        cmocka_unit_test(auto_conf_loses_what_would_win),
+        cmocka_unit_test_setup_teardown(the_passfile_escapes, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,442 @@
+#include "tests/sim/sim.h"
+
+#include "base/assert.h"
+
+/* The judges. They look at the truth of the model, never at what an agent believes, but for one question: whether an
+ * agent thinks that it holds the lease while somebody else takes it. */
+
+/* What has been so for this long is known to everybody who can be reached. */
+#define SETTLED_NS (2500 * MS)
+#define BY_HAND_LIMIT_NS (4 * SECOND)
+#define ABLE_PERIOD_NS (100 * MS)
+
+void check_fail(struct sim *sim, enum verdict verdict, const char *format, ...)
+{
+    struct check *check = &sim->check;
+    va_list args;
+
+    if (check->verdict != VERDICT_FINE) {
+        return;
+    }
+    check->verdict = verdict;
+    va_start(args, format);
+    IGNORE(vsnprintf(check->what, sizeof(check->what), format, args) < 0, "cut is fine");
+    va_end(args);
+    sim_trace(
+        sim, NULL, verdict == VERDICT_SAFETY ? "VIOLATION" : "STUCK", "%s", check->what);
+}
+
+static bool is_excused(const struct sim *sim, const struct node *node)
+{
+    return sim->now_ns < node->excused_until_ns || node->server.is_by_hand;
+}
+
+static struct place official(const struct sim *sim)
+{
+    return (struct place){sim->check.official, UINT64_MAX};
+}
+
+/* ---- B: who can acknowledge writes ---- */
+
+void check_open(struct sim *sim)
+{
+    struct check *check = &sim->check;
+    const struct node *open[NODES_MAX];
+    unsigned count = 0;
+
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        const struct node *node = &sim->nodes[at];
+
+        if (server_is_open(node) && !node_is_frozen(sim, node) && !node->server.is_by_hand) {
+            open[count++] = node;
+        }
+    }
+    if (count > 0) {
+        check->last_primary_ns = sim->now_ns;
+    }
+    for (unsigned at = 0; count > 1 && at < count; at++) {
+        if (open[at]->disk.end.branch != check->official && !is_excused(sim, open[at])) {
+            check_fail(
+                sim, VERDICT_SAFETY, "B: %s and another node are open for writing at once",
+                open[at]->name);
+        }
+    }
+}
+
+void check_ack(struct sim *sim, struct node *node)
+{
+    struct check *check = &sim->check;
+
+    if (node->server.is_by_hand) {
+        return;
+    }
+    if (node->disk.end.branch != check->official) {
+        check->excused++;
+        if (!is_excused(sim, node)) {
+            check_fail(
+                sim, VERDICT_SAFETY, "B: %s acknowledges a write after another primary was opened",
+                node->name);
+        }
+        return;
+    }
+    if (check->last_ack_ns != 0) {
+        check->longest_gap_ns = MAX(check->longest_gap_ns, sim->now_ns - check->last_ack_ns);
+    }
+    check->last_ack_ns = sim->now_ns;
+    check->last_primary_ns = sim->now_ns;
+    check->acks++;
+}
+
+/* ---- T: the lease ---- */
+
+static bool believes_to_hold(const struct sim *sim, const struct node *node)
+{
+    static struct api_snapshot snapshot;
+
+    if (node->agent == NULL || agent_is_frozen(sim, node)) {
+        return false;
+    }
+    agent_snapshot(node->agent, &snapshot);
+    return snapshot.has_lease;
+}
+
+static bool is_request_present(const struct sim *sim)
+{
+    const char *request = store_get(sim, KEY_FAILOVER);
+
+    return request != NULL && !str_equal(request, "{}");
+}
+
+/* Is there somebody whom TAKER must have known to be better: able for long, holding what was acknowledged and TAKER lacks? */
+static void check_candidate(struct sim *sim, const struct node *taker)
+{
+    struct check *check = &sim->check;
+
+    if (check->official < 0 || is_request_present(sim)) {
+        return;
+    }
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        const struct node *node = &sim->nodes[at];
+        struct place part = wal_meet(&sim->wal, node->disk.end, official(sim));
+        uint64_t last;
+
+        if (node == taker || node->able_since_ns == 0 ||
+            sim->now_ns - node->able_since_ns < SETTLED_NS ||
+            sim->now_ns - node->disk.changed_ns < SETTLED_NS ||
+            taker->able_since_ns == 0 || sim->now_ns - taker->able_since_ns < SETTLED_NS) {
+            continue;
+        }
+        if (wal_lost(&sim->wal, part, taker->disk.end, &last) > 0) {
+            check_fail(
+                sim, VERDICT_SAFETY, "%s takes the lease although %s, which could, has acknowledged "
+                "writes that it lacks", taker->name, node->name);
+        }
+    }
+    if (check->status_lsn > taker->disk.end.lsn &&
+        check->status_lsn - taker->disk.end.lsn > (uint64_t)sim->shape.maximum_lag &&
+        sim->now_ns - check->status_changed_ns > SETTLED_NS &&
+        sim->now_ns - taker->disk.changed_ns > SETTLED_NS) {
+        check_fail(
+            sim, VERDICT_SAFETY, "%s takes the lease although it lags more than allowed", taker->name);
+    }
+}
+
+static void check_taken(
+    struct sim *sim, const struct lease_record *before, const struct lease_record *after)
+{
+    struct check *check = &sim->check;
+    const struct node *taker = sim_find(sim, after->holder);
+
+    ASSERT(taker != NULL);
+    check->takeovers++;
+    if (after->term != before->term + 1) {
+        check_fail(
+            sim, VERDICT_SAFETY, "T: the term went from %" PRIu64 " to %" PRIu64, before->term,
+            after->term);
+    }
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        const struct node *node = &sim->nodes[at];
+
+        /* A release is the holder's own doing: its server is down, only the answer is still on its way. */
+        if (node != taker && before->holder[0] != '\0' && believes_to_hold(sim, node) && sim->now_ns >= node->excused_until_ns) {
+            check_fail(
+                sim, VERDICT_SAFETY, "T: %s takes the lease while %s still counts on it",
+                taker->name, node->name);
+        }
+    }
+    if (!str_equal(before->released_to, after->holder)) {
+        check_candidate(sim, taker);
+    }
+}
+
+static void check_released(struct sim *sim, const struct lease_record *before, const struct lease_record *after)
+{
+    const struct node *node = sim_find(sim, before->holder);
+
+    if (node == NULL) {
+        return;
+    }
+    if (server_is_open(node) || node->server.run == RUN_PROMOTING) {
+        check_fail(sim, VERDICT_SAFETY, "%s released the lease while it was open", node->name);
+    }
+    if (after->floor.lsn == 0) {
+        return;
+    }
+    if (after->floor.lsn != node->disk.end.lsn || node->server.run != RUN_NONE) {
+        check_fail(
+            sim, VERDICT_SAFETY, "%s released the lease with floor %" PRIu64 ", its log ends at %" PRIu64,
+            node->name, after->floor.lsn, node->disk.end.lsn);
+    }
+    sim->check.is_released = true;
+}
+
+void check_lease(struct sim *sim, const char *before_json, const char *after_json)
+{
+    struct check *check = &sim->check;
+    struct lease_record before = {0};
+    struct lease_record after = {0};
+    struct err e = {0};
+
+    if ((before_json != NULL && record_lease_decode(before_json, &before, &e) < 0) ||
+        record_lease_decode(after_json, &after, &e) < 0) {
+        check_fail(sim, VERDICT_SAFETY, "the lease cannot be read: %s", err_text(&e));
+        return;
+    }
+    if (after.term < before.term) {
+        check_fail(sim, VERDICT_SAFETY, "T: the term fell to %" PRIu64, after.term);
+    }
+    if (after.holder[0] == '\0') {
+        sim_trace(
+            sim, NULL, "store.released", "term %" PRIu64 " to '%s'", after.term, after.released_to);
+        check_released(sim, &before, &after);
+    } else if (after.term != before.term) {
+        sim_trace(sim, NULL, "store.taken", "term %" PRIu64 " by %s", after.term, after.holder);
+        check_taken(sim, &before, &after);
+    } else {
+        sim_mark(sim, "lease.renew");
+        if (!str_equal(before.holder, after.holder) || after.seq != before.seq + 1) {
+            check_fail(
+                sim, VERDICT_SAFETY, "T: term %" PRIu64 " belongs to %s and %s", after.term,
+                before.holder, after.holder);
+        }
+    }
+    check->term = after.term;
+    IGNORE(!str_copy(check->holder, sizeof(check->holder), after.holder), "same size");
+}
+
+void check_status(struct sim *sim, const char *value)
+{
+    const char *at = strstr(value, "\"optime\":");
+
+    sim_mark(sim, "record.status");
+    if (at != NULL) {
+        sim->check.status_lsn = strtoull(at + strlen("\"optime\":"), NULL, 10);
+        sim->check.status_changed_ns = sim->now_ns;
+    }
+}
+
+/* ---- P: promotions, and what is lost by them ---- */
+
+void check_promote_order(struct sim *sim, struct node *node, struct instant deadline)
+{
+    if (!instant_is_set(deadline) || instant_left_ms(deadline, node_now(sim, node)) < 0) {
+        check_fail(
+            sim, VERDICT_SAFETY, "P: %s is to be promoted without an armed deadline", node->name);
+    }
+    if (!str_equal(sim->check.holder, node->name) && !is_excused(sim, node)) {
+        check_fail(
+            sim, VERDICT_SAFETY, "P: %s is to be promoted, but the lease is with '%s'", node->name,
+            sim->check.holder);
+    }
+}
+
+static void check_timeline(struct sim *sim, const struct node *node, int branch)
+{
+    const struct branch *opened = &sim->wal.branches[branch];
+
+    for (int at = 0; at < branch; at++) {
+        const struct branch *other = &sim->wal.branches[at];
+
+        if (other->timeline == opened->timeline && other->system_id == opened->system_id) {
+            sim->check.same_timelines++;
+            sim_trace(
+                sim, node, "sim.same-timeline", "timeline %u was opened by %s before", opened->timeline,
+                sim->nodes[other->opener].name);
+        }
+    }
+}
+
+void check_promoted(struct sim *sim, struct node *node, int branch)
+{
+    struct check *check = &sim->check;
+    uint64_t last;
+    unsigned lost;
+
+    check_timeline(sim, node, branch);
+    if (node->server.is_by_hand) {
+        check_by_hand(sim, node);
+        return;
+    }
+    if (!str_equal(check->holder, node->name) && !is_excused(sim, node)) {
+        check_fail(
+            sim, VERDICT_SAFETY, "P: %s was promoted, but the lease is with '%s'", node->name,
+            check->holder);
+    }
+    lost = wal_lost(&sim->wal, official(sim), node->disk.end, &last);
+    if (lost > 0 && !check->is_loss_excused) {
+        if (check->is_released) {
+            check_fail(
+                sim, VERDICT_SAFETY, "A: %u acknowledged writes are lost by a release to %s", lost,
+                node->name);
+        }
+        if (sim->wal.branches[check->official].opener == node->index) {
+            check_fail(
+                sim, VERDICT_SAFETY, "A: %s lost %u acknowledged writes of its own", node->name, lost);
+        }
+    }
+    check->lost += lost;
+    check->official = branch;
+    check->is_released = false;
+    check->is_loss_excused = false;
+    sim_trace(
+        sim, node, "sim.opened", "branch %d timeline %u, lost %u", branch,
+        sim->wal.branches[branch].timeline, lost);
+}
+
+static void on_by_hand_limit(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+
+    if (server_is_open(node) && node->agent != NULL && !agent_is_frozen(sim, node) &&
+        sim->now_ns - node->agent_frozen_until_ns > BY_HAND_LIMIT_NS &&
+        event->a == (int64_t)node->agent_epoch) {
+        check_fail(
+            sim, VERDICT_SAFETY, "%s was promoted by hand and is still open", node->name);
+    }
+}
+
+void check_by_hand(struct sim *sim, struct node *node)
+{
+    sim_post(
+        sim, node, ACTOR_SERVER, BY_HAND_LIMIT_NS, on_by_hand_limit, (int64_t)node->agent_epoch, 0);
+}
+
+/* ---- W: data directories ---- */
+
+void check_replaced(struct sim *sim, struct node *node, const char *how)
+{
+    struct place part = wal_meet(&sim->wal, node->disk.end, official(sim));
+    uint64_t last;
+
+    if (sim->now_ns - sim->check.last_primary_ns > SETTLED_NS) {
+        check_fail(
+            sim, VERDICT_SAFETY, "W: %s: %s while there is no primary", node->name, how);
+    }
+    if (part.branch < 0) {
+        return;
+    }
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        const struct node *other = &sim->nodes[at];
+
+        if (other != node && other->disk.kind == DISK_PRESENT &&
+            wal_lost(&sim->wal, part, other->disk.end, &last) == 0) {
+            return;
+        }
+    }
+    check_fail(
+        sim, VERDICT_SAFETY, "W: %s: %s destroys the last copy of acknowledged writes", node->name, how);
+}
+
+/* ---- who could be a candidate ---- */
+
+static bool is_able(const struct sim *sim, const struct node *node)
+{
+    bool is_sound = node->is_up && node->agent != NULL && !node->is_leaving &&
+                    !agent_is_frozen(sim, node) && node->server.run == RUN_STANDBY &&
+                    (node->server.has_received || node->disk.replayed == node->disk.end.lsn) &&
+                    !node->config.tags.nofailover &&
+                    !net_is_cut(sim, node->index, STORE_PLACE) &&
+                    !net_is_cut(sim, STORE_PLACE, node->index) && store_has_quorum(sim);
+
+    for (unsigned at = 0; is_sound && at < sim->shape.node_count; at++) {
+        is_sound = !net_is_cut(sim, at, node->index) && !net_is_cut(sim, node->index, at);
+    }
+    return is_sound && sim->net.slow <= 2;
+}
+
+static void on_able(struct sim *sim, struct event *event)
+{
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        struct node *node = &sim->nodes[at];
+
+        if (!is_able(sim, node)) {
+            node->able_since_ns = 0;
+        } else if (node->able_since_ns == 0) {
+            node->able_since_ns = sim->now_ns;
+        }
+    }
+    ASSERT(event->data == NULL);
+    check_able(sim);
+}
+
+void check_able(struct sim *sim)
+{
+    sim_post(sim, NULL, ACTOR_WORLD, ABLE_PERIOD_NS, on_able, 0, 0);
+}
+
+/* ---- L: what must come true when all is well again ---- */
+
+static bool explain(char *why, size_t size, const struct node *node, const char *text)
+{
+    IGNORE(
+        !str_format(why, size, "%s%s%s", node != NULL ? node->name : "", node != NULL ? ": " : "", text),
+        "cut is fine");
+    return false;
+}
+
+static bool is_node_converged(
+    const struct node *node, const struct node *leader, char *why, size_t size)
+{
+    if (node->agent == NULL) {
+        return explain(why, size, node, "no agent");
+    }
+    if (node == leader) {
+        return true;
+    }
+    if (node->server.run != RUN_STANDBY) {
+        return explain(why, size, node, "its server is not a standby");
+    }
+    if (!node->server.is_streaming || node->disk.upstream != (int)leader->index) {
+        return explain(why, size, node, "it does not stream from the primary");
+    }
+    if (node->disk.end.branch != leader->disk.end.branch) {
+        return explain(why, size, node, "it is not on the primary's timeline");
+    }
+    return true;
+}
+
+bool check_is_converged(struct sim *sim, char *why, size_t size)
+{
+    const struct node *leader = sim_find(sim, sim->check.holder);
+    const char *key = store_get(sim, KEY_LEADER);
+    const char *history = store_get(sim, KEY_HISTORY);
+
+    if (leader == NULL || !server_is_open(leader)) {
+        return explain(why, size, leader, "no primary holds the lease");
+    }
+    if (key == NULL || !str_equal(key, leader->name)) {
+        return explain(why, size, NULL, "the leader key does not name the primary");
+    }
+    if (is_request_present(sim)) {
+        return explain(why, size, NULL, "the failover request is still there");
+    }
+    if (history == NULL && sim->wal.branches[leader->disk.end.branch].timeline > 1) {
+        return explain(why, size, NULL, "there is no history");
+    }
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        if (!is_node_converged(&sim->nodes[at], leader, why, size)) {
+            return false;
+        }
+    }
+    return true;
+}

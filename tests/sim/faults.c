@@ -1,0 +1,529 @@
+#include "tests/sim/sim.h"
+
+#include "base/assert.h"
+
+/* What goes wrong. A seed draws a list of faults, explicit, so that it can be printed and made shorter. */
+
+enum kind {
+    KILL_SERVER,
+    KILL_AGENT,
+    KILL_NODE,
+    POWER_ALL,
+    FREEZE_AGENT,
+    STALL_AGENT, /* in the middle of a turn */
+    FREEZE_NODE,
+    SUSPEND_NODE, /* the raw clock stands still */
+    CUT_STORE,
+    CUT_STORE_TO,
+    CUT_STORE_FROM,
+    CUT_PEER,
+    CUT_PEER_ONE_WAY,
+    ISOLATE,
+    STORE_QUORUM,
+    STORE_LEADER,
+    STORE_SLOW,
+    STORE_SESSION,
+    NET_SLOW,
+    CLOCK_SLEW,
+    CLOCK_REAL,
+    BAD_DISK,
+    BROKEN_DATA,
+    LOST_DATA,
+    SWITCHOVER,
+    FAILOVER,
+    BY_HAND,
+    PAUSE,
+    LEAVE,
+    KINDS,
+};
+
+/* NEEDS_LENGTH: it ends. Weight: how often, of 1000, a seed has this kind at all. */
+static const struct {
+    const char *name;
+    int weight;
+    int64_t shortest_ns; /* 0: it has no length */
+    int64_t longest_ns;
+    unsigned most;
+} kinds[KINDS] = {
+    [KILL_SERVER] = {"kill-server", 300, 0, 0, 6},
+    [KILL_AGENT] = {"kill-agent", 300, 50 * MS, 20 * SECOND, 5},
+    [KILL_NODE] = {"kill-node", 350, SECOND, 25 * SECOND, 4},
+    [POWER_ALL] = {"power-all", 80, SECOND, 6 * SECOND, 1},
+    [FREEZE_AGENT] = {"freeze-agent", 250, 100 * MS, 15 * SECOND, 4},
+    [STALL_AGENT] = {"stall-agent", 250, 100 * MS, 12 * SECOND, 5},
+    [FREEZE_NODE] = {"freeze-node", 150, 200 * MS, 15 * SECOND, 3},
+    [SUSPEND_NODE] = {"suspend-node", 100, 500 * MS, 15 * SECOND, 2},
+    [CUT_STORE] = {"cut-store", 250, 100 * MS, 15 * SECOND, 4},
+    [CUT_STORE_TO] = {"cut-store-to", 120, 100 * MS, 12 * SECOND, 3},
+    [CUT_STORE_FROM] = {"cut-store-from", 150, 100 * MS, 12 * SECOND, 3},
+    [CUT_PEER] = {"cut-peer", 200, 200 * MS, 20 * SECOND, 4},
+    [CUT_PEER_ONE_WAY] = {"cut-peer-one-way", 120, 200 * MS, 15 * SECOND, 3},
+    [ISOLATE] = {"isolate", 250, 200 * MS, 20 * SECOND, 3},
+    [STORE_QUORUM] = {"store-quorum", 150, 200 * MS, 12 * SECOND, 2},
+    [STORE_LEADER] = {"store-leader", 200, 0, 0, 5},
+    [STORE_SLOW] = {"store-slow", 150, 500 * MS, 10 * SECOND, 3},
+    [STORE_SESSION] = {"store-session", 120, 0, 0, 4},
+    [NET_SLOW] = {"net-slow", 150, 500 * MS, 10 * SECOND, 3},
+    [CLOCK_SLEW] = {"clock-slew", 200, SECOND, 30 * SECOND, 3},
+    [CLOCK_REAL] = {"clock-real", 150, 0, 0, 3},
+    [BAD_DISK] = {"bad-disk", 120, SECOND, 15 * SECOND, 2},
+    [BROKEN_DATA] = {"broken-data", 100, 0, 0, 1},
+    [LOST_DATA] = {"lost-data", 120, 0, 0, 1},
+    [SWITCHOVER] = {"switchover", 300, 0, 0, 4},
+    [FAILOVER] = {"failover", 150, 0, 0, 3},
+    [BY_HAND] = {"promote-by-hand", 100, 0, 0, 2},
+    [PAUSE] = {"pause", 80, SECOND, 15 * SECOND, 1},
+    [LEAVE] = {"leave", 150, 200 * MS, 15 * SECOND, 2},
+};
+
+#define FAULTS_FROM_NS (14 * SECOND)
+#define FAULTS_EARLY_NS (1500 * MS)
+
+struct node *sim_leader(struct sim *sim)
+{
+    struct node *holder = sim_find(sim, sim->check.holder);
+
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        if (server_is_open(&sim->nodes[at])) {
+            return &sim->nodes[at];
+        }
+    }
+    return holder != NULL ? holder : &sim->nodes[0];
+}
+
+void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size)
+{
+    const char *node = fault->node < 0 ? "leader" : sim->nodes[fault->node].name;
+
+    IGNORE(
+        !str_format(
+            buffer, size, "%3" PRId64 ".%03" PRId64 " %-16s %s (met %s) other %d amount %" PRId64
+            " for %" PRId64 " ms",
+            fault->at_ns / SECOND, fault->at_ns / MS % 1000, kinds[fault->kind].name, node,
+            fault->is_applied ? sim->nodes[fault->resolved].name : "nobody", fault->other + 1,
+            fault->amount, fault->length_ns / MS),
+        "cut is fine");
+}
+
+/* ---- drawing ---- */
+
+static void draw_kind(struct sim *sim, unsigned kind, int64_t from_ns, int64_t span_ns)
+{
+    enum stream stream = (enum stream)(STREAM_FAULTS + (int)kind);
+    unsigned count;
+
+    if (!rng_chance(sim, stream, kinds[kind].weight)) {
+        return;
+    }
+    count = (unsigned)rng_log(sim, stream, 1, kinds[kind].most);
+    for (unsigned at = 0; at < count && sim->fault_count < FAULTS_MAX; at++) {
+        struct fault *fault = &sim->faults[sim->fault_count++];
+
+        *fault = (struct fault){.kind = kind, .is_off = fault->is_off};
+        fault->at_ns = from_ns + rng_between(sim, stream, 0, span_ns);
+        fault->node = rng_chance(sim, stream, 550)
+                          ? -1
+                          : (int)rng_between(sim, stream, 0, sim->shape.node_count - 1);
+        fault->other = (int)rng_between(sim, stream, 0, sim->shape.node_count - 1);
+        fault->amount = rng_between(sim, stream, 0, 1000000);
+        if (kinds[kind].shortest_ns > 0) {
+            fault->length_ns = rng_log(sim, stream, kinds[kind].shortest_ns, kinds[kind].longest_ns);
+        }
+    }
+}
+
+void faults_draw(struct sim *sim)
+{
+    int64_t from_ns = rng_chance(sim, STREAM_SHAPE, 150) ? FAULTS_EARLY_NS : FAULTS_FROM_NS;
+    int64_t span_ns = rng_log(sim, STREAM_SHAPE, 4 * SECOND, 30 * SECOND);
+
+    if (sim->shape.is_calm) {
+        sim->faults[sim->fault_count++] = (struct fault){
+            .is_off = sim->faults[0].is_off,
+            .kind = rng_chance(sim, STREAM_SHAPE, 500) ? KILL_SERVER : KILL_NODE,
+            .at_ns = FAULTS_FROM_NS + rng_between(sim, STREAM_SHAPE, 0, 5 * SECOND),
+            .node = -1,
+            .length_ns = 20 * SECOND,
+        };
+        return;
+    }
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        draw_kind(sim, kind, from_ns, span_ns);
+    }
+}
+
+/* ---- carrying out ---- */
+
+static void cut(struct sim *sim, unsigned from, unsigned to, int by)
+{
+    if (from != to) {
+        sim->net.cuts[from][to] += by;
+    }
+}
+
+static void cut_for(struct sim *sim, const struct fault *fault, int by)
+{
+    unsigned node = (unsigned)fault->resolved;
+    unsigned other = (unsigned)fault->other;
+    unsigned kind = fault->kind;
+
+    if (kind == CUT_PEER || kind == CUT_PEER_ONE_WAY) {
+        cut(sim, node, other, by);
+    }
+    if (kind == CUT_PEER) {
+        cut(sim, other, node, by);
+    }
+    if (kind == CUT_STORE || kind == CUT_STORE_TO || kind == ISOLATE) {
+        cut(sim, node, STORE_PLACE, by);
+    }
+    if (kind == CUT_STORE || kind == CUT_STORE_FROM || kind == ISOLATE) {
+        cut(sim, STORE_PLACE, node, by);
+    }
+    for (unsigned at = 0; kind == ISOLATE && at < sim->shape.node_count; at++) {
+        cut(sim, node, at, by);
+        cut(sim, at, node, by);
+    }
+}
+
+static void on_answer(void *arg, int status, const char *text)
+{
+    struct port *port = arg;
+
+    sim_trace(port->sim, port->node, "sim.answer", "%d %s", status, text);
+    mem_free(port);
+}
+
+/* An operator asks one of the agents. */
+static void ask(struct sim *sim, const struct fault *fault, bool is_failover)
+{
+    struct node *asked = &sim->nodes[fault->amount % sim->shape.node_count];
+    struct failover_request request = {0};
+    struct port *port;
+
+    if (asked->agent == NULL || agent_is_frozen(sim, asked)) {
+        return;
+    }
+    if (!is_failover || fault->amount % 3 == 0) {
+        str_copy(request.leader, sizeof(request.leader), sim_leader(sim)->name);
+    }
+    if (is_failover || fault->amount % 2 == 0) {
+        str_copy(request.candidate, sizeof(request.candidate), sim->nodes[fault->other].name);
+    }
+    if (!is_failover && fault->amount % 5 == 0) {
+        request.scheduled_real_ms =
+            INT64_C(1795392000000) + sim->now_ns / MS + 1000 + fault->amount % 7000;
+    }
+    port = mem_alloc(sizeof(*port));
+    *port = (struct port){sim, asked};
+    agent_request(asked->agent, &request, is_failover, on_answer, port);
+    agent_touch(sim, asked);
+}
+
+static void set_pause(struct sim *sim, bool is_paused)
+{
+    const char *config = sim->nodes[0].config.bootstrap.dcs_json;
+    char json[512];
+
+    if (store_get(sim, KEY_CONFIG) == NULL) {
+        return;
+    }
+    IGNORE(
+        !str_format(
+            json, sizeof(json), "{%s%s", is_paused ? "\"pause\":true," : "", config + 1), "fits");
+    store_put(sim, KEY_CONFIG, json);
+}
+
+static void lose_data(struct sim *sim, struct node *node, bool is_broken)
+{
+    uint64_t last;
+    struct place part = wal_meet(
+        &sim->wal, node->disk.end, (struct place){sim->check.official, UINT64_MAX});
+    bool is_elsewhere = false;
+
+    if (node->disk.kind != DISK_PRESENT) {
+        return;
+    }
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        struct node *other = &sim->nodes[at];
+
+        is_elsewhere |= other != node && other->disk.kind == DISK_PRESENT &&
+                        (part.branch < 0 || wal_lost(&sim->wal, part, other->disk.end, &last) == 0);
+    }
+    if (!is_elsewhere && part.branch >= 0) {
+        bool is_only_copy = true;
+
+        for (unsigned at = 0; at < sim->shape.node_count; at++) {
+            is_only_copy &= &sim->nodes[at] == node || sim->nodes[at].disk.kind != DISK_PRESENT;
+        }
+        if (is_only_copy) {
+            return;
+        }
+        sim->check.is_loss_excused = true;
+    }
+    server_kill(sim, node, "its data is gone");
+    if (is_broken) {
+        node->disk.kind = DISK_BROKEN;
+    } else {
+        node->disk = (struct disk){.end = {-1, 0}, .minimum = {-1, 0}, .upstream = -1};
+    }
+    engine_changed(sim, node);
+}
+
+static void slew(struct sim *sim, struct node *node, const struct fault *fault, bool is_on)
+{
+    /* NTP slews one clock by up to 8 %; the other keeps the crystal's error. */
+    int64_t ppm = is_on ? (fault->amount % 2 == 0 ? 1 : -1) * (fault->amount % 80000) : 0;
+
+    if (fault->amount % 3 != 0 || !is_on) {
+        clock_set(&node->boot, sim->now_ns, ppm, false);
+    }
+    guard_check(sim, node);
+}
+
+static void suspend(struct sim *sim, struct node *node, const struct fault *fault)
+{
+    /* What the raw clock misses must not coincide with a slewed one: two faults at once are not promised. */
+    if (node->boot.ppm < -500 || node->boot.ppm > 500) {
+        return;
+    }
+    clock_set(&node->raw, sim->now_ns, node->raw.ppm, true);
+    node_freeze(sim, node, fault->length_ns);
+}
+
+static void begin(struct sim *sim, struct fault *fault, struct node *node)
+{
+    switch ((enum kind)fault->kind) {
+    case KILL_SERVER:
+        server_kill(sim, node, "fault");
+        break;
+    case KILL_AGENT:
+        agent_kill(sim, node);
+        break;
+    case KILL_NODE:
+        node_power_off(sim, node);
+        break;
+    case POWER_ALL:
+        for (unsigned at = 0; at < sim->shape.node_count; at++) {
+            node_power_off(sim, &sim->nodes[at]);
+        }
+        break;
+    case FREEZE_AGENT:
+        agent_freeze(sim, node, fault->length_ns);
+        break;
+    case STALL_AGENT:
+        node->stall_ns = fault->length_ns;
+        break;
+    case FREEZE_NODE:
+        node_freeze(sim, node, fault->length_ns);
+        break;
+    case SUSPEND_NODE:
+        suspend(sim, node, fault);
+        break;
+    case CUT_STORE:
+    case CUT_STORE_TO:
+    case CUT_STORE_FROM:
+    case CUT_PEER:
+    case CUT_PEER_ONE_WAY:
+    case ISOLATE:
+        cut_for(sim, fault, 1);
+        break;
+    case STORE_QUORUM:
+        store_set_quorum(sim, false);
+        break;
+    case STORE_LEADER:
+        store_change_leader(sim);
+        break;
+    case STORE_SLOW:
+        store_set_slow(sim, 1 + (int)(fault->amount % 150));
+        break;
+    case STORE_SESSION:
+        store_expire_session(sim, node->index);
+        break;
+    case NET_SLOW:
+        sim->net.slow = 1 + (int)(fault->amount % 60);
+        break;
+    case CLOCK_SLEW:
+        slew(sim, node, fault, true);
+        break;
+    case CLOCK_REAL:
+        node->real_offset_ms += (fault->amount - 500000) * 10;
+        break;
+    case BAD_DISK:
+        node->has_bad_disk = true;
+        break;
+    case BROKEN_DATA:
+        lose_data(sim, node, true);
+        break;
+    case LOST_DATA:
+        lose_data(sim, node, false);
+        break;
+    case SWITCHOVER:
+        ask(sim, fault, false);
+        break;
+    case FAILOVER:
+        ask(sim, fault, true);
+        break;
+    case BY_HAND:
+        if (node->server.run == RUN_STANDBY && !str_equal(sim->check.holder, node->name)) {
+            server_promote(sim, node, true);
+        }
+        break;
+    case PAUSE:
+        set_pause(sim, true);
+        break;
+    case LEAVE:
+        if (node->agent != NULL) {
+            node->is_leaving = true;
+            agent_leave(node->agent);
+            agent_touch(sim, node);
+        }
+        break;
+    case KINDS:
+        break;
+    }
+}
+
+static void finish(struct sim *sim, struct fault *fault, struct node *node)
+{
+    switch ((enum kind)fault->kind) {
+    case KILL_AGENT:
+    case KILL_NODE:
+        node_boot(sim, node);
+        agent_begin(sim, node);
+        break;
+    case LEAVE:
+        if (node->agent == NULL && node->is_up) {
+            agent_begin(sim, node);
+        }
+        break;
+    case POWER_ALL:
+        for (unsigned at = 0; at < sim->shape.node_count; at++) {
+            node_boot(sim, &sim->nodes[at]);
+            agent_begin(sim, &sim->nodes[at]);
+        }
+        break;
+    case SUSPEND_NODE:
+        clock_set(&node->raw, sim->now_ns, node->raw.ppm, false);
+        guard_check(sim, node);
+        break;
+    case CUT_STORE:
+    case CUT_STORE_TO:
+    case CUT_STORE_FROM:
+    case CUT_PEER:
+    case CUT_PEER_ONE_WAY:
+    case ISOLATE:
+        cut_for(sim, fault, -1);
+        break;
+    case STORE_QUORUM:
+        store_set_quorum(sim, true);
+        break;
+    case STORE_SLOW:
+        store_set_slow(sim, 1);
+        break;
+    case NET_SLOW:
+        sim->net.slow = 1;
+        break;
+    case CLOCK_SLEW:
+        slew(sim, node, fault, false);
+        break;
+    case BAD_DISK:
+        node->has_bad_disk = false;
+        break;
+    case PAUSE:
+        set_pause(sim, false);
+        break;
+    case KILL_SERVER:
+    case FREEZE_AGENT:
+    case STALL_AGENT:
+    case FREEZE_NODE:
+    case STORE_LEADER:
+    case STORE_SESSION:
+    case CLOCK_REAL:
+    case BROKEN_DATA:
+    case LOST_DATA:
+    case SWITCHOVER:
+    case FAILOVER:
+    case BY_HAND:
+    case KINDS:
+        break;
+    }
+}
+
+static void on_finish(struct sim *sim, struct event *event)
+{
+    struct fault *fault = &sim->faults[event->a];
+
+    if (!fault->is_applied || fault->is_over) {
+        return;
+    }
+    fault->is_over = true;
+    sim_trace(sim, &sim->nodes[fault->resolved], "FAULT-END", "%s", kinds[fault->kind].name);
+    finish(sim, fault, &sim->nodes[fault->resolved]);
+}
+
+static void on_begin(struct sim *sim, struct event *event)
+{
+    struct fault *fault = &sim->faults[event->a];
+    struct node *node = fault->node < 0 ? sim_leader(sim) : &sim->nodes[fault->node];
+
+    if (sim->is_healed) {
+        return;
+    }
+    fault->is_applied = true;
+    fault->resolved = (int)node->index;
+    sim_trace(
+        sim, node, "FAULT", "%s for %" PRId64 " ms, other n%d, amount %" PRId64,
+        kinds[fault->kind].name, fault->length_ns / MS, fault->other + 1, fault->amount);
+    begin(sim, fault, node);
+    if (fault->length_ns > 0) {
+        sim_post(sim, NULL, ACTOR_WORLD, fault->length_ns, on_finish, event->a, 0);
+    }
+}
+
+void faults_plan(struct sim *sim)
+{
+    for (unsigned at = 0; at < sim->fault_count; at++) {
+        if (!sim->faults[at].is_off) {
+            sim_post(
+                sim, NULL, ACTOR_WORLD, sim->faults[at].at_ns - sim->now_ns, on_begin, (int64_t)at, 0);
+        }
+    }
+}
+
+/* Everything is repaired; damaged data directories are cleared away by the operator. */
+void faults_heal(struct sim *sim)
+{
+    sim->is_healed = true;
+    sim_trace(sim, NULL, "HEAL", "all faults end");
+    for (unsigned at = 0; at < sim->fault_count; at++) {
+        struct fault *fault = &sim->faults[at];
+
+        if (fault->is_applied && !fault->is_over) {
+            fault->is_over = true;
+            finish(sim, fault, &sim->nodes[fault->resolved]);
+        }
+    }
+    memset(sim->net.cuts, 0, sizeof(sim->net.cuts));
+    store_set_quorum(sim, true);
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        struct node *node = &sim->nodes[at];
+
+        node->has_bad_disk = false;
+        node->stall_ns = 0;
+        /* The operator lets everybody stand who is left: the others' data may be gone for good. */
+        node->config.tags.nofailover = false;
+        node_thaw(sim, node);
+        clock_set(&node->boot, sim->now_ns, 0, false);
+        clock_set(&node->raw, sim->now_ns, 0, false);
+        guard_check(sim, node);
+        node_boot(sim, node);
+        if (node->agent != NULL && node->is_leaving) {
+            agent_kill(sim, node);
+        }
+        agent_begin(sim, node);
+        if (node->disk.kind == DISK_BROKEN) {
+            node->disk = (struct disk){.end = {-1, 0}, .minimum = {-1, 0}, .upstream = -1};
+            engine_changed(sim, node);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+#include "tests/sim/sim.h"
+
+#include "base/assert.h"
+
+/* One seed: draw a cluster and its faults, let them happen, heal, and judge. */
+
+#define CONVERGE_LIMIT_NS (60 * SECOND)
+#define QUIET_NS (4 * SECOND)
+#define BOOTSTRAP_LIMIT_NS (40 * SECOND)
+
+void sim_shape_draw(struct sim *sim)
+{
+    struct shape *shape = &sim->shape;
+
+    *shape = (struct shape){
+        .node_count = (unsigned)rng_between(sim, STREAM_SHAPE, 1, 8),
+        .ttl_ms = 1000 * rng_log(sim, STREAM_SHAPE, 3, 8),
+        .loop_wait_ms = 1000,
+        .retry_timeout_ms = 1000,
+        .start_timeout_ms = rng_chance(sim, STREAM_SHAPE, 400) ? 2000 : 300000,
+        .maximum_lag = rng_log(sim, STREAM_SHAPE, 20000, 1048576),
+        .pace_ns = rng_log(sim, STREAM_SHAPE, 200 * MS, 1500 * MS),
+        .think_ns = rng_log(sim, STREAM_SHAPE, 60 * MS, 600 * MS),
+        .start_ns = rng_log(sim, STREAM_SHAPE, 30 * MS, 400 * MS),
+        .recovery_ns = rng_log(sim, STREAM_SHAPE, 50 * MS, 6 * SECOND),
+        .promote_ns = rng_log(sim, STREAM_SHAPE, 20 * MS, 400 * MS),
+        .clone_ns = rng_log(sim, STREAM_SHAPE, 500 * MS, 5 * SECOND),
+        .receiver_ns = rng_log(sim, STREAM_SHAPE, 100 * MS, 1500 * MS),
+        .replay_ns = rng_chance(sim, STREAM_SHAPE, 500) ? rng_log(sim, STREAM_SHAPE, MS, SECOND) : 0,
+        .lag_ns = rng_chance(sim, STREAM_SHAPE, 250) ? rng_log(sim, STREAM_SHAPE, MS, 2 * SECOND) : 0,
+        .clients = (unsigned)rng_between(sim, STREAM_SHAPE, 1, 4),
+        .checked_limit_ms = (int)rng_log(sim, STREAM_SHAPE, 800, 3000),
+        .is_calm = rng_chance(sim, STREAM_SHAPE, 60),
+        .nofailover = -1,
+    };
+    /* Most clusters have three nodes. */
+    if (shape->node_count > 5) {
+        shape->node_count = 3;
+    }
+    if (shape->node_count > 2 && rng_chance(sim, STREAM_SHAPE, 150)) {
+        shape->nofailover = (int)rng_between(sim, STREAM_SHAPE, 0, shape->node_count - 1);
+    }
+    if (shape->is_calm) {
+        shape->node_count = 3;
+        shape->nofailover = -1;
+    }
+}
+
+static void wait_for_convergence(struct sim *sim, int64_t limit_ns, const char *after)
+{
+    char why[200] = "";
+    int64_t begin_ns = sim->now_ns;
+
+    while (sim->check.verdict == VERDICT_FINE && !check_is_converged(sim, why, sizeof(why))) {
+        if (sim->now_ns - begin_ns > limit_ns) {
+            check_fail(
+                sim, VERDICT_LIVENESS, "L: not well %" PRId64 " s after %s: %s", limit_ns / SECOND,
+                after, why);
+            return;
+        }
+        sim_run(sim, sim->now_ns + 100 * MS);
+    }
+    sim->check.converged_ns = sim->now_ns - begin_ns;
+}
+
+/* O: after one fault alone, writing goes on within the ttl and a second. */
+static void judge_outage(struct sim *sim)
+{
+    int64_t limit_ns = sim->shape.ttl_ms * MS + SECOND + sim->shape.promote_ns + sim->shape.think_ns * 2;
+
+    if (sim->shape.is_calm && sim->check.longest_gap_ns > limit_ns + sim->shape.recovery_ns) {
+        check_fail(
+            sim, VERDICT_LIVENESS, "O: nobody could write for %" PRId64 " ms, allowed are %" PRId64,
+            sim->check.longest_gap_ns / MS, limit_ns / MS);
+    }
+}
+
+void seed_run(struct sim *sim)
+{
+    int64_t last_ns = 0;
+    unsigned takeovers;
+
+    faults_draw(sim);
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        agent_begin(sim, &sim->nodes[at]);
+    }
+    check_able(sim);
+    faults_plan(sim);
+    for (unsigned at = 0; at < sim->fault_count; at++) {
+        last_ns = MAX(last_ns, sim->faults[at].at_ns + MIN(sim->faults[at].length_ns, 8 * SECOND));
+    }
+    sim_run(sim, MAX(last_ns + 2 * SECOND, 14 * SECOND));
+    if (sim->shape.is_calm) {
+        judge_outage(sim);
+    }
+    if (sim->check.verdict != VERDICT_FINE) {
+        return;
+    }
+    faults_heal(sim);
+    /* What was frozen until now shows its consequences first. */
+    sim_run(sim, sim->now_ns + sim->shape.ttl_ms * MS + 2 * SECOND);
+    wait_for_convergence(sim, CONVERGE_LIMIT_NS, "the last fault");
+    takeovers = sim->check.takeovers;
+    sim_run(sim, sim->now_ns + QUIET_NS);
+    if (sim->check.takeovers != takeovers) {
+        check_fail(sim, VERDICT_LIVENESS, "F: the primary changes although all is well");
+    }
+    wait_for_convergence(sim, 5 * SECOND, "a quiet time");
+}
