@@ -294,8 +294,9 @@ static void note_decision(
 
     IGNORE(
         !str_format(
-            text, sizeof(text), "%s%s%s", action->why, action->about >= 0 ? ": " : "",
-            action->about >= 0 ? view->members[action->about].name : ""),
+            text, sizeof(text), "%s%s%s%s%s", action->why, action->about >= 0 ? ": " : "",
+            action->about >= 0 ? view->members[action->about].name : "",
+            action->detail != NULL ? ": " : "", action->detail != NULL ? action->detail : ""),
         "cut is fine");
     if (is_routine || (str_equal(last->rule, action->rule) && str_equal(last->text, text))) {
         return;

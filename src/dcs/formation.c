@@ -412,6 +412,6 @@ enum formation_end formation_end_of(const char *output, char *why, size_t size)
             return ends[at].end;
         }
     }
-    IGNORE(!str_copy(why, size, "see its log"), "for people");
+    IGNORE(!str_copy(why, size, ""), "it fits");
     return END_OTHER;
 }

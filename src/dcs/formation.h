@@ -106,7 +106,7 @@ MUST_CHECK int formation_decode(
 
 /* Why a server that ended did so, from the end of what it printed. */
 enum formation_end {
-    END_OTHER,
+    END_OTHER,   /* no words for it; WHY is "" */
     END_PLACE,   /* the place, not the data: port in use, disk full, permissions */
     END_DAMAGED, /* its data directory */
     END_REMOVED, /* it was removed from its cluster */

@@ -15,7 +15,7 @@
 #define BACKOFF_FIRST_MS 200
 #define BACKOFF_LAST_MS 10000
 #define STEADY_MS 60000        /* a server that ran so long starts at once when it dies */
-#define DEATHS_TO_REPLACE 2    /* a damaged log is believed when it is found twice */
+#define DAMAGES_TO_REPLACE 2   /* damaged data is believed when it is found twice */
 
 enum stage {
     STAGE_OPEN,    /* the guard has not said yet whether a server runs */
@@ -62,7 +62,9 @@ struct store_member {
     bool has_guard;
     bool has_asked_start;
     int64_t pid;
-    unsigned deaths; /* in a row */
+    unsigned deaths;  /* in a row */
+    unsigned damages; /* of these, those that its data was the reason of */
+    char manner[64];  /* of the last death */
     struct instant started_at;
     struct instant died_at;
 
@@ -194,8 +196,12 @@ static void on_looked(struct store_member *member, const struct store_result *re
 
     member->self.has_data = result->has_data;
     member->stage = result->has_data ? STAGE_RUN : STAGE_WAIT;
-    say(member, "etcd has ended: %s%s%s", result->why, result->end == END_OTHER ? " " : "",
-        result->end == END_OTHER ? member->paths.log : "");
+    if (result->end == END_OTHER) {
+        say(member, "etcd has ended %s; its log is %s", member->manner, member->paths.log);
+    } else {
+        say(member, "etcd has ended: %s", result->why);
+    }
+    member->damages += is_lost ? 1 : 0;
     if (!result->has_data) {
         member->is_forming = false;
         return;
@@ -211,7 +217,7 @@ static void on_looked(struct store_member *member, const struct store_result *re
             result->why, member->paths.data_dir);
         return;
     }
-    if (member->deaths >= DEATHS_TO_REPLACE) {
+    if (member->damages >= DAMAGES_TO_REPLACE) {
         say(member, "etcd has ended: %s; it is being replaced", result->why);
         begin_work(
             member, STAGE_ASIDE, STORE_ASIDE,
@@ -248,6 +254,7 @@ static void on_aside(struct store_member *member, const struct store_result *res
     member->self.has_data = false;
     member->is_forming = false;
     member->deaths = 0;
+    member->damages = 0;
     member->stage = STAGE_WAIT;
     say(member, "the store's data was damaged or removed and is now in %s; joining anew",
         result->aside);
@@ -301,7 +308,7 @@ static void on_entered(void *arg, int result, const char *initial_cluster, const
 {
     struct store_member *member = arg;
 
-    store_admin_free(TAKE(member->admin));
+    member->admin = NULL;
     if (result < 0) {
         say(member, "cannot join the store yet: %s", why);
         member->stage = STAGE_WAIT;
@@ -365,7 +372,7 @@ static void on_promoted(void *arg, int result, const char *initial_cluster, cons
     struct store_member *member = arg;
 
     (void)initial_cluster;
-    store_admin_free(TAKE(member->admin));
+    member->admin = NULL;
     if (result < 0) {
         say(member, "this member of the store does not vote yet: %s", why);
     }
@@ -414,6 +421,7 @@ static void on_status(struct store_member *member, const struct etcd_status *sta
         return;
     }
     say(member, "etcd runs");
+    member->damages = 0;
     member->self.has_data = true;
     if (member->is_forming && member->work == NULL) {
         member->is_forming = false;
@@ -520,6 +528,12 @@ static void on_death(struct store_member *member, const struct guard_state *stat
     member->has_asked_start = false;
     member->died_at = clock_now();
     member->deaths++;
+    IGNORE(
+        !str_format(
+            member->manner, sizeof(member->manner),
+            state->exit_signal != 0 ? "by signal %d" : "with exit code %d",
+            state->exit_signal != 0 ? state->exit_signal : state->exit_code),
+        "it fits");
     if (member->stage != STAGE_RUN) {
         return;
     }
@@ -564,7 +578,7 @@ static void on_left(void *arg, int result, const char *initial_cluster, const ch
     struct store_member *member = arg;
 
     (void)initial_cluster;
-    store_admin_free(TAKE(member->admin));
+    member->admin = NULL;
     if (result < 0) {
         member->stage = STAGE_RUN;
         end(member, result, why);

@@ -28,9 +28,11 @@ struct store_admin {
     char why[256];
 };
 
+/* The end of ADMIN: nothing may be done with it afterwards. */
 static void finish(struct store_admin *admin, int result, const char *initial_cluster)
 {
     admin->done(admin->arg, result, initial_cluster, admin->why);
+    mem_free(admin);
 }
 
 static void start(struct store_admin *admin, const char *path, char *body, http_done *done)

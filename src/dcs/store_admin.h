@@ -36,5 +36,5 @@ struct store_admin *store_admin_promote(
 struct store_admin *store_admin_leave(
     const struct store_admin_options *options, store_admin_done *done, void *arg);
 
-/* Allowed after DONE only, or to stop it; not within DONE. NULL is accepted. */
+/* Stop an errand that has not called DONE yet (with DONE it has freed itself). NULL is accepted. */
 void store_admin_free(struct store_admin *admin);

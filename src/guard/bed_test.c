@@ -170,6 +170,8 @@ __attribute__((noreturn)) static void be_tree(const char *mode, const char *path
         IGNORE(!str_format(signal_path, sizeof(signal_path), "%s.signal", path), "it fits");
         signal(SIGQUIT, on_signal);
         signal(SIGINT, on_signal);
+        /* Ready. */
+        IGNORE(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) < 0, "the test waits in vain");
     }
     stay();
 }
@@ -231,6 +233,18 @@ static int visit(const struct bed *bed, int signal_number)
 int bed_count(const struct bed *bed)
 {
     return visit(bed, 0);
+}
+
+void bed_wait_for_obedience(const struct bed *bed)
+{
+    struct instant before = clock_now();
+
+    while (unlink(bed->pids_path) < 0) {
+        if (instant_elapsed_max_ms(before, clock_now()) > PATIENCE_MS) {
+            fail_msg("the first process does not come up");
+        }
+        bed_pause(5);
+    }
 }
 
 void bed_wait_for_tree(const struct bed *bed, int count)

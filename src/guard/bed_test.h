@@ -60,6 +60,8 @@ bool bed_is_gone(const struct guard_state *state);
 /* Wait until the tree has COUNT processes; the number of them alive now. */
 void bed_wait_for_tree(const struct bed *bed, int count);
 int bed_count(const struct bed *bed);
+/* Wait until a process of mode "obey" has its signal handlers. */
+void bed_wait_for_obedience(const struct bed *bed);
 
 void bed_pause(int64_t ms);
 struct instant bed_in(int64_t ms);

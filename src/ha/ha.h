@@ -141,7 +141,8 @@ struct ha_action {
     bool is_for_request; /* HA_STOP: to carry out the request; it counts as tried */
     struct position floor;
     const char *rule;   /* id of the row */
-    const char *why;    /* its sentence, or a more telling one; static text */
+    const char *why;    /* its sentence; static text */
+    const char *detail; /* what exactly, or NULL; static text */
     int about;          /* member that the sentence is about, or HA_NOBODY */
 };
 

@@ -54,9 +54,14 @@ static bool is_renewal_due(const struct ha_view *view)
     return is_mine(view) && view->is_renewal_due;
 }
 
-static bool is_not_free(const struct ha_view *view)
+static bool is_unread(const struct ha_view *view)
 {
-    return view->lease == HA_LEASE_OTHER || view->lease == HA_LEASE_UNKNOWN;
+    return view->lease == HA_LEASE_UNKNOWN;
+}
+
+static bool is_other(const struct ha_view *view)
+{
+    return view->lease == HA_LEASE_OTHER;
 }
 
 static bool is_leaving(const struct ha_view *view)
@@ -92,8 +97,7 @@ static bool is_self_barred(const struct ha_view *view)
 
 static void explain_bar(const struct ha_view *view, struct ha_action *action)
 {
-    action->about = view->self;
-    action->why = ha_bar(view, view->self);
+    action->detail = ha_bar(view, view->self);
 }
 
 static bool is_released_to_self(const struct ha_view *view)
@@ -231,8 +235,10 @@ static const struct ha_rule rows[] = {
      NULL},
     {"race.leave", TOPIC_LEASE, "the agent is leaving", "not racing: this node is being stopped",
      is_leaving, NULL},
-    {"lease.other", TOPIC_LEASE, "the lease is held by another node, or not known yet",
-     "another node holds the lease", is_not_free, about_holder},
+    {"lease.unread", TOPIC_LEASE, "the store has not been read yet",
+     "the store has not been read yet", is_unread, NULL},
+    {"lease.other", TOPIC_LEASE, "the lease is held by another node",
+     "another node holds the lease", is_other, about_holder},
     {"race.no-store", TOPIC_LEASE, "the store cannot be reached",
      "not racing: the store cannot be reached", is_store_lost, NULL},
     {"race.uninitialized", TOPIC_LEASE, "this node's data is not the cluster's",

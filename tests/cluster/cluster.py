@@ -20,7 +20,7 @@ import urllib.request
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("BATON_BUILD", os.path.join(TOP, "build"))
-LOAD = os.path.join(BUILD, "tests", "baton-load")
+LOAD = os.path.join(BUILD, "tests", "cluster", "baton-load")
 USER = os.environ.get("BATON_USER", "nobody")
 PASSWORD = "demo-password"
 

@@ -510,6 +510,7 @@ void faults_heal(struct sim *sim)
 
         node->has_bad_disk = false;
         node->stall_ns = 0;
+        node->real_offset_ms = 0;
         /* The operator lets everybody stand who is left: the others' data may be gone for good. */
         node->config.tags.nofailover = false;
         node_thaw(sim, node);

@@ -408,7 +408,6 @@ static void on_thaw(struct sim *sim, struct event *event)
     struct node *node = &sim->nodes[event->node];
 
     if (event->a != 0 && event->a == node->host_frozen_until_ns) {
-        node->excused_until_ns = sim->now_ns + EXCUSE_NS;
         guard_check(sim, node);
         check_open(sim);
     }
@@ -429,6 +428,7 @@ void node_freeze(struct sim *sim, struct node *node, int64_t length_ns)
         return;
     }
     node->host_frozen_until_ns = sim->now_ns + length_ns;
+    node->excused_until_ns = node->host_frozen_until_ns + EXCUSE_NS;
     sim_post(sim, node, ACTOR_WORLD, length_ns, on_thaw, node->host_frozen_until_ns, 0);
     check_open(sim);
 }
@@ -439,6 +439,7 @@ void node_thaw(struct sim *sim, struct node *node)
 
     node->agent_frozen_until_ns = 0;
     node->host_frozen_until_ns = was_host ? sim->now_ns : 0;
+    node->excused_until_ns = was_host ? sim->now_ns + EXCUSE_NS : node->excused_until_ns;
     sim_post(sim, node, ACTOR_WORLD, 0, on_thaw, node->host_frozen_until_ns, 0);
 }
 

@@ -4,10 +4,11 @@
  *        order:      the order goes on when they are written
  *        background: the running server is told to reload if a file changed
  *
- * For a start the job also makes the directory one of a standby (standby.signal, synced) and takes out of
- * postgresql.auto.conf what would win over ours. One job at a time; what changes meanwhile is written by the next. */
+ * For a start the job also makes the directory one of a standby (standby.signal, synced) and takes
+ * out of postgresql.auto.conf what would win over ours. One job at a time; what changes meanwhile
+ * is written by the next. */
 #include "base/assert.h"
-#include "codec/url.h"
+#include "codec/codec.h"
 #include "engine/postgres/conffile.h"
 #include "engine/postgres/driver.h"
 #include "engine/postgres/hba.h"
@@ -32,8 +33,7 @@ struct apply_job {
 
 bool pg_use_slots(const struct postgres *pg)
 {
-    return pg->config->postgresql.use_slots &&
-           (!pg->has_cluster || pg->cluster.settings.use_slots);
+    return pg->config->postgresql.use_slots && (!pg->has_cluster || pg->cluster.settings.use_slots);
 }
 
 void pg_peer_conninfo(
@@ -231,8 +231,11 @@ bool pg_has_restore_command(struct postgres *pg)
     AUTO(arena_free) struct arena *arena = arena_new(ARENA_LIMIT);
     struct parameters *parameters = arena_alloc(arena, sizeof(*parameters));
     const struct parameters_input input = {
-        .config = pg->config, .store = pg->store, .folder = pg->paths.runtime_dir,
-        .data_dir = pg->paths.data_dir, .major = pg->look.major};
+        .config = pg->config,
+        .store = pg->store,
+        .folder = pg->paths.runtime_dir,
+        .data_dir = pg->paths.data_dir,
+        .major = pg->look.major};
 
     parameters_assemble(arena, &input, parameters);
     return !str_is_empty(parameters_find(parameters, "restore_command"));
@@ -244,11 +247,16 @@ static void render(struct postgres *pg, struct apply_job *job)
     struct str text = STR_INIT(PG_TEXT_MAX);
     struct parameters *parameters = arena_alloc(arena, sizeof(*parameters));
     const struct parameters_input input = {
-        .config = pg->config, .store = pg->store, .folder = pg->paths.runtime_dir,
-        .data_dir = pg->paths.data_dir, .major = pg->look.major};
+        .config = pg->config,
+        .store = pg->store,
+        .folder = pg->paths.runtime_dir,
+        .data_dir = pg->paths.data_dir,
+        .major = pg->look.major};
     const struct hba_input hba = {
-        .config = pg->config, .cluster = pg->has_cluster ? &pg->cluster : NULL,
-        .store = pg->store, .os_user = pg->os_user_name};
+        .config = pg->config,
+        .cluster = pg->has_cluster ? &pg->cluster : NULL,
+        .store = pg->store,
+        .os_user = pg->os_user_name};
     const struct conffile_upstream upstream = {
         pg->upstream.name, pg->upstream.conninfo, pg->upstream.slot};
 
@@ -296,8 +304,7 @@ static void work_passfile(struct pg_job *job)
 {
     struct passfile_job *own = (struct passfile_job *)job;
 
-    job->result =
-        file_write_if_changed(own->path, own->text, 0600, &(bool){false}, &job->err);
+    job->result = file_write_if_changed(own->path, own->text, 0600, &(bool){false}, &job->err);
 }
 
 static void done_passfile(struct postgres *pg, struct pg_job *job)
@@ -340,8 +347,9 @@ int pg_step_passfile(struct postgres *pg, struct err *e)
 /* Only for a running server: a start writes everything anew. */
 void pg_apply_background(struct postgres *pg)
 {
-    if (!pg->is_closed && pg->is_config_dirty && !pg->is_applying && pg->order.args.order == ORDER_NONE &&
-        pg_is_running(pg) && pg->upstream.is_known && pg->look.major != 0) {
+    if (!pg->is_closed && pg->is_config_dirty && !pg->is_applying &&
+        pg->order.args.order == ORDER_NONE && pg_is_running(pg) && pg->upstream.is_known &&
+        pg->look.major != 0) {
         pg_apply(pg, 0);
     }
 }

@@ -1,11 +1,13 @@
 /* BOOTSTRAP: a new, empty database with the configured users.
  *
- *   look -> ABSENT? -> fresh <data_dir>.baton-new with its mark, password file -> initdb -> password file away
+ *   look -> ABSENT? -> fresh <data_dir>.baton-new with its mark, password file -> initdb
+ *        -> password file away
  *        -> users, in single-user mode -> rename data into place -> look
  *
- * Interrupted anywhere, data_dir is not there yet: the next try removes the marked folder and begins anew.
- * Passwords: the superuser's goes to initdb in a 0600 file, the others to the single-user server through a pipe. Neither
- * shows in arguments, environment or logs: statements are not logged there, not even failing ones. */
+ * Interrupted anywhere, data_dir is not there yet: the next try removes the marked folder and
+ * begins anew. Passwords: the superuser's goes to initdb in a 0600 file, the others to the
+ * single-user server through a pipe. Neither shows in arguments, environment or logs: statements
+ * are not logged there, not even failing ones. */
 #include "base/assert.h"
 #include "engine/postgres/copy.h"
 #include "engine/postgres/driver.h"
@@ -23,7 +25,8 @@ static int check_account(const struct account *account, struct err *e)
     if (!quote_is_clean(account->username) || !quote_is_clean(account->password) ||
         account->username[0] == '\0' || account->password[0] == '\0') {
         return FAIL(
-            e, ERR_CONFIG, "the name and password of user %.63s must not be empty nor have control characters",
+            e, ERR_CONFIG,
+            "the name and password of user %.63s must not be empty nor have control characters",
             account->username);
     }
     return 0;
@@ -90,8 +93,7 @@ static int step_initdb(struct postgres *pg, struct err *e)
     pg_program(pg, "initdb", program);
     argv[count++] = program;
     argv[count++] = arena_format(arena, "--pgdata=%s/data", pg->paths.new_dir);
-    argv[count++] =
-        arena_format(arena, "--username=%s", pg->config->postgresql.superuser.username);
+    argv[count++] = arena_format(arena, "--username=%s", pg->config->postgresql.superuser.username);
     argv[count++] = arena_format(arena, "--pwfile=%s/" PASSWORD_FILE, pg->paths.new_dir);
     argv[count++] = "--auth=scram-sha-256";
     for (options = options != NULL ? options : defaults; *options != NULL; options++) {
@@ -154,10 +156,15 @@ static int step_users(struct postgres *pg, struct err *e)
 {
     char program[PG_PATH_SIZE];
     char folder[PG_PATH_SIZE];
-    const char *const argv[] = {
-        program, "--single", "-D", folder, "-c", "exit_on_error=true", "-c", "log_statement=none",
-        "-c", "log_min_error_statement=panic", "-c", "log_min_duration_statement=-1",
-        "-c", "log_checkpoints=off", "-c", "password_encryption=scram-sha-256", "postgres", NULL};
+    const char *const argv[] = {program,    "--single",
+                                "-D",       folder,
+                                "-c",       "exit_on_error=true",
+                                "-c",       "log_statement=none",
+                                "-c",       "log_min_error_statement=panic",
+                                "-c",       "log_min_duration_statement=-1",
+                                "-c",       "log_checkpoints=off",
+                                "-c",       "password_encryption=scram-sha-256",
+                                "postgres", NULL};
 
     pg_program(pg, "postgres", program);
     str_format(folder, sizeof(folder), "%s/data", pg->paths.new_dir);

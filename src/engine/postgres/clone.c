@@ -1,9 +1,11 @@
 /* CLONE: copy a peer's data directory with pg_basebackup.
  *
- *   programs? -> fresh <data_dir>.baton-new, passfile -> pg_basebackup -> old data aside, new data into place -> look
+ *   programs? -> fresh <data_dir>.baton-new, passfile -> pg_basebackup -> old data aside,
+ *             new data into place -> look
  *
- * The password is found in the passfile; it shows nowhere. Tablespaces are not mapped: on a host of its own the copy lands
- * at the same paths; where those are taken pg_basebackup refuses and says which. */
+ * The password is found in the passfile; it shows nowhere. Tablespaces are not mapped: on a host of
+ * its own the copy lands at the same paths; where those are taken pg_basebackup refuses and says
+ * which. */
 #include "base/assert.h"
 #include "engine/postgres/copy.h"
 #include "engine/postgres/driver.h"
@@ -27,8 +29,8 @@ static int step_basebackup(struct postgres *pg, struct err *e)
     AUTO_STR struct str conninfo = STR_INIT(PG_CONNINFO_SIZE);
     char program[PG_PATH_SIZE];
     char folder[PG_PATH_SIZE];
-    const char *const argv[] = {
-        program, "-D", folder, "-X", "stream", "-c", "fast", "--no-password", "-d", NULL, NULL};
+    const char *const argv[] = {program,         "-D", folder, "-X", "stream", "-c", "fast",
+                                "--no-password", "-d", NULL,   NULL};
     const char *whole[ARRAY_LEN(argv)];
 
     pg_peer_conninfo(

@@ -21,7 +21,8 @@ void conffile_render(
     const struct parameters *parameters, const struct conffile_upstream *upstream, struct str *out)
 {
     str_add(out, CONFFILE_HEADER "\n");
-    str_add(out, "# Own settings belong into baton's configuration or into postgresql.base.conf.\n");
+    str_add(
+        out, "# Own settings belong into baton's configuration or into postgresql.base.conf.\n");
     str_add(out, "include 'postgresql.base.conf'\n\n");
     for (unsigned at = 0; at < parameters->count; at++) {
         add_setting(out, parameters->items[at].name, parameters->items[at].value);
@@ -90,8 +91,13 @@ static bool sets(const char *line, const char *name)
 static bool is_ours(const char *line)
 {
     static const char *const names[] = {
-        "recovery_target_timeline", "recovery_target_action", "recovery_target_inclusive",
-        "primary_conninfo", "primary_slot_name", "hba_file", "ident_file"};
+        "recovery_target_timeline",
+        "recovery_target_action",
+        "recovery_target_inclusive",
+        "primary_conninfo",
+        "primary_slot_name",
+        "hba_file",
+        "ident_file"};
 
     for (size_t at = 0; at < ARRAY_LEN(names); at++) {
         if (sets(line, names[at])) {

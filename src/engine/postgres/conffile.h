@@ -13,21 +13,20 @@ struct conffile_upstream {
     const char *slot;     /* "" none */
 };
 
-/* postgresql.conf: includes postgresql.base.conf, then sets the parameters, then the upstream, and disarms targets of
- * recovery that the included file may have. */
+/* postgresql.conf: includes postgresql.base.conf, then sets the parameters, then the upstream, and
+ * disarms targets of recovery that the included file may have. */
 void conffile_render(
-    const struct parameters *parameters, const struct conffile_upstream *upstream,
-    struct str *out);
+    const struct parameters *parameters, const struct conffile_upstream *upstream, struct str *out);
 
 /* The passfile for replication, rewind and the superuser, for any host. */
 void conffile_render_passfile(const struct config_postgresql *config, struct str *out);
 
-/* The command line of the server: "--name=value" for each parameter that belongs there, after PROGRAM, -D and --config_file.
- * Texts and the array (ending with NULL) live in ARENA. */
+/* The command line of the server: "--name=value" for each parameter that belongs there, after
+ * PROGRAM, -D and --config_file. Texts and the array (ending with NULL) live in ARENA. */
 const char *const *conffile_command_line(
     struct arena *arena, const struct parameters *parameters, const char *program,
     const char *data_dir);
 
-/* postgresql.auto.conf without the settings that would win over ours (they are left behind by ALTER SYSTEM and by
- * pg_basebackup -R). */
+/* postgresql.auto.conf without the settings that would win over ours (they are left behind by ALTER
+ * SYSTEM and by pg_basebackup -R). */
 void conffile_filter_auto(const char *text, struct str *out);

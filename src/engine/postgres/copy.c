@@ -62,8 +62,7 @@ static int check_room(const char *folder, struct err *e)
         return r;
     }
     if (free_bytes < FREE_MIN_BYTES) {
-        return FAIL(
-            e, ERR_IO, "only %" PRId64 " MB are free below %s", free_bytes >> 20, folder);
+        return FAIL(e, ERR_IO, "only %" PRId64 " MB are free below %s", free_bytes >> 20, folder);
     }
     return 0;
 }

@@ -5,13 +5,15 @@
  *     <name>                        a secret for the program, if any
  *     data/                         what becomes data_dir when it is complete
  *
- * Finishing renames an old data_dir that is not empty to data_dir.baton-<time>, then data to data_dir, then removes the
- * folder. Between the two renames there is no data_dir; a crash there is repaired by making a new copy. */
+ * Finishing renames an old data_dir that is not empty to data_dir.baton-<time>, then data to
+ * data_dir, then removes the folder. Between the two renames there is no data_dir; a crash there is
+ * repaired by making a new copy. */
 #pragma once
 
 #include "engine/postgres/driver.h"
 
-/* Start the job that makes the folder anew, with a file NAME of TEXT in it (both NULL for none); takes TEXT, a secret. */
+/* Start the job that makes the folder anew, with a file NAME of TEXT in it (both NULL for none);
+ * takes TEXT, a secret. */
 int copy_prepare(struct postgres *pg, const char *name, char *text);
 
 /* Remove the secret. */

@@ -9,8 +9,8 @@
  *   slots        (slots.c)   replication slots of the members
  *   order        (order.c)   the one order in progress: a row of steps
  *
- * pg_report (postgres.c) makes the status out of the facts. Everything runs on the loop but the `work` of a job, which
- * touches only the job. */
+ * pg_report (postgres.c) makes the status out of the facts. Everything runs on the loop but the
+ * `work` of a job, which touches only the job. */
 #pragma once
 
 #include "base/mem.h"
@@ -22,7 +22,7 @@
 #include "io/guard_link.h"
 
 #define PG_PATH_SIZE (PATH_SIZE + 64)
-#define PG_TEXT_MAX ((size_t)1 << 20)  /* a configuration file */
+#define PG_TEXT_MAX ((size_t)1 << 20) /* a configuration file */
 #define PG_CONNINFO_SIZE 1536
 
 #define PROBE_PACE_MS 1000
@@ -30,14 +30,15 @@
 #define PROBE_PACE_LONELY_MS 100 /* a standby that should stream and does not yet */
 #define PROBES_LONELY_MAX 100    /* then it may stay alone for long */
 #define PROBE_PACE_WAITING_MS 5
-#define PROBE_LATE_MS 2000    /* no answer for so long: not answering */
+#define PROBE_LATE_MS 2000     /* no answer for so long: not answering */
 #define PROBE_TIMEOUT_MS 10000 /* then the connection is given up */
 
 struct postgres;
 
 /* ---- jobs: file work on the thread pool ---- */
 
-/* Embed as the first member. `done` and `fini` come on the loop; done is left out when the driver was freed. */
+/* Embed as the first member. `done` and `fini` come on the loop; done is left out when the driver
+ * was freed. */
 struct pg_job {
     struct postgres *pg;
     void (*work)(struct pg_job *job);
@@ -56,10 +57,10 @@ void pg_job_start(struct postgres *pg, struct pg_job *job);
 struct pg_paths {
     char data_dir[PG_PATH_SIZE];
     char runtime_dir[PG_PATH_SIZE];
-    char new_dir[PG_PATH_SIZE];     /* wrapper of a copy that is not complete yet */
+    char new_dir[PG_PATH_SIZE]; /* wrapper of a copy that is not complete yet */
     char log[PG_PATH_SIZE];
     char passfile[PG_PATH_SIZE];
-    char rewinding[PG_PATH_SIZE];   /* mark: a rewind has begun and not ended */
+    char rewinding[PG_PATH_SIZE]; /* mark: a rewind has begun and not ended */
     char slots[PG_PATH_SIZE];
     char bin_configured[PG_PATH_SIZE];
     unsigned os_user;
@@ -103,7 +104,8 @@ struct pg_probe {
     char primary_slot_name[64];
 };
 
-/* Which upstream is configured. `is_known` false: the driver has not set it yet, the running server's holds. */
+/* Which upstream is configured. `is_known` false: the driver has not set it yet, the running
+ * server's holds. */
 struct pg_upstream {
     bool is_known;
     char name[MEMBER_NAME_SIZE];
@@ -115,7 +117,8 @@ struct pg_upstream {
 
 #define STEP_DONE 1
 
-/* One step: begin returns 0 (its end comes later through pg_order_next or pg_order_fail), STEP_DONE, or a failure. */
+/* One step: begin returns 0 (its end comes later through pg_order_next or pg_order_fail),
+ * STEP_DONE, or a failure. */
 struct order_step {
     const char *name;
     int (*begin)(struct postgres *pg, struct err *e);
@@ -139,8 +142,8 @@ struct order {
     int64_t loaded_before_us;
     bool config_changed;
     bool is_promoting; /* the signal was sent */
-    char secret[32]; /* file in new_dir that must go */
-    char *base_conf; /* the user's postgresql.conf, kept over a rewind */
+    char secret[32];   /* file in new_dir that must go */
+    char *base_conf;   /* the user's postgresql.conf, kept over a rewind */
 };
 
 struct postgres {
@@ -221,7 +224,8 @@ void pg_probe_reset(struct postgres *pg);
 void pg_probe_stop(struct postgres *pg);
 struct loop_timer *pg_probe_late_timer(struct postgres *pg);
 
-/* apply.c: render and write the configuration. ORDER_ID 0: in the background, then the server is told to reload. */
+/* apply.c: render and write the configuration. ORDER_ID 0: in the background, then the server is
+ * told to reload. */
 void pg_apply(struct postgres *pg, uint64_t order_id);
 void pg_apply_background(struct postgres *pg);
 void pg_set_upstream(struct postgres *pg, const struct engine_peer *peer);

@@ -1,6 +1,6 @@
 #include "engine/postgres/hba.h"
 
-#include "codec/url.h"
+#include "codec/codec.h"
 #include "engine/postgres/quote.h"
 
 #define METHOD "scram-sha-256"
@@ -9,7 +9,8 @@ static void add_local(const struct hba_input *input, struct str *out)
 {
     str_add(out, "local all ");
     quote_hba(out, input->config->postgresql.superuser.username);
-    /* Without a system user name there is no peer authentication; md5 takes a SCRAM password too. */
+    /* Without a system user name there is no peer authentication; md5 takes a SCRAM password
+     * too. */
     str_add(out, input->os_user[0] != '\0' ? " peer map=baton\n" : " md5\n");
 }
 
@@ -83,8 +84,7 @@ static bool add_store_list(const json_t *store, const char *key, struct str *out
     if (!json_is_array(list)) {
         return false;
     }
-    json_array_foreach(list, at, line)
-    {
+    json_array_foreach (list, at, line) {
         const char *text = json_string_value(line);
 
         if (quote_is_line(text)) {

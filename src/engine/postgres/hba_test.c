@@ -33,7 +33,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-static const char *render(const struct lab *lab, const char *json, const char *user, struct str *out)
+static const char *render(
+    const struct lab *lab, const char *json, const char *user, struct str *out)
 {
     json_t *store = json != NULL ? json_loads(json, 0, NULL) : NULL;
     const struct hba_input input = {
@@ -49,7 +50,8 @@ static void generated_rules_name_the_members(void **state)
     AUTO_STR struct str out = STR_INIT(LIMIT);
     const char *text = render(*state, NULL, "pg", &out);
 
-    assert_non_null(strstr(text, "\nlocal all \"post\"\"gres\" peer map=baton\nlocal all all scram"));
+    assert_non_null(
+        strstr(text, "\nlocal all \"post\"\"gres\" peer map=baton\nlocal all all scram"));
     assert_non_null(strstr(text, "\nhost replication \"rep\" 10.0.0.1/32 scram-sha-256\n"));
     assert_non_null(strstr(text, "\nhost replication \"rep\" fe::1/128 scram-sha-256\n"));
     assert_non_null(strstr(text, "\nhost replication \"rep\" db-3.lan scram-sha-256\n"));

@@ -1,12 +1,11 @@
-/* What the data directory tells while no server runs in it: a job on the thread pool, so that a hung disk shows as a look
- * that does not end and never stops the loop.
+/* What the data directory tells while no server runs in it: a job on the thread pool, so that a
+ * hung disk shows as a look that does not end and never stops the loop.
  *
- * The end of a log that was closed cleanly is the end of the shutdown checkpoint's record; its WAL segment is read only
- * when the control file changed since the last look. */
+ * The end of a log that was closed cleanly is the end of the shutdown checkpoint's record; its WAL
+ * segment is read only when the control file changed since the last look. */
 #include "base/assert.h"
 #include "base/parse.h"
-#include "codec/control.h"
-#include "codec/history.h"
+#include "codec/codec.h"
 #include "engine/postgres/driver.h"
 #include "engine/postgres/versions.h"
 #include "io/file.h"
@@ -105,8 +104,8 @@ void pg_read_history(struct postgres *pg, uint32_t timeline)
 /* ---- the end of the log ---- */
 
 static int read_segment(
-    const char *data_dir, const struct control *control, uint64_t lsn, char **ret, size_t *ret_length,
-    struct err *e)
+    const char *data_dir, const struct control *control, uint64_t lsn, char **ret,
+    size_t *ret_length, struct err *e)
 {
     char name[WAL_NAME_SIZE];
     char path[PG_PATH_SIZE];

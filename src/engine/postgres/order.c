@@ -4,9 +4,10 @@
  *                        |         |
  *                        +---------+--> failure, limit, kill -> end, on_order(failure)
  *
- * A step ends at once (STEP_DONE), or with its job, its child, or when its `wait` finds the facts as it wants them: after
- * each probe and each change of the guard's state. Nothing is reported from inside engine_order: the first step begins in
- * the next turn of the loop. A job cannot be stopped; while one of an ended order hangs, no new order begins. */
+ * A step ends at once (STEP_DONE), or with its job, its child, or when its `wait` finds the facts
+ * as it wants them: after each probe and each change of the guard's state. Nothing is reported from
+ * inside engine_order: the first step begins in the next turn of the loop. A job cannot be stopped;
+ * while one of an ended order hangs, no new order begins. */
 #include "base/assert.h"
 #include "engine/postgres/driver.h"
 #include "io/clock.h"
@@ -115,8 +116,7 @@ void pg_order_fail(struct postgres *pg, int result, const struct err *why)
 {
     struct err whole = *why;
     const struct order_step *step = &pg->order.steps[pg->order.at];
-    int r = err_wrap(
-        &whole, result, "%s: %s", engine_order_text(pg->order.args.order), step->name);
+    int r = err_wrap(&whole, result, "%s: %s", engine_order_text(pg->order.args.order), step->name);
 
     end(pg, r, &whole);
 }
@@ -132,8 +132,7 @@ int pg_order_begin(struct postgres *pg, const struct engine_order_args *args, st
     }
     if (pg->order.args.order != ORDER_NONE) {
         return FAIL(
-            e, ERR_CONFLICT, "%s is still in progress",
-            engine_order_text(pg->order.args.order));
+            e, ERR_CONFLICT, "%s is still in progress", engine_order_text(pg->order.args.order));
     }
     if (pg->order_jobs > 0) {
         return FAIL(e, ERR_CONFLICT, "a file operation of the last order still hangs");
@@ -147,8 +146,7 @@ int pg_order_begin(struct postgres *pg, const struct engine_order_args *args, st
     if (rows[row].needs_stopped && pg_is_running(pg)) {
         return FAIL(e, ERR_CONFLICT, "the server is running");
     }
-    pg->order = (struct order){
-        .args = *args, .steps = rows[row].steps, .id = ++pg->order_count};
+    pg->order = (struct order){.args = *args, .steps = rows[row].steps, .id = ++pg->order_count};
     limit_ms = args->timeout_ms > 0 ? args->timeout_ms : rows[row].limit_ms;
     if (limit_ms > 0) {
         loop_timer_start(pg->order_limit, limit_ms);
@@ -264,7 +262,8 @@ static void on_child(void *arg, const struct child_end *ended)
     }
     add_last_lines(ended->output, tail, sizeof(tail));
     if (ended->signal_number != 0) {
-        r = FAIL(&why, ERR_IO, "the program was killed by signal %d: %s", ended->signal_number, tail);
+        r = FAIL(
+            &why, ERR_IO, "the program was killed by signal %d: %s", ended->signal_number, tail);
     } else if (strstr(tail, "No space left on device") != NULL) {
         r = FAIL(&why, ERR_IO, "the disk is full: %s", tail);
     } else {

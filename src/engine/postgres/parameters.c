@@ -6,7 +6,7 @@
 #include "engine/postgres/versions.h"
 
 enum kind {
-    KIND_FIXED,   /* the default is the only value */
+    KIND_FIXED, /* the default is the only value */
     KIND_BOOL,
     KIND_INTEGER, /* at least `minimum` */
     KIND_MEGABYTES,
@@ -34,8 +34,8 @@ static const struct {
     {"wal_log_hints", "on", KIND_FIXED, 0, true},
 };
 
-/* Group 2. PostgreSQL waits 5 s between attempts to reach the upstream; after a failover that is 5 s without a standby,
- * and with synchronous replication without a writable database. */
+/* Group 2. PostgreSQL waits 5 s between attempts to reach the upstream; after a failover that is 5
+ * s without a standby, and with synchronous replication without a writable database. */
 static const struct {
     const char *name;
     const char *value;
@@ -46,11 +46,25 @@ static const struct {
 
 /* Nobody but the driver sets these; unix_socket_directories of the user are appended to its own. */
 static const char *const owned[] = {
-    "listen_addresses", "port", "cluster_name", "data_directory", "config_file", "hba_file",
-    "ident_file", "external_pid_file", "primary_conninfo", "primary_slot_name",
-    "recovery_target_timeline", "recovery_target", "recovery_target_action",
-    "recovery_target_inclusive", "recovery_target_lsn", "recovery_target_name",
-    "recovery_target_time", "recovery_target_xid", "baton.upstream",
+    "listen_addresses",
+    "port",
+    "cluster_name",
+    "data_directory",
+    "config_file",
+    "hba_file",
+    "ident_file",
+    "external_pid_file",
+    "primary_conninfo",
+    "primary_slot_name",
+    "recovery_target_timeline",
+    "recovery_target",
+    "recovery_target_action",
+    "recovery_target_inclusive",
+    "recovery_target_lsn",
+    "recovery_target_name",
+    "recovery_target_time",
+    "recovery_target_xid",
+    "baton.upstream",
 };
 
 static bool is_owned(const char *name)
@@ -165,8 +179,9 @@ static const char *check_shared(size_t row, const char *value)
         }
         return number < shared_rows[row].minimum << 20 ? "the value is too small" : NULL;
     case KIND_WAL_LEVEL:
-        return str_equal(value, "replica") || str_equal(value, "logical") ? NULL
-                                                                          : "it must be replica or logical";
+        return str_equal(value, "replica") || str_equal(value, "logical")
+                   ? NULL
+                   : "it must be replica or logical";
     }
     return NULL;
 }
@@ -196,8 +211,8 @@ static void add_shared(struct arena *arena, struct parameters *ret)
 /* ---- groups 3 and 4 ---- */
 
 static void add_one(
-    struct arena *arena, struct parameters *ret, int major, const char *raw_name,
-    const char *value, bool is_store)
+    struct arena *arena, struct parameters *ret, int major, const char *raw_name, const char *value,
+    bool is_store)
 {
     char *name = arena_dup(arena, raw_name);
     const char *why;
@@ -245,8 +260,7 @@ static void add_store(
     json_t *value;
 
     /* jansson's iterator wants a non-const object but does not change it. */
-    json_object_foreach((json_t *)(uintptr_t)list, name, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)list, name, value) {
         const char *text = parameters_json_text(arena, value);
 
         if (text != NULL) {

@@ -1,15 +1,16 @@
 /* parameters.h - which settings the server gets, in Patroni's order.
  *
- *   1. parameters that must be the same on all members (wal_level, max_connections, ...): only the store may set them, with
- *      a smallest value each; a local value is ignored. They go onto the command line as well, so that ALTER SYSTEM
- *      cannot change them on one member.
+ *   1. parameters that must be the same on all members (wal_level, max_connections, ...): only the
+ *      store may set them, with a smallest value each; a local value is ignored. They go onto the
+ *      command line as well, so that ALTER SYSTEM cannot change them on one member.
  *   2. defaults of baton's own, see parameters.c;
  *   3. the store's postgresql.parameters;
  *   4. the local file's postgresql.parameters;
  *   5. what the driver must own: addresses, cluster_name, files, sockets.
  *
- * A name or value that cannot be right (control characters, a parameter of another version) is left out and named in
- * `complaint`; a wrong value of a known type is found by the server itself. Pure; texts live in the arena. */
+ * A name or value that cannot be right (control characters, a parameter of another version) is left
+ * out and named in `complaint`; a wrong value of a known type is found by the server itself. Pure;
+ * texts live in the arena. */
 #pragma once
 
 #include "base/mem.h"
@@ -22,7 +23,7 @@
 struct parameter {
     const char *name; /* lower case */
     const char *value;
-    bool is_shared;   /* row of group 1 */
+    bool is_shared; /* row of group 1 */
     bool on_command_line;
 };
 
@@ -34,9 +35,9 @@ struct parameters {
 
 struct parameters_input {
     const struct config *config;
-    const json_t *store;    /* the config key; may be NULL */
-    const char *folder;     /* runtime_dir: its socket comes first */
-    const char *data_dir;   /* for hba_file and ident_file */
+    const json_t *store;  /* the config key; may be NULL */
+    const char *folder;   /* runtime_dir: its socket comes first */
+    const char *data_dir; /* for hba_file and ident_file */
     int major;
 };
 
@@ -47,5 +48,6 @@ void parameters_assemble(
 /* The value of NAME, or NULL. */
 const char *parameters_find(const struct parameters *parameters, const char *name);
 
-/* A JSON value as the text of a setting ("on" for true), in ARENA; NULL for null, arrays and objects. */
+/* A JSON value as the text of a setting ("on" for true), in ARENA; NULL for null, arrays and
+ * objects. */
 const char *parameters_json_text(struct arena *arena, const json_t *value);

@@ -40,7 +40,10 @@ static void assemble(struct lab *lab, const char *json, int major)
 {
     json_t *store = json != NULL ? json_loads(json, 0, NULL) : NULL;
     const struct parameters_input input = {
-        .config = &lab->config, .store = store, .folder = "/run/x", .data_dir = "/data",
+        .config = &lab->config,
+        .store = store,
+        .folder = "/run/x",
+        .data_dir = "/data",
         .major = major};
 
     assert_true(json == NULL || store != NULL);
@@ -110,7 +113,8 @@ static void local_values_win_but_not_shared_ones(void **state)
     lab->config.postgresql.parameters = (struct setting_list){ARRAY_LEN(items), items};
     str_copy(lab->config.postgresql.socket_dir, PATH_SIZE, "/var/run/postgresql");
     assemble(
-        lab, "{\"postgresql\":{\"parameters\":{\"work_mem\":\"4MB\",\"jit\":false,\"cost\":1.5}}}", 15);
+        lab, "{\"postgresql\":{\"parameters\":{\"work_mem\":\"4MB\",\"jit\":false,\"cost\":1.5}}}",
+        15);
     expect(lab, "work_mem", "9MB");
     expect(lab, "jit", "off");
     expect(lab, "cost", "1.5");
@@ -198,7 +202,8 @@ static void auto_conf_loses_what_would_win(void **state)
     assert_non_null(state);
     conffile_filter_auto(
         "# comment\nprimary_conninfo = 'x'\nwork_mem = '4MB'\nprimary_conninfo_x = 1\n"
-        "recovery_target_time='now'", &out);
+        "recovery_target_time='now'",
+        &out);
     assert_string_equal(str_text(&out), "# comment\nwork_mem = '4MB'\nprimary_conninfo_x = 1\n");
 }
 

@@ -47,8 +47,7 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
 {
     const struct pg_probe *probe = &pg->probe;
 
-    status->is_answering =
-        probe->is_known && !probe->is_late && status->state != SERVER_STOPPING;
+    status->is_answering = probe->is_known && !probe->is_late && status->state != SERVER_STOPPING;
     status->is_promoting = pg->order.is_promoting && status->state != SERVER_PRIMARY;
     status->is_streaming = probe->is_streaming;
     status->is_checkpointed = probe->is_checkpointed;
@@ -260,7 +259,8 @@ static void done_nothing(struct postgres *pg, struct pg_job *job)
     ASSERT(job->result == 0);
 }
 
-/* The memory goes with the last job, in a later turn: the caller may stand inside one of our callbacks. */
+/* The memory goes with the last job, in a later turn: the caller may stand inside one of our
+ * callbacks. */
 static void free_engine(struct engine *engine)
 {
     struct postgres *pg = (struct postgres *)engine;
@@ -319,7 +319,8 @@ static void set_paths(struct postgres *pg)
     };
 
     for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
-        bool fits = str_format(rows[at].buffer, PG_PATH_SIZE, "%s%s", rows[at].folder, rows[at].name);
+        bool fits =
+            str_format(rows[at].buffer, PG_PATH_SIZE, "%s%s", rows[at].folder, rows[at].name);
 
         ASSERT(fits);
     }

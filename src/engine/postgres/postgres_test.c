@@ -1,353 +1,7 @@
-/* The driver with real servers: one story, told in order, on two nodes of this host. Each test goes on where the last one
- * stopped. Skipped when PostgreSQL or baton-guard cannot be found. As root it goes on as user 65534, because PostgreSQL
- * refuses to run as root. */
-#include "engine/postgres/postgres.h"
-
-#include "base/mem.h"
-#include "base/parse.h"
-#include "base/str.h"
-#include "engine/postgres/versions.h"
-#include "io/clock.h"
-#include "io/file.h"
-#include "io/process.h"
-
-#include <grp.h>
-#include <libpq-fe.h>
-#include <setjmp.h>
-#include <sys/stat.h>
-
-#include <cmocka.h>
-
-#define NOBODY 65534
-#define PORT_FIRST 55410
-#define WAIT_MS 60000
-#define LEASE_MS 600000
-
-struct node {
-    struct config config;
-    struct engine *engine;
-    struct engine_status status;
-    unsigned statuses;
-    bool is_ordered; /* an order is in progress */
-    int result;
-    struct err why;
-};
-
-static struct {
-    struct loop *loop;
-    struct loop_timer *timer;
-    char folder[64];
-    char guard[600];
-    struct node nodes[2];
-    struct cluster cluster;
-    const char *json;
-    bool (*until)(void);
-    bool is_timed_out;
-} lab;
-
-static struct node *const a = &lab.nodes[0];
-static struct node *const b = &lab.nodes[1];
-
-/* ---- running the loop until something is so ---- */
-
-static void check(void *arg)
-{
-    assert_null(arg);
-    if (lab.until != NULL && lab.until()) {
-        loop_stop(lab.loop);
-    }
-}
-
-static void on_timer(void *arg)
-{
-    assert_null(arg);
-    lab.is_timed_out = true;
-    loop_stop(lab.loop);
-}
-
-static bool wait_ms(bool (*until)(void), int64_t ms)
-{
-    lab.until = until;
-    lab.is_timed_out = false;
-    if (until != NULL && until()) {
-        return true;
-    }
-    loop_timer_start(lab.timer, ms);
-    loop_run(lab.loop);
-    loop_timer_stop(lab.timer);
-    lab.until = NULL;
-    return !lab.is_timed_out;
-}
-
-static void await(bool (*until)(void))
-{
-    if (!wait_ms(until, WAIT_MS)) {
-        fail_msg(
-            "waited in vain; a: %s \"%s\", b: %s \"%s\"", server_state_text(a->status.state),
-            a->status.problem, server_state_text(b->status.state), b->status.problem);
-    }
-}
-
-static double now_ms(void)
-{
-    return (double)clock_now().raw_ns / 1e6;
-}
-
-/* ---- nodes ---- */
-
-static void on_status(void *arg, const struct engine_status *status)
-{
-    struct node *node = arg;
-
-    node->status = *status;
-    node->statuses++;
-}
-
-static void on_order(void *arg, enum engine_order order, int result, const struct err *why)
-{
-    struct node *node = arg;
-
-    assert_true(order != ORDER_NONE);
-    assert_true(node->is_ordered);
-    node->is_ordered = false;
-    node->result = result;
-    node->why = *why;
-}
-
-static bool orders_have_ended(void)
-{
-    return !a->is_ordered && !b->is_ordered;
-}
-
-static int order_with(struct node *node, const struct engine_order_args *args)
-{
-    struct err why = {0};
-    int r;
-
-    node->is_ordered = true;
-    r = engine_order(node->engine, args, &why);
-    if (r < 0) {
-        node->is_ordered = false;
-        node->why = why;
-        return r;
-    }
-    await(orders_have_ended);
-    return node->result;
-}
-
-static void must(struct node *node, const struct engine_order_args *args)
-{
-    int r = order_with(node, args);
-
-    if (r < 0) {
-        fail_msg("%s: %s", engine_order_text(args->order), err_text(&node->why));
-    }
-}
-
-static void peer_of(const struct node *node, struct engine_peer *ret)
-{
-    str_copy(ret->name, sizeof(ret->name), node->config.name);
-    str_format(
-        ret->conn_url, sizeof(ret->conn_url), "postgres://127.0.0.1:%d/postgres",
-        node->config.postgresql.listen.port);
-}
-
-static struct engine_order_args args_for(enum engine_order order, const struct node *peer)
-{
-    struct engine_order_args args = {.order = order};
-
-    if (peer != NULL) {
-        peer_of(peer, &args.peer);
-    }
-    return args;
-}
-
-static void must_do(struct node *node, enum engine_order order, const struct node *peer)
-{
-    const struct engine_order_args args = args_for(order, peer);
-
-    must(node, &args);
-}
-
-static int try_to(struct node *node, enum engine_order order, const struct node *peer)
-{
-    const struct engine_order_args args = args_for(order, peer);
-
-    return order_with(node, &args);
-}
-
-static void arm(struct node *node)
-{
-    engine_arm(node->engine, instant_add_ms(clock_now(), LEASE_MS));
-}
-
-static void set_account(struct account *account, const char *name, const char *password)
-{
-    str_copy(account->username, sizeof(account->username), name);
-    str_copy(account->password, sizeof(account->password), password);
-}
-
-static void configure(struct node *node, unsigned number)
-{
-    struct config_postgresql *own = &node->config.postgresql;
-
-    memset(&node->config, 0, sizeof(node->config));
-    str_copy(node->config.scope, sizeof(node->config.scope), "lab's");
-    str_format(node->config.name, sizeof(node->config.name), "node-%u", number);
-    str_copy(own->listen.host, sizeof(own->listen.host), "127.0.0.1");
-    own->listen.port = own->connect.port = PORT_FIRST + (int)number;
-    str_format(own->data_dir, sizeof(own->data_dir), "%s/n%u", lab.folder, number);
-    str_format(own->runtime_dir, sizeof(own->runtime_dir), "%s/n%u.baton", lab.folder, number);
-    own->use_slots = own->use_pg_rewind = true;
-    set_account(&own->superuser, "postgres", "it's a \\ secret");
-    set_account(&own->replication, "replicator", "rep:li\\c'a");
-    set_account(&own->rewind, "rewind", "re\"wind");
-}
-
-static void begin(struct node *node)
-{
-    const struct postgres_options options = {.guard_program = lab.guard};
-    const struct engine_listener listener = {on_status, on_order, node};
-
-    memset(&node->status, 0, sizeof(node->status));
-    node->statuses = 0;
-    node->is_ordered = false;
-    node->engine = postgres_new(lab.loop, &node->config, &options);
-    engine_set_cluster(node->engine, &lab.cluster, lab.json);
-    engine_start(node->engine, &listener);
-}
-
-static void end(struct node *node)
-{
-    engine_free(node->engine);
-    node->engine = NULL;
-    IGNORE(wait_ms(NULL, 50), "let the driver's last job end");
-}
-
-/* ---- questions to the servers ---- */
-
-static char *ask(const struct node *node, const char *sql)
-{
-    char text[1024];
-    PGconn *connection;
-    PGresult *result;
-    char *answer;
-
-    str_format(
-        text, sizeof(text), "host=%s port=%d user=postgres dbname=postgres",
-        node->config.postgresql.runtime_dir, node->config.postgresql.listen.port);
-    connection = PQconnectdb(text);
-    result = PQexec(connection, sql);
-    if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK) {
-        fail_msg("%s: %s", sql, PQerrorMessage(connection));
-    }
-    answer = mem_dup(PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "");
-    PQclear(result);
-    PQfinish(connection);
-    return answer;
-}
-
-static void run(const struct node *node, const char *sql)
-{
-    mem_free(ask(node, sql));
-}
-
-static void expect(const struct node *node, const char *sql, const char *wanted)
-{
-    AUTO_FREE char *answer = ask(node, sql);
-
-    assert_string_equal(answer, wanted);
-}
-
-/* ---- conditions ---- */
-
-static bool a_known(void)
-{
-    return a->status.state != SERVER_UNKNOWN && a->status.is_guarded;
-}
-
-static bool b_known(void)
-{
-    return b->status.state != SERVER_UNKNOWN && b->status.is_guarded;
-}
-
-static bool a_standby(void)
-{
-    return a->status.state == SERVER_STANDBY;
-}
-
-static bool b_standby(void)
-{
-    return b->status.state == SERVER_STANDBY;
-}
-
-static bool a_armed(void)
-{
-    return instant_is_set(a->status.deadline);
-}
-
-static bool b_armed(void)
-{
-    return instant_is_set(b->status.deadline);
-}
-
-static bool a_streams(void)
-{
-    return a_standby() && a->status.is_streaming;
-}
-
-static bool b_streams(void)
-{
-    return b_standby() && b->status.is_streaming;
-}
-
-static bool a_down(void)
-{
-    return a->status.state == SERVER_DOWN;
-}
-
-static bool b_down(void)
-{
-    return b->status.state == SERVER_DOWN;
-}
-
-static bool a_broken(void)
-{
-    return a->status.state == SERVER_BROKEN;
-}
-
-static bool a_primary(void)
-{
-    return a->status.state == SERVER_PRIMARY;
-}
-
-static bool a_pending(void)
-{
-    return a->status.pending_restart;
-}
-
-/* A standby first streams the rest of the old timeline, then the new one. */
-static bool a_streams_timeline_3(void)
-{
-    return a_streams() && a->status.position.timeline == 3;
-}
-
-static bool b_streams_timeline_4(void)
-{
-    return b_streams() && b->status.position.timeline == 4;
-}
-
-static bool b_has_it_all(void)
-{
-    return position_compare(b->status.position, a->status.position) >= 0;
-}
-
-/* ---- the story ---- */
-
-static bool is_able(void)
-{
-    return lab.loop != NULL;
-}
+/* The driver with real servers: one story, told in order, on two nodes of this host. Each test goes
+ * on where the last one stopped. Skipped when PostgreSQL or baton-guard cannot be found. As root it
+ * goes on as user 65534, because PostgreSQL refuses to run as root. */
+#include "engine/postgres/postgres_test.h"
 
 #define NEED_LAB() \
     do { \
@@ -472,8 +126,9 @@ static void store_parameters_are_applied(void **state)
 {
     assert_non_null(state);
     NEED_LAB();
-    lab.json = "{\"postgresql\":{\"parameters\":{\"work_mem\":\"7MB\",\"max_connections\":120,"
-               "\"log_line_prefix\":\"it's \\\\ \\\"100%\\\" #$x\",\"Stats_Temp_Directory\":\"x\"}}}";
+    lab.json =
+        "{\"postgresql\":{\"parameters\":{\"work_mem\":\"7MB\",\"max_connections\":120,"
+        "\"log_line_prefix\":\"it's \\\\ \\\"100%\\\" #$x\",\"Stats_Temp_Directory\":\"x\"}}}";
     engine_set_cluster(a->engine, &lab.cluster, lab.json);
     await(a_pending);
     expect(a, "SHOW work_mem", "7MB");
@@ -584,8 +239,7 @@ static void rewind_repairs_a_fork(void **state)
     assert_false(b->status.was_clean);
     assert_true(b->status.was_primary);
     str_addf(&base, "%s/postgresql.base.conf", b->config.postgresql.data_dir);
-    assert_int_equal(
-        file_write(str_text(&base), "work_mem = 5MB # mine\n", 22, 0600, NULL), 0);
+    assert_int_equal(file_write(str_text(&base), "work_mem = 5MB # mine\n", 22, 0600, NULL), 0);
     run(a, "INSERT INTO t VALUES (-1)");
     since = now_ms();
     must_do(b, ORDER_REWIND, a);
@@ -600,7 +254,8 @@ static void rewind_repairs_a_fork(void **state)
     expect(b, "SELECT count(*) FROM t", "2002");
 }
 
-/* Without an upstream, replaying its own log: the timeline must be right at once, for takeover compares it. */
+/* Without an upstream, replaying its own log: the timeline must be right at once, for takeover
+ * compares it. */
 static void a_lonely_standby_knows_its_timeline(void **state)
 {
     assert_non_null(state);
@@ -657,6 +312,42 @@ static void bad_parameters_name_the_cause(void **state)
     assert_int_equal(file_write(str_text(&base), "", 0, 0600, NULL), 0);
 }
 
+static void expect_no_password_in(const char *name)
+{
+    static const char *const secrets[] = {"it's a", "rep:li", "re\"wind"};
+    AUTO_STR struct str path = STR_INIT(1024);
+    AUTO_FREE char *text = NULL;
+
+    str_addf(&path, "%s/%s", a->config.postgresql.runtime_dir, name);
+    assert_int_equal(file_read(str_text(&path), 1 << 24, &text, NULL, NULL), 0);
+    for (size_t at = 0; at < ARRAY_LEN(secrets); at++) {
+        assert_null(strstr(text, secrets[at]));
+    }
+}
+
+static void passwords_work_and_stay_secret(void **state)
+{
+    char text[256];
+    PGconn *connection;
+
+    assert_non_null(state);
+    NEED_LAB();
+    expect_no_password_in("postgres.log");
+    expect_no_password_in("guard.log");
+    str_format(
+        text, sizeof(text), "host=127.0.0.1 port=%d user=postgres dbname=postgres password=%s",
+        a->config.postgresql.listen.port, "'it\\'s a \\\\ secret'");
+    connection = PQconnectdb(text);
+    assert_string_equal(PQerrorMessage(connection), "");
+    PQfinish(connection);
+    str_format(
+        text, sizeof(text), "host=127.0.0.1 port=%d user=postgres dbname=postgres password=wrong",
+        a->config.postgresql.listen.port);
+    connection = PQconnectdb(text);
+    assert_int_equal(PQstatus(connection), CONNECTION_BAD);
+    PQfinish(connection);
+}
+
 static void slots_of_gone_members_are_dropped(void **state)
 {
     assert_non_null(state);
@@ -666,8 +357,9 @@ static void slots_of_gone_members_are_dropped(void **state)
     must_do(a, ORDER_PROMOTE, NULL);
     IGNORE(wait_ms(NULL, 300), "the slots are made");
     run(a, "SELECT pg_create_physical_replication_slot('mine')");
-    expect(a, "SELECT string_agg(slot_name, ' ' ORDER BY slot_name) FROM pg_replication_slots",
-           "mine node_2");
+    expect(
+        a, "SELECT string_agg(slot_name, ' ' ORDER BY slot_name) FROM pg_replication_slots",
+        "mine node_2");
     lab.cluster.member_count = 1;
     engine_set_cluster(a->engine, &lab.cluster, lab.json);
     IGNORE(wait_ms(NULL, 1500), "a probe later");
@@ -746,107 +438,6 @@ static void a_foreign_owner_is_told(void **state)
     await(a_down);
 }
 
-/* ---- group ---- */
-
-static void drop_root(void)
-{
-    if (process_user() == 0) {
-        assert_int_equal(setgroups(0, NULL), 0);
-        assert_int_equal(setresgid(NOBODY, NOBODY, NOBODY), 0);
-        assert_int_equal(setresuid(NOBODY, NOBODY, NOBODY), 0);
-    }
-}
-
-static bool find_guard(void)
-{
-    const char *given = process_env("BATON_GUARD");
-    char own[512];
-    char *slash;
-
-    if (given != NULL) {
-        return str_copy(lab.guard, sizeof(lab.guard), given) && file_is_program(lab.guard);
-    }
-    if (process_program(own, sizeof(own), NULL) < 0) {
-        return false;
-    }
-    slash = strrchr(own, '/');
-    *slash = '\0';
-    str_format(lab.guard, sizeof(lab.guard), "%s/baton-guard", own);
-    return file_is_program(lab.guard);
-}
-
-static void add_member(unsigned number)
-{
-    struct member *member = &lab.cluster.members[lab.cluster.member_count++];
-
-    *member = (struct member){.tags = MEMBER_TAGS_DEFAULT};
-    str_format(member->name, sizeof(member->name), "node-%u", number);
-    str_format(
-        member->conn_url, sizeof(member->conn_url), "postgres://127.0.0.1:%u/postgres",
-        PORT_FIRST + number);
-}
-
-static int set_up(void **state)
-{
-    const char *parent = process_env("TMPDIR"); /* to measure on another file system */
-    char programs[600];
-
-    drop_root();
-    *state = &lab;
-    if (versions_find_programs("", 0, programs, sizeof(programs), NULL) < 0 || !find_guard()) {
-        print_message("PostgreSQL or baton-guard is missing: skipped\n");
-        return 0;
-    }
-    str_format(
-        lab.folder, sizeof(lab.folder), "%.40s/baton-pg-XXXXXX", parent != NULL ? parent : "/tmp");
-    assert_non_null(mkdtemp(lab.folder));
-    lab.cluster.settings = (struct cluster_settings)CLUSTER_SETTINGS_DEFAULT;
-    add_member(1);
-    add_member(2);
-    lab.json = "{}";
-    lab.loop = loop_new();
-    lab.timer = loop_timer_new(lab.loop, on_timer, NULL);
-    loop_on_turn(lab.loop, check, NULL);
-    configure(a, 1);
-    configure(b, 2);
-    return 0;
-}
-
-/* The guards, with nothing to guard, end by themselves after a minute. */
-static void stop_node(struct node *node)
-{
-    if (node->engine == NULL) {
-        return;
-    }
-    engine_kill(node->engine);
-    IGNORE(wait_ms(node == a ? a_down : b_down, 5000), "best effort");
-    end(node);
-}
-
-static void remove_lab(void)
-{
-    char path[128];
-
-    str_format(path, sizeof(path), "%s/made-by-test", lab.folder);
-    if (file_write(path, "", 0, 0600, NULL) == 0) {
-        IGNORE(file_remove_tree(lab.folder, "made-by-test", NULL) < 0, "it is in /tmp");
-    }
-}
-
-static int tear_down(void **state)
-{
-    assert_non_null(state);
-    if (!is_able()) {
-        return 0;
-    }
-    stop_node(a);
-    stop_node(b);
-    loop_timer_free(lab.timer);
-    loop_free(lab.loop);
-    remove_lab();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -864,6 +455,7 @@ int main(void)
         cmocka_unit_test(kill_ends_everything),
         cmocka_unit_test(a_passed_deadline_kills),
         cmocka_unit_test(bad_parameters_name_the_cause),
+        cmocka_unit_test(passwords_work_and_stay_secret),
         cmocka_unit_test(slots_of_gone_members_are_dropped),
         cmocka_unit_test(broken_directories_are_told),
         cmocka_unit_test(a_foreign_owner_is_told),

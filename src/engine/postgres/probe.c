@@ -1,17 +1,16 @@
 /* Probes: what the running server answers.
  *
- *   pace, poke, guard --> [open] --> main query --> recovery, not streaming: IDENTIFY_SYSTEM --+--> facts, report
- *                            |           |--------> primary: checkpoint's timeline, pending ---|
- *                            +-----------+--> failure: try again at the pace                   |
- *                            ^-----------------------------------------------------------------+ pace
+ *   pace, poke, guard --> [open] --> main query --> not streaming: IDENTIFY_SYSTEM ---+--> facts
+ *                           |           |--------> primary: checkpoint, pending ------|
+ *                           +-----------+--> failure ---------------------------------+--> pace
  *
- * The timeline of a standby is what takeovers compare, so it is never guessed: while streaming it is the receiver's; else it
- * comes from IDENTIFY_SYSTEM, the only thing that tells the timeline which replay has really reached (history files in
- * pg_wal and the control file are both ahead or behind of it). That takes a replication connection, held only while the
- * standby does not stream.
+ * The timeline of a standby is what takeovers compare, so it is never guessed: while streaming it
+ * is the receiver's; else it comes from IDENTIFY_SYSTEM, the only thing that tells the timeline
+ * which replay has really reached (history files in pg_wal and the control file are both ahead or
+ * behind of it). That takes a replication connection, held only while the standby does not stream.
  *
- * Pace: 1 s; 20 ms until the server answers for the first time; 100 ms while it should stream and does not; 5 ms while an
- * order waits for facts. */
+ * Pace: 1 s; 20 ms until the server answers for the first time; 100 ms while it should stream and
+ * does not; 5 ms while an order waits for facts. */
 #include "base/assert.h"
 #include "base/parse.h"
 #include "engine/postgres/driver.h"
@@ -36,8 +35,8 @@ enum column {
     COLUMNS,
 };
 
-/* The same text serves 13 to 18. A primary's timeline comes from its current WAL file: the control file has the new one only
- * after the first checkpoint. */
+/* The same text serves 13 to 18. A primary's timeline comes from its current WAL file: the control
+ * file has the new one only after the first checkpoint. */
 static const char main_query[] =
     "SELECT r.v,"
     " CASE WHEN NOT r.v THEN pg_walfile_name(pg_current_wal_lsn()) END,"
@@ -49,7 +48,8 @@ static const char main_query[] =
     " w.pid, w.status, w.received_tli,"
     " current_setting('primary_conninfo'), current_setting('primary_slot_name'),"
     " current_setting('baton.upstream', true)"
-    " FROM (SELECT pg_is_in_recovery() AS v) AS r LEFT JOIN pg_stat_get_wal_receiver() AS w ON true";
+    " FROM (SELECT pg_is_in_recovery() AS v) AS r LEFT JOIN pg_stat_get_wal_receiver() AS w ON "
+    "true";
 
 static const char checkpoint_query[] = "SELECT timeline_id FROM pg_control_checkpoint()";
 static const char pending_query[] = "SELECT count(*) FROM pg_settings WHERE pending_restart";
@@ -75,7 +75,8 @@ static int64_t pace_ms(const struct postgres *pg)
 
 static void end_probe(struct postgres *pg)
 {
-    /* The order that waits may end here, and whoever hears of it may free the driver: each of these looks first. */
+    /* The order that waits may end here, and whoever hears of it may free the driver: each of these
+     * looks first. */
     loop_timer_stop(pg->late);
     pg->is_probing = false;
     loop_timer_start(pg->pace, pg->probe_again ? 0 : pace_ms(pg));
@@ -90,11 +91,11 @@ static void fail_probe(struct postgres *pg, const struct err *why)
     session_close(pg->session);
     pg->probe.is_late = pg->probe.is_known;
     str_copy(pg->connect_problem, sizeof(pg->connect_problem), err_text(why));
-    pg->was_asked = true;
     end_probe(pg);
 }
 
-/* What the server does not yet know is asked of the running one: the upstream it was started with by an earlier agent. */
+/* What the server does not yet know is asked of the running one: the upstream it was started with
+ * by an earlier agent. */
 static void adopt_upstream(struct postgres *pg)
 {
     if (pg->upstream.is_known) {
@@ -145,8 +146,7 @@ static void on_pending(void *arg, const PGresult *result, const struct err *why)
 
 static void ask_pending(struct postgres *pg)
 {
-    bool is_due = !pg->probe.is_known ||
-                  pg->probe.loaded_real_us != pg->probing.loaded_real_us ||
+    bool is_due = !pg->probe.is_known || pg->probe.loaded_real_us != pg->probing.loaded_real_us ||
                   pg->probe_count % PENDING_EVERY == 0;
 
     pg->probing.pending_restart = pg->probe.pending_restart;
@@ -193,9 +193,8 @@ static void go_on_primary(struct postgres *pg)
 
 static void use_old_timeline(struct postgres *pg)
 {
-    pg->probing.position.timeline = pg->probe.position.timeline != 0
-                                        ? pg->probe.position.timeline
-                                        : pg->look.position.timeline;
+    pg->probing.position.timeline =
+        pg->probe.position.timeline != 0 ? pg->probe.position.timeline : pg->look.position.timeline;
     pg->probing.position.lsn = pg->probing.replayed_lsn;
     ask_pending(pg);
 }
@@ -286,8 +285,7 @@ static void read_main(struct pg_probe *probe, const PGresult *result)
     probe->loaded_real_us = number(result, COLUMN_LOADED_US);
     probe->receiver_pid = (int)number(result, COLUMN_RECEIVER_PID);
     probe->is_streaming =
-        probe->in_recovery &&
-        str_equal(PQgetvalue(result, 0, COLUMN_RECEIVER_STATUS), "streaming");
+        probe->in_recovery && str_equal(PQgetvalue(result, 0, COLUMN_RECEIVER_STATUS), "streaming");
     copy(result, COLUMN_CONNINFO, probe->primary_conninfo, sizeof(probe->primary_conninfo));
     copy(result, COLUMN_SLOT, probe->primary_slot_name, sizeof(probe->primary_slot_name));
     copy(result, COLUMN_UPSTREAM, probe->upstream, sizeof(probe->upstream));
@@ -327,7 +325,8 @@ static void on_main(void *arg, const PGresult *result, const struct err *why)
     }
 }
 
-/* libpq speaks the agent's language, which is C: these are the ways in which nobody listens at all. */
+/* libpq speaks the agent's language, which is C: these are the ways in which nobody listens at
+ * all. */
 static bool is_nobody_there(const char *text)
 {
     return strstr(text, "No such file or directory") != NULL ||

@@ -1,7 +1,9 @@
-/* quote.h - one function for each language that PostgreSQL reads: configuration values, access rules, SQL, passfiles.
+/* quote.h - one function for each language that PostgreSQL reads: configuration values, access
+ * rules, SQL, passfiles.
  *
- * Control characters are refused before (quote_is_clean), never escaped: no setting of a database needs them, and a line
- * break would start a new line of configuration. Each function appends to OUT. Pure. */
+ * Control characters are refused before (quote_is_clean), never escaped: no setting of a database
+ * needs them, and a line break would start a new line of configuration. Each function appends to
+ * OUT. Pure. */
 #pragma once
 
 #include "base/str.h"

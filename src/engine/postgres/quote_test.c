@@ -7,7 +7,8 @@
 #define ROUNDS 20000
 #define TEXT_MAX 24
 
-static void expect(void (*quote)(struct str *out, const char *text), const char *text, const char *wanted)
+static void expect(
+    void (*quote)(struct str *out, const char *text), const char *text, const char *wanted)
 {
     AUTO_STR struct str out = STR_INIT(256);
 
@@ -55,7 +56,8 @@ static void parameter_names_are_checked(void **state)
         "a123456789012345678901234567890123456789012345678901234567890123"));
 }
 
-/* PostgreSQL's reading of a quoted value (guc-file.l, DeescapeQuotedString), for the characters that we let pass. */
+/* PostgreSQL's reading of a quoted value (guc-file.l, DeescapeQuotedString), for the characters
+ * that we let pass. */
 static void read_conf(const char *quoted, char *text)
 {
     size_t length = strlen(quoted);

@@ -1,12 +1,13 @@
 /* REWIND: make the data of a server that is down follow a peer's history again, with pg_rewind.
  *
- *   look -> DOWN? -> passfile -> mark, take standby.signal away, keep postgresql.base.conf -> pg_rewind
- *        -> write the configuration -> mark away -> look
+ *   look -> DOWN? -> passfile -> mark, take standby.signal away, keep postgresql.base.conf
+ *        -> pg_rewind -> write the configuration -> mark away -> look
  *
- * pg_rewind copies the configuration of the source over ours, and leaves a directory that cannot be started when it is
- * interrupted. The mark (runtime_dir/rewinding, synced) makes that visible: the directory counts as broken until a clone
- * has replaced it or a further rewind went through. standby.signal must go because pg_rewind runs a single-user server when
- * the last stop was not clean, which refuses to be a standby; every start puts it back. */
+ * pg_rewind copies the configuration of the source over ours, and leaves a directory that cannot be
+ * started when it is interrupted. The mark (runtime_dir/rewinding, synced) makes that visible: the
+ * directory counts as broken until a clone has replaced it or a further rewind went through.
+ * standby.signal must go because pg_rewind runs a single-user server when the last stop was not
+ * clean, which refuses to be a standby; every start puts it back. */
 #include "base/assert.h"
 #include "engine/postgres/driver.h"
 #include "io/file.h"

@@ -1,8 +1,10 @@
 /* The server process, through its guard, and the orders that need no program but the server itself.
  *
- *   START       idle -> write the configuration and standby.signal -> guard starts it -> its socket answers
+ *   START       idle -> write the configuration and standby.signal -> guard starts it
+ *               -> its socket answers
  *   STOP        SIGINT or SIGQUIT -> the whole tree is gone -> look
- *   PROMOTE     deadline left? -> file `promote` -> deadline left? SIGUSR1 -> out of recovery -> history read
+ *   PROMOTE     deadline left? -> file `promote` -> deadline left? SIGUSR1 -> out of recovery
+ *               -> history read
  *   FOLLOW      write -> SIGHUP -> the new upstream is in force and the old receiver is gone
  *   RELOAD      write -> SIGHUP -> the server has read it
  *   CHECKPOINT  on a connection of its own, so that probes go on
@@ -168,8 +170,11 @@ static int step_launch(struct postgres *pg, struct err *e)
     AUTO(arena_free) struct arena *arena = arena_new(ARENA_LIMIT);
     struct parameters *parameters = arena_alloc(arena, sizeof(*parameters));
     const struct parameters_input input = {
-        .config = pg->config, .store = pg->store, .folder = pg->paths.runtime_dir,
-        .data_dir = pg->paths.data_dir, .major = pg->look.major};
+        .config = pg->config,
+        .store = pg->store,
+        .folder = pg->paths.runtime_dir,
+        .data_dir = pg->paths.data_dir,
+        .major = pg->look.major};
     const char *home = process_env("HOME");
     const char *const env[] = {
         "PATH=" DEFAULT_PATH, "LANG=C", arena_format(arena, "HOME=%s", home != NULL ? home : "/"),
@@ -209,14 +214,10 @@ static int step_wait_for_start(struct postgres *pg, struct err *e)
 }
 
 const struct order_step pg_start_steps[] = {
-    {"finish the last look", step_can_start},
-    {"check the data directory", step_check_data},
-    {"choose the upstream", step_set_upstream},
-    {"wait for other files", step_files_idle},
-    {"write the configuration", step_apply},
-    {"launch", step_launch},
-    {"wait for the server", step_wait_for_start},
-    {NULL, NULL},
+    {"finish the last look", step_can_start},     {"check the data directory", step_check_data},
+    {"choose the upstream", step_set_upstream},   {"wait for other files", step_files_idle},
+    {"write the configuration", step_apply},      {"launch", step_launch},
+    {"wait for the server", step_wait_for_start}, {NULL, NULL},
 };
 
 /* ---- stop ---- */
@@ -267,8 +268,8 @@ static int step_check_deadline(struct postgres *pg, struct err *e)
     return STEP_DONE;
 }
 
-/* Not synced: it means nothing after a crash, and each sync is time without a primary. To take a lock is the way to make a
- * file without one. */
+/* Not synced: it means nothing after a crash, and each sync is time without a primary. To take a
+ * lock is the way to make a file without one. */
 static void work_promote(struct pg_job *job)
 {
     AUTO_FD int fd = -1;
@@ -313,7 +314,8 @@ static int wait_for_primary(struct postgres *pg, struct err *e)
     return is_primary(pg) && pg->history.timeline == pg->probe.position.timeline ? STEP_DONE : 0;
 }
 
-/* The file may have taken its time: the deadline is asked again right before the point of no return. */
+/* The file may have taken its time: the deadline is asked again right before the point of no
+ * return. */
 static int step_promote(struct postgres *pg, struct err *e)
 {
     int r = step_check_deadline(pg, e);

@@ -4,8 +4,9 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-/* Pinned for every session: nobody can put a function of his own before the catalogue's, no lock or statement waits for
- * ever, probes do not fill the server's log, and nothing of ours waits for a synchronous standby. */
+/* Pinned for every session: nobody can put a function of his own before the catalogue's, no lock or
+ * statement waits for ever, probes do not fill the server's log, and nothing of ours waits for a
+ * synchronous standby. */
 #define SESSION_SETTINGS \
     "-c search_path=pg_catalog,pg_temp -c lock_timeout=5000 -c log_statement=none " \
     "-c log_min_duration_statement=-1 -c log_duration=off -c synchronous_commit=local"
@@ -90,7 +91,8 @@ static void on_timer(void *arg)
     fail(session);
 }
 
-/* Let the loop report the failure, so that no callback comes out of session_open or session_query. */
+/* Let the loop report the failure, so that no callback comes out of session_open or
+ * session_query. */
 static void fail_later(struct session *session)
 {
     set_why(
@@ -141,14 +143,14 @@ bool session_is_idle(const struct session *session)
 
 uint32_t session_version(const struct session *session)
 {
-    int version = session->state == IDLE || session->state == BUSY
-                      ? PQserverVersion(session->connection)
-                      : 0;
+    int version =
+        session->state == IDLE || session->state == BUSY ? PQserverVersion(session->connection) : 0;
 
     return version > 0 ? (uint32_t)version : 0;
 }
 
-/* libpq may have replaced its socket by one of the same number: the poll was paused before, so it is safe to begin anew. */
+/* libpq may have replaced its socket by one of the same number: the poll was paused before, so it
+ * is safe to begin anew. */
 static void watch(struct session *session, bool want_read, bool want_write)
 {
     int fd = PQsocket(session->connection);
@@ -170,13 +172,34 @@ void session_open(
 {
     char port[16];
     const char *const names[] = {
-        "host", "port", "user", "dbname", "replication", "sslmode", "gssencmode", "options",
-        "client_encoding", "application_name", "password", "target_session_attrs", NULL};
+        "host",
+        "port",
+        "user",
+        "dbname",
+        "replication",
+        "sslmode",
+        "gssencmode",
+        "options",
+        "client_encoding",
+        "application_name",
+        "password",
+        "target_session_attrs",
+        NULL};
     /* A password that is set keeps libpq from reading a passfile. */
     const char *const values[] = {
-        options->folder, port, options->user, options->database,
-        options->is_replication ? "database" : "false", "disable", "disable", SESSION_SETTINGS,
-        "UTF8", "baton", "-", "any", NULL};
+        options->folder,
+        port,
+        options->user,
+        options->database,
+        options->is_replication ? "database" : "false",
+        "disable",
+        "disable",
+        SESSION_SETTINGS,
+        "UTF8",
+        "baton",
+        "-",
+        "any",
+        NULL};
 
     ASSERT(session->state == CLOSED);
     ASSERT(options->folder[0] == '/');

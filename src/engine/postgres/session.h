@@ -1,8 +1,10 @@
-/* session.h - one connection to the local server over its Unix socket, without ever blocking the loop.
+/* session.h - one connection to the local server over its Unix socket, without ever blocking the
+ * loop.
  *
- * One operation at a time: open, then queries, each with its own deadline (libpq's connect_timeout is not kept by its
- * non-blocking calls). When a deadline passes the connection is closed: there is no way to cancel that does not block.
- * Only a socket folder is ever given as the host, so libpq looks nothing up.
+ * One operation at a time: open, then queries, each with its own deadline (libpq's connect_timeout
+ * is not kept by its non-blocking calls). When a deadline passes the connection is closed: there is
+ * no way to cancel that does not block. Only a socket folder is ever given as the host, so libpq
+ * looks nothing up.
  *
  *   CLOSED --open--> OPENING --ok--> IDLE <--query/result--> BUSY
  *      ^________________|______________|__________________________|   failure, deadline, close
@@ -16,8 +18,8 @@
 
 struct session;
 
-/* The end of an open (RESULT is NULL on success) or of a query. WHY is NULL on success. An error that the server reports
- * for a query leaves the session open. */
+/* The end of an open (RESULT is NULL on success) or of a query. WHY is NULL on success. An error
+ * that the server reports for a query leaves the session open. */
 typedef void session_done(void *arg, const PGresult *result, const struct err *why);
 
 struct session_options {
@@ -28,6 +30,7 @@ struct session_options {
     bool is_replication; /* replication=database: takes replication commands as well */
 };
 
+/* A closed session, never NULL; session_free closes it without a callback and accepts NULL. */
 struct session *session_new(struct loop *loop);
 void session_free(struct session *session);
 
@@ -43,6 +46,7 @@ void session_query(
 /* Close without a callback. */
 void session_close(struct session *session);
 
+/* The states CLOSED and IDLE of the diagram. */
 bool session_is_closed(const struct session *session);
 bool session_is_idle(const struct session *session);
 

@@ -1,14 +1,16 @@
 /* Replication slots of the members that stream from this server.
  *
- *   idle --(something to do, or members changed)--> open --> list --> create or drop, one at a time --> close --> idle
+ *   idle --(members or role changed, or 10 s)--> open --> list --> create or drop, one at a time
+ *    ^------------------------- close <------------------------------------------------|
  *
- * Wanted: on a primary the slot of every other member, unless it replicates from somebody else or does not stream; on a
- * standby those that name it in replicatefrom. Made if missing, with their WAL reserved at once. Dropped are inactive
- * physical slots that are not wanted, of members known now or remembered: a slot that nobody reads keeps WAL until the disk
- * is full. Names stay remembered in runtime_dir/slots, because the members are gone when it matters. Other people's slots
- * are not touched. */
+ * Wanted: on a primary the slot of every other member, unless it replicates from somebody else or
+ * does not stream; on a standby those that name it in replicatefrom. Made if missing, with their
+ * WAL reserved at once. Dropped are inactive physical slots that are not wanted, of members known
+ * now or remembered: a slot that nobody reads keeps WAL until the disk is full. Names stay
+ * remembered in runtime_dir/slots, because the members are gone when it matters. Other people's
+ * slots are not touched. */
 #include "base/assert.h"
-#include "codec/url.h"
+#include "codec/codec.h"
 #include "engine/postgres/driver.h"
 #include "engine/postgres/quote.h"
 #include "io/file.h"
@@ -30,7 +32,7 @@ struct pg_slots {
     bool is_busy;
     bool is_due;
     bool was_primary;
-    bool is_loaded;  /* the remembered names were read */
+    bool is_loaded; /* the remembered names were read */
     bool is_loading;
     struct name_list wanted;
     struct name_list known; /* of members now or ever */
@@ -184,7 +186,8 @@ static void end_round(struct postgres *pg, int64_t pause_ms)
     loop_timer_start(pg->slots->timer, pause_ms);
 }
 
-static void add_todo(struct pg_slots *slots, const char *before, const char *name, const char *after)
+static void add_todo(
+    struct pg_slots *slots, const char *before, const char *name, const char *after)
 {
     struct str sql = STR_INIT(1024);
 
@@ -225,7 +228,8 @@ static void on_done(void *arg, const PGresult *result, const struct err *why)
     struct postgres *pg = arg;
 
     ASSERT(result != NULL || why != NULL);
-    /* One slot that cannot be made or dropped does not stop the others; the next round tries again. */
+    /* One slot that cannot be made or dropped does not stop the others; the next round tries
+     * again. */
     if (why != NULL && session_is_closed(pg->slots->session)) {
         end_round(pg, RETRY_MS);
         return;

@@ -7,8 +7,8 @@
 
 #define FOLDER_SIZE 600
 
-/* Parameters that appeared or went away between 13 and 18 (release notes of each). `until` is the last major version that
- * has it; 0: no end. */
+/* Parameters that appeared or went away between 13 and 18 (release notes of each). `until` is the
+ * last major version that has it; 0: no end. */
 static const struct {
     const char *name;
     int from;
@@ -134,7 +134,8 @@ static bool is_program_folder(const char *folder)
     char path[FOLDER_SIZE];
 
     for (size_t at = 0; at < ARRAY_LEN(needed); at++) {
-        if (!str_format(path, sizeof(path), "%s/%s", folder, needed[at]) || !file_is_program(path)) {
+        if (!str_format(path, sizeof(path), "%s/%s", folder, needed[at]) ||
+            !file_is_program(path)) {
             return false;
         }
     }
@@ -171,8 +172,7 @@ static bool find_in_path(char *ret, size_t size)
     return is_program_folder(ret);
 }
 
-int versions_find_programs(
-    const char *configured, int major, char *ret, size_t size, struct err *e)
+int versions_find_programs(const char *configured, int major, char *ret, size_t size, struct err *e)
 {
     int first = major != 0 ? major : PG_VERSION_LAST;
     int last = major != 0 ? major : PG_VERSION_FIRST;
@@ -180,7 +180,8 @@ int versions_find_programs(
     if (configured[0] != '\0') {
         if (!is_program_folder(configured)) {
             return FAIL(
-                e, ERR_NOT_FOUND, "no PostgreSQL programs in %s\n"
+                e, ERR_NOT_FOUND,
+                "no PostgreSQL programs in %s\n"
                 "hint: postgresql.bin_dir must have postgres, initdb, pg_basebackup and pg_rewind",
                 configured);
         }
@@ -197,10 +198,13 @@ int versions_find_programs(
     }
     if (major != 0) {
         return FAIL(
-            e, ERR_NOT_FOUND, "the programs of PostgreSQL %d are missing\n"
-            "hint: install postgresql-%d or set postgresql.bin_dir", major, major);
+            e, ERR_NOT_FOUND,
+            "the programs of PostgreSQL %d are missing\n"
+            "hint: install postgresql-%d or set postgresql.bin_dir",
+            major, major);
     }
     return FAIL(
-        e, ERR_NOT_FOUND, "PostgreSQL is not installed\n"
+        e, ERR_NOT_FOUND,
+        "PostgreSQL is not installed\n"
         "hint: install the package postgresql or set postgresql.bin_dir");
 }

@@ -1,0 +1,436 @@
+#include "dcs/member.h"
+
+#include "dcs/etcd_test.h"
+#include "io/http.h"
+#include "io/process.h"
+
+#define NODES_MAX 4
+#define EXCHANGE_MS 100
+
+/* Agents with a store member each, in one process; what they would ask over REST is handed over directly. */
+struct node {
+    struct store_member *member;
+    char name[16];
+    char client_url[64];
+    char peer_url[64];
+    char address[16];
+    char data_dir[128];
+    char runtime_dir[128];
+    char last_status[640];
+};
+
+struct world {
+    struct loop *loop;
+    struct http *http;
+    struct loop_timer *timer;
+    char program[256];
+    char guard[512];
+    char folder[64];
+    unsigned count;
+    unsigned listed; /* peers that nodes are configured with */
+    struct node nodes[NODES_MAX];
+    const char *addresses[NODES_MAX];
+    int left_result;
+    bool has_left;
+};
+
+static void exchange(void *arg)
+{
+    struct world *world = arg;
+    struct formation_peer peers[NODES_MAX];
+
+    for (unsigned at = 0; at < world->count; at++) {
+        struct store_answer answer;
+
+        peers[at] = (struct formation_peer){.answer.state = STORE_UNREACHABLE};
+        str_copy(peers[at].address, sizeof(peers[at].address), world->nodes[at].address);
+        if (world->nodes[at].member != NULL) {
+            AUTO_FREE char *json = NULL;
+
+            store_member_answer(world->nodes[at].member, &answer);
+            json = formation_encode(&answer);
+            assert_int_equal(
+                formation_decode(json, strlen(json), &peers[at].answer, NULL), 0);
+        }
+    }
+    for (unsigned at = 0; at < world->count; at++) {
+        struct node *node = &world->nodes[at];
+
+        if (node->member != NULL) {
+            store_member_set_answers(node->member, peers, MAX(world->listed, at + 1));
+            if (!str_equal(node->last_status, store_member_status(node->member))) {
+                str_copy(
+                    node->last_status, sizeof(node->last_status),
+                    store_member_status(node->member));
+                print_message("  %s: %s\n", node->name, node->last_status);
+            }
+        }
+    }
+    loop_timer_start(world->timer, EXCHANGE_MS);
+}
+
+static bool world_open(struct world *world)
+{
+    char *slash = NULL;
+
+    *world = (struct world){.listed = 3};
+    if (!find_etcd(world->program, sizeof(world->program))) {
+        return false;
+    }
+    if (getenv("BATON_GUARD") != NULL) {
+        str_copy(world->guard, sizeof(world->guard), getenv("BATON_GUARD"));
+    } else {
+        assert_int_equal(process_program(world->guard, sizeof(world->guard), NULL), 0);
+        slash = strrchr(world->guard, '/');
+        assert_non_null(slash);
+        str_copy(slash + 1, 16, "baton-guard");
+    }
+    if (!file_is_program(world->guard)) {
+        print_message("no guard at %s\n", world->guard);
+        return false;
+    }
+    world->loop = loop_new();
+    world->http = http_new(world->loop);
+    world->timer = loop_timer_new(world->loop, exchange, world);
+    str_copy(world->folder, sizeof(world->folder), "/tmp/baton-store-XXXXXX");
+    assert_non_null(mkdtemp(world->folder));
+    for (unsigned at = 0; at < NODES_MAX; at++) {
+        struct node *node = &world->nodes[at];
+
+        str_format(node->name, sizeof(node->name), "n%u", at);
+        str_format(node->address, sizeof(node->address), "10.0.0.%u:8008", at);
+        str_format(
+            node->client_url, sizeof(node->client_url), "http://127.0.0.1:%d", free_port());
+        str_format(node->peer_url, sizeof(node->peer_url), "http://127.0.0.1:%d", free_port());
+        str_format(node->data_dir, sizeof(node->data_dir), "%s/%s.etcd", world->folder, node->name);
+        str_format(
+            node->runtime_dir, sizeof(node->runtime_dir), "%s/%s", world->folder, node->name);
+        world->addresses[at] = node->address;
+    }
+    loop_timer_start(world->timer, 0);
+    return true;
+}
+
+static void node_open(struct world *world, unsigned at)
+{
+    struct node *node = &world->nodes[at];
+
+    node->member = store_member_new(
+        world->loop, world->http,
+        &(struct store_member_options){.scope = "test", .name = node->name,
+            .client_url = node->client_url, .peer_url = node->peer_url,
+            .data_dir = node->data_dir, .runtime_dir = node->runtime_dir,
+            .guard_program = world->guard, .etcd_program = world->program,
+            .peers = world->addresses, .peer_count = MAX(world->listed, at + 1)});
+    world->count = MAX(world->count, MAX(world->listed, at + 1));
+}
+
+/* The agent ends; its server goes on. */
+static void node_close(struct world *world, unsigned at)
+{
+    store_member_free(world->nodes[at].member);
+    world->nodes[at].member = NULL;
+}
+
+/* The pid of the server of a node, from /proc: the process with its data directory as an argument. */
+static pid_t server_of(const struct world *world, unsigned at)
+{
+    char command[256];
+    char line[32] = "";
+    int pipe_fds[2];
+    pid_t pid = 0;
+    ssize_t length = 0;
+
+    str_format(
+        command, sizeof(command),
+        "exec 2>/dev/null; for p in /proc/[0-9]*; do tr '\\0' ' ' 2>/dev/null <$p/cmdline | grep -q '^%s .*%s ' && "
+        "echo ${p#/proc/}; done",
+        world->program, world->nodes[at].data_dir);
+    assert_int_equal(pipe(pipe_fds), 0);
+    pid = fork();
+    if (pid == 0) {
+        dup2(pipe_fds[1], 1);
+        execl("/bin/sh", "sh", "-c", command, NULL);
+        _exit(127);
+    }
+    close(pipe_fds[1]);
+    length = read(pipe_fds[0], line, sizeof(line) - 1);
+    close(pipe_fds[0]);
+    waitpid(pid, NULL, 0);
+    return length > 0 ? (pid_t)strtol(line, NULL, 10) : 0;
+}
+
+static void kill_server(const struct world *world, unsigned at)
+{
+    pid_t pid = server_of(world, at);
+
+    assert_true(pid > 0);
+    kill(pid, SIGKILL);
+}
+
+static void world_close(struct world *world)
+{
+    for (unsigned at = 0; at < NODES_MAX; at++) {
+        if (world->nodes[at].member != NULL) {
+            store_member_stop(world->nodes[at].member);
+        }
+    }
+    run_until(world->loop, 1500, NULL, NULL);
+    for (unsigned at = 0; at < NODES_MAX; at++) {
+        pid_t pid = server_of(world, at);
+
+        if (pid > 0) {
+            kill(pid, SIGKILL);
+        }
+        node_close(world, at);
+    }
+    loop_timer_free(world->timer);
+    http_free(world->http);
+    loop_free(world->loop);
+    assert_int_equal(run((const char *const[]){"rm", "-rf", world->folder, NULL}), 0);
+}
+
+static bool are_ready(void *arg)
+{
+    const struct world *world = arg;
+
+    for (unsigned at = 0; at < NODES_MAX; at++) {
+        if (world->nodes[at].member != NULL && !store_member_is_ready(world->nodes[at].member)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_not_ready(void *arg)
+{
+    return !are_ready(arg);
+}
+
+static void wait_all(struct world *world)
+{
+    struct instant start = clock_now();
+
+    assert_true(run_until(world->loop, 30000, are_ready, world));
+    print_message("  all ready after %d ms\n", (int)instant_elapsed_max_ms(start, clock_now()));
+}
+
+/* All of one cluster. */
+static void check_one_cluster(struct world *world)
+{
+    struct store_answer first = {.state = STORE_UNREACHABLE};
+
+    for (unsigned at = 0; at < NODES_MAX; at++) {
+        struct store_answer answer;
+
+        if (world->nodes[at].member == NULL) {
+            continue;
+        }
+        store_member_answer(world->nodes[at].member, &answer);
+        assert_int_equal(answer.state, STORE_MEMBER);
+        assert_true(answer.has_leader);
+        if (first.state == STORE_UNREACHABLE) {
+            first = answer;
+        }
+        assert_string_equal(answer.cluster_id, first.cluster_id);
+    }
+}
+
+/* How many of the members that node AT lists can vote; -1: it does not answer. */
+static bool has_members(const struct world *world, unsigned at, const char *count)
+{
+    char command[512];
+
+    str_format(
+        command, sizeof(command),
+        "test $(curl -s -m 3 -d '{}' %s/v3/cluster/member/list | grep -o '\"ID\"' | wc -l) = %s",
+        world->nodes[at].client_url, count);
+    return run((const char *const[]){"sh", "-c", command, NULL}) == 0;
+}
+
+static void on_left(void *arg, int result, const char *why)
+{
+    struct world *world = arg;
+
+    world->has_left = true;
+    world->left_result = result;
+    print_message("  left: %d %s\n", result, why);
+}
+
+static bool has_left(void *arg)
+{
+    return ((const struct world *)arg)->has_left;
+}
+
+static void wipe(const struct world *world, unsigned at)
+{
+    assert_int_equal(
+        run((const char *const[]){"rm", "-rf", world->nodes[at].data_dir, NULL}), 0);
+}
+
+static void wait_dead(struct world *world, unsigned at)
+{
+    for (unsigned left = 100; server_of(world, at) != 0; left--) {
+        assert_true(left > 0);
+        run_until(world->loop, 50, NULL, NULL);
+    }
+}
+
+static void damage(const struct world *world, unsigned at)
+{
+    char command[512];
+
+    str_format(
+        command, sizeof(command),
+        "for w in %s/member/wal/0*.wal; do printf "
+        "'XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX' | dd of=$w bs=1 seek=200 conv=notrunc "
+        "2>/dev/null; done",
+        world->nodes[at].data_dir);
+    assert_int_equal(run((const char *const[]){"sh", "-c", command, NULL}), 0);
+}
+
+static void test_life(void **state)
+{
+    struct world world;
+
+    (void)state;
+    if (!world_open(&world)) {
+        skip();
+    }
+    print_message("two of three agents: nothing may be formed\n");
+    node_open(&world, 0);
+    node_open(&world, 1);
+    run_until(world.loop, 2000, NULL, NULL);
+    assert_int_equal(server_of(&world, 0), 0);
+    assert_int_equal(server_of(&world, 1), 0);
+    print_message("three: form\n");
+    node_open(&world, 2);
+    wait_all(&world);
+    run_until(world.loop, 1500, NULL, NULL);
+    check_one_cluster(&world);
+    assert_true(has_members(&world, 0, "3"));
+
+    print_message("an agent restarts: its server goes on\n");
+    {
+        pid_t pid = server_of(&world, 0);
+
+        node_close(&world, 0);
+        run_until(world.loop, 300, NULL, NULL);
+        node_open(&world, 0);
+        wait_all(&world);
+        assert_int_equal(server_of(&world, 0), pid);
+    }
+
+    print_message("a server is killed: it comes back\n");
+    kill_server(&world, 1);
+    assert_true(run_until(world.loop, 3000, is_not_ready, &world));
+    wait_all(&world);
+    check_one_cluster(&world);
+
+    print_message("a data directory is lost while its server runs: replaced\n");
+    wipe(&world, 2);
+    kill_server(&world, 2);
+    assert_true(run_until(world.loop, 3000, is_not_ready, &world));
+    wait_all(&world);
+    check_one_cluster(&world);
+    assert_true(has_members(&world, 0, "3"));
+
+    print_message("a data directory is damaged: replaced\n");
+    damage(&world, 0);
+    kill_server(&world, 0);
+    assert_true(run_until(world.loop, 3000, is_not_ready, &world));
+    wait_all(&world);
+    check_one_cluster(&world);
+    assert_true(has_members(&world, 1, "3"));
+
+    print_message("a fourth joins\n");
+    node_open(&world, 3);
+    wait_all(&world);
+    check_one_cluster(&world);
+    assert_true(has_members(&world, 1, "4"));
+
+    print_message("one leaves\n");
+    store_member_leave(world.nodes[1].member, on_left, &world);
+    assert_true(run_until(world.loop, 10000, has_left, &world));
+    assert_int_equal(world.left_result, 0);
+    wait_dead(&world, 1);
+    node_close(&world, 1);
+    run_until(world.loop, 1500, NULL, NULL);
+    wait_all(&world);
+    assert_true(has_members(&world, 0, "3"));
+    world_close(&world);
+}
+
+static void test_alone(void **state)
+{
+    struct world world;
+    struct server_of_other {
+        struct servers servers;
+    } other;
+
+    (void)state;
+    if (!world_open(&world) || !servers_prepare(&other.servers, 1)) {
+        skip();
+    }
+    world.listed = 1;
+    print_message("its port is taken by another etcd\n");
+    str_copy(other.servers.items[0].url, sizeof(other.servers.items[0].url),
+        world.nodes[0].client_url);
+    servers_start(&other.servers);
+    run_until(world.loop, 1000, NULL, NULL);
+    node_open(&world, 0);
+    run_until(world.loop, 2500, NULL, NULL);
+    assert_non_null(strstr(store_member_status(world.nodes[0].member), "port is in use"));
+    assert_non_null(strstr(store_member_status(world.nodes[0].member), "hint:"));
+    servers_stop(&other.servers);
+    wait_all(&world);
+    check_one_cluster(&world);
+    print_message("the only member cannot leave\n");
+    store_member_leave(world.nodes[0].member, on_left, &world);
+    assert_true(run_until(world.loop, 5000, has_left, &world));
+    assert_int_equal(world.left_result, ERR_CONFLICT);
+    wait_all(&world);
+    print_message("a second joins a store of one\n");
+    world.listed = 1;
+    node_open(&world, 1);
+    wait_all(&world);
+    check_one_cluster(&world);
+    assert_true(has_members(&world, 0, "2"));
+    print_message("damaged without a majority: kept, and said\n");
+    damage(&world, 0);
+    kill_server(&world, 0);
+    run_until(world.loop, 4000, NULL, NULL);
+    assert_non_null(strstr(store_member_status(world.nodes[0].member), "hint:"));
+    assert_false(store_member_is_ready(world.nodes[1].member));
+    world_close(&world);
+}
+
+static void test_missing(void **state)
+{
+    struct world world;
+
+    (void)state;
+    if (!world_open(&world)) {
+        skip();
+    }
+    world.listed = 1;
+    str_copy(world.program, sizeof(world.program), "/nonexistent/etcd");
+    node_open(&world, 0);
+    run_until(world.loop, 1500, NULL, NULL);
+    assert_non_null(strstr(store_member_status(world.nodes[0].member), "etcd-server"));
+    world_close(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_life),
+        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_missing),
+    };
+
+    if (getenv("BATON_TEST") != NULL) {
+        cmocka_set_test_filter(getenv("BATON_TEST"));
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
