@@ -40,7 +40,8 @@ static void begin_lease_txn(
     dcs_txn(agent->ports.dcs, out, agent->times.request_ms, agent_on_lease_txn, agent);
 }
 
-/* The leader key is what Patroni's world reads; it is put again with this session when it is missing. */
+/* The leader key is what Patroni's world reads; it is put again with this session when it is
+ * missing. */
 static void renew(struct agent *agent)
 {
     struct lease_record wanted = agent->lease.record;
@@ -138,7 +139,8 @@ static void initialize(struct agent *agent)
     char system_id[24];
 
     IGNORE(
-        !str_format(system_id, sizeof(system_id), "%" PRIu64, agent->server.status.system_id), "fits");
+        !str_format(system_id, sizeof(system_id), "%" PRIu64, agent->server.status.system_id),
+        "fits");
     txn.compares[0] = compare_revision(
         KEY_INITIALIZE, agent->cluster.has_initialize ? agent->cluster.initialize_revision : 0);
     txn.ops[0] = put(KEY_INITIALIZE, system_id, false);
@@ -219,8 +221,9 @@ static const struct {
     enum ha_action_kind kind;
     enum engine_order order;
 } orders[] = {
-    {HA_BOOTSTRAP, ORDER_BOOTSTRAP}, {HA_CLONE, ORDER_CLONE},     {HA_REWIND, ORDER_REWIND},
-    {HA_START, ORDER_START},         {HA_STOP, ORDER_STOP},       {HA_PROMOTE, ORDER_PROMOTE},
+    {HA_BOOTSTRAP, ORDER_BOOTSTRAP}, {HA_CLONE, ORDER_CLONE},
+    {HA_REWIND, ORDER_REWIND},       {HA_START, ORDER_START},
+    {HA_STOP, ORDER_STOP},           {HA_PROMOTE, ORDER_PROMOTE},
     {HA_FOLLOW, ORDER_FOLLOW},       {HA_CHECKPOINT, ORDER_CHECKPOINT},
 };
 
@@ -234,7 +237,8 @@ static enum engine_order order_of(enum ha_action_kind kind)
     return ORDER_NONE;
 }
 
-static void give_order(struct agent *agent, const struct ha_view *view, const struct ha_action *action)
+static void give_order(
+    struct agent *agent, const struct ha_view *view, const struct ha_action *action)
 {
     struct engine_order_args args = {
         .order = order_of(action->kind),
@@ -264,8 +268,11 @@ static void act_record(struct agent *agent, const struct ha_action *action)
         enum ha_action_kind kind;
         void (*function)(struct agent *agent);
     } functions[] = {
-        {HA_CLAIM, claim},           {HA_INITIALIZE, initialize}, {HA_PUT_CONFIG, put_config},
-        {HA_PUT_STATUS, put_status}, {HA_PUT_HISTORY, put_history},
+        {HA_CLAIM, claim},
+        {HA_INITIALIZE, initialize},
+        {HA_PUT_CONFIG, put_config},
+        {HA_PUT_STATUS, put_status},
+        {HA_PUT_HISTORY, put_history},
         {HA_CLEAR_REQUEST, clear_request},
     };
 
@@ -304,7 +311,8 @@ static void note_decision(
     last->rule = action->rule;
     IGNORE(!str_copy(last->text, sizeof(last->text), text), "same size");
     agent_log(
-        agent, action->kind == HA_KILL ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, action->rule, "%s", text);
+        agent, action->kind == HA_KILL ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, action->rule, "%s",
+        text);
 }
 
 void agent_act(struct agent *agent, const struct ha_view *view, const struct ha_plan *plan)

@@ -1,29 +1,29 @@
 /* agent.h - the wiring: facts -> view -> plan -> actions, and the daemon around it.
  *
- * The core (everything but run.c) touches the world only through ports: a store (dcs/dcs.h), a database server
- * (engine/engine.h), a way to ask peers, clocks and a log. It neither waits nor owns threads, so the simulator runs the
- * same object code under virtual time.
+ * The core (everything but run.c) touches the world only through ports: a store (dcs/dcs.h), a
+ * database server (engine/engine.h), a way to ask peers, clocks and a log. It neither waits nor
+ * owns threads, so the simulator runs the same object code under virtual time.
  *
- * Callbacks only record facts (facts.c). agent_step then, once per turn of the loop: builds the view (view.c), lets ha_decide
- * choose, and starts what the plan asks for (act.c), publishes this member (publish.c), and says when it wants to be called
- * next at the latest.
+ * Callbacks only record facts (facts.c). agent_step then, once per turn of the loop: builds the
+ * view (view.c), lets ha_decide choose, and starts what the plan asks for (act.c), publishes this
+ * member (publish.c), and says when it wants to be called next at the latest.
  *
  *     struct agent *agent = agent_new(config, &ports);
  *     agent_start(agent);
  *     ... after each turn in which anything happened, or when the time has come:
  *     wake_ms = agent_step(agent);
  *
- * The right to write (safety, section 2.2): t0 is read before a renewal is sent; only a committed transaction moves the
- * deadline to t0 + hold; the guard gets it as an absolute number. What a restarted agent knows of its lease is what the
- * guard still holds. */
+ * The right to write (safety, section 2.2): t0 is read before a renewal is sent; only a committed
+ * transaction moves the deadline to t0 + hold; the guard gets it as an absolute number. What a
+ * restarted agent knows of its lease is what the guard still holds. */
 #pragma once
 
 #include "api/api.h"
+#include "base/log.h"
 #include "codec/codec.h"
 #include "config/config.h"
 #include "dcs/dcs.h"
 #include "engine/engine.h"
-#include "base/log.h"
 #include "ha/ha.h"
 
 struct agent;
@@ -54,11 +54,13 @@ int64_t agent_step(struct agent *agent);
 /* A peer's answer (NULL: none). */
 void agent_on_report(struct agent *agent, const char *name, const struct peer_report *report);
 
-/* Stop: LEAVE also stops the server and gives the lease away (agent_is_done tells when that is complete). */
+/* Stop: LEAVE also stops the server and gives the lease away (agent_is_done tells when that is
+ * complete). */
 void agent_leave(struct agent *agent);
 bool agent_is_done(const struct agent *agent);
 
-/* For the REST server (api/api.h): what is known now; carry out a switchover or failover, then api_answer(CALL). */
+/* For the REST server (api/api.h): what is known now; carry out a switchover or failover, then
+ * api_answer(CALL). */
 void agent_snapshot(const struct agent *agent, struct api_snapshot *ret);
 
 /* Begin a request; ANSWER(arg, status, text) is called exactly once, now or later. */
@@ -67,5 +69,6 @@ void agent_request(
     struct agent *agent, const struct failover_request *request, bool is_failover,
     agent_answer *answer, void *arg);
 
-/* `baton agent CONFIG`: read the configuration, wire the real ports, run until SIGTERM. Returns an exit code. */
+/* `baton agent CONFIG`: read the configuration, wire the real ports, run until SIGTERM. Returns an
+ * exit code. */
 int agent_main(const char *config_path);

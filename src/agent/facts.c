@@ -114,9 +114,9 @@ static void keep_settings(struct agent *agent)
     struct findings *findings = mem_alloc(sizeof(*findings));
 
     config_settings_parse(agent->config_json, &agent->cluster.settings, findings);
-    agent->cluster.settings.use_pg_rewind =
-        agent->config->postgresql.has_use_pg_rewind ? agent->config->postgresql.use_pg_rewind
-                                                    : agent->cluster.settings.use_pg_rewind;
+    agent->cluster.settings.use_pg_rewind = agent->config->postgresql.has_use_pg_rewind
+                                                ? agent->config->postgresql.use_pg_rewind
+                                                : agent->cluster.settings.use_pg_rewind;
     for (unsigned at = 0; at < MIN(findings->count, (unsigned)FINDINGS_MAX); at++) {
         agent_log(agent, LOG_LEVEL_WARNING, "config.check", "%s", findings->items[at].text);
     }
@@ -230,7 +230,8 @@ void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
     }
 }
 
-/* What a restarted agent knows of its own hold is the deadline that the guard still has: it was set by the agent before. */
+/* What a restarted agent knows of its own hold is the deadline that the guard still has: it was set
+ * by the agent before. */
 static void adopt_deadline(struct agent *agent, const struct engine_status *status)
 {
     if (agent->server.has_looked || status->state == SERVER_UNKNOWN) {
@@ -253,8 +254,7 @@ void agent_on_status(void *arg, const struct engine_status *status)
     if (status->state == SERVER_STOPPING && (!was_stopping || !server->has_status)) {
         server->stopping = now;
     }
-    if (!server->has_status || status->state == SERVER_STANDBY ||
-        status->state == SERVER_PRIMARY) {
+    if (!server->has_status || status->state == SERVER_STANDBY || status->state == SERVER_PRIMARY) {
         server->answering = now;
     }
     if (status->state == SERVER_STANDBY || status->state == SERVER_PRIMARY) {
@@ -304,8 +304,7 @@ void agent_on_order(void *arg, enum engine_order order, int result, const struct
     }
     if (is_start_like(order)) {
         server->start_failures++;
-        server->retry =
-            instant_add_ms(now, order == ORDER_START ? RETRY_MS : RETRY_LONG_MS);
+        server->retry = instant_add_ms(now, order == ORDER_START ? RETRY_MS : RETRY_LONG_MS);
     }
 }
 

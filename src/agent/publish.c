@@ -5,7 +5,8 @@
 #define PUBLISH_TIMEOUT_MS 2000
 #define PUBLISH_RETRY_MS 1000
 
-/* The release of Patroni whose layout and REST bodies are spoken here; its nodes judge a member by it. */
+/* The release of Patroni whose layout and REST bodies are spoken here; its nodes judge a member by
+ * it. */
 #define PATRONI_LEVEL "4.1.4"
 
 #define POLL_TIMEOUT_MIN_MS 300
@@ -115,8 +116,7 @@ static void on_published(void *arg, enum dcs_outcome outcome, int64_t revision)
     agent->is_publishing = false;
     if (outcome != DCS_DONE || revision < 0) {
         agent->published = mem_free(agent->published);
-        agent->publish_retry =
-            instant_add_ms(agent->ports.now(agent->ports.arg), PUBLISH_RETRY_MS);
+        agent->publish_retry = instant_add_ms(agent->ports.now(agent->ports.arg), PUBLISH_RETRY_MS);
     }
 }
 
@@ -139,8 +139,8 @@ void agent_publish(struct agent *agent)
     char key[MEMBER_NAME_SIZE + sizeof(KEY_MEMBERS)];
     AUTO_FREE char *still = NULL;
     AUTO_FREE char *json = NULL;
-    bool is_due = instant_elapsed_max_ms(agent->published_at, now) >=
-                  agent->cluster.settings.loop_wait_ms;
+    bool is_due =
+        instant_elapsed_max_ms(agent->published_at, now) >= agent->cluster.settings.loop_wait_ms;
 
     if (agent->is_publishing || !agent->has_cluster || !agent->dcs.has_session ||
         agent->is_leaving || instant_left_ms(agent->publish_retry, now) > 0) {

@@ -3,9 +3,14 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-/* A caller is told the truth after this long, whatever it is. Patroni waits 2 * max(10 s, loop_wait). */
+/* A caller is told the truth after this long, whatever it is. Patroni waits 2 * max(10 s,
+ * loop_wait). */
 #define WAIT_MS 30000
 #define WRITE_TIMEOUT_MS 3000
+
+/* The status for "not now, as far as is known": worth asking the members again before it is said.
+ */
+#define CANDIDATE_UNFIT 412
 
 static void settle(struct waiter *waiter, int status, const char *text)
 {
@@ -67,7 +72,7 @@ static bool is_named(const char *name)
     return name[0] != '\0';
 }
 
-/* What can be seen at once to be impossible: a sentence, or NULL. Status 400 or 412 goes to *RET_STATUS. */
+/* Why the request is impossible, or NULL; with the HTTP status for it. */
 static const char *find_objection(
     const struct agent *agent, const struct failover_request *request, bool is_failover,
     int *ret_status)
@@ -76,7 +81,7 @@ static const char *find_objection(
     struct ha_view view;
     int candidate = HA_NOBODY;
 
-    *ret_status = 412;
+    *ret_status = 400;
     if (!agent->has_cluster || !agent->dcs.is_connected) {
         *ret_status = 503;
         return "the store cannot be reached";
@@ -99,6 +104,7 @@ static const char *find_objection(
             candidate = at;
         }
     }
+    *ret_status = CANDIDATE_UNFIT;
     if (candidate != HA_NOBODY && ha_bar(&view, candidate) != NULL) {
         return ha_bar(&view, candidate);
     }
@@ -108,18 +114,41 @@ static const char *find_objection(
     return NULL;
 }
 
+/* Whether every peer was asked again since SINCE: an objection that stands then is not one of
+ * yesterday. */
+static bool is_all_heard(const struct agent *agent, struct instant since)
+{
+    for (unsigned at = 0; at < agent->peer_count; at++) {
+        const struct peer_facts *peer = &agent->peers[at];
+
+        if (peer->is_polling || instant_left_ms(peer->polled, since) < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Write the request as soon as nothing speaks against it; give up when what speaks against it is
+ * fresh. */
+static void check_request(struct agent *agent, struct waiter *waiter)
+{
+    int status = 0;
+    const char *objection = find_objection(agent, &waiter->request, waiter->is_failover, &status);
+
+    if (objection == NULL) {
+        waiter->is_checked = true;
+        write_request(agent, waiter);
+    } else if (status != CANDIDATE_UNFIT || is_all_heard(agent, waiter->since)) {
+        settle(waiter, status, objection);
+    }
+}
+
 void agent_request(
     struct agent *agent, const struct failover_request *request, bool is_failover,
     agent_answer *answer, void *arg)
 {
     struct waiter *waiter = find_free(agent);
-    int status = 0;
-    const char *objection = find_objection(agent, request, is_failover, &status);
 
-    if (objection != NULL) {
-        answer(arg, status, objection);
-        return;
-    }
     if (waiter == NULL) {
         answer(arg, 503, "too many requests are waiting already");
         return;
@@ -128,15 +157,18 @@ void agent_request(
         .answer = answer,
         .arg = arg,
         .request = *request,
+        .is_failover = is_failover,
         .since = agent->ports.now(agent->ports.arg),
         .term = agent->lease.record.term,
     };
+    for (unsigned at = 0; at < agent->peer_count; at++) {
+        agent->peers[at].polled = (struct instant){0};
+    }
     agent_log(
         agent, LOG_LEVEL_INFO, "request.received", "%s asked for: from %s to %s",
         is_failover ? "failover" : "switchover",
         is_named(request->leader) ? request->leader : "whoever leads",
         is_named(request->candidate) ? request->candidate : "the best candidate");
-    write_request(agent, waiter);
 }
 
 /* A member that runs as primary under a lease newer than when the question came. */
@@ -161,6 +193,9 @@ void agent_settle_waiters(struct agent *agent)
         const char *leader = "";
         char text[128];
 
+        if (waiter->answer != NULL && !waiter->is_checked) {
+            check_request(agent, waiter);
+        }
         if (waiter->answer == NULL || !waiter->is_written) {
             continue;
         }

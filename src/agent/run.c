@@ -13,13 +13,16 @@
 
 /* The daemon: real ports around the agent core.
  *
- *   start ── configuration ── lock ── REST ── store ── accounts ── agent_start ── turns ... ── leave ── end
+ *   start ── configuration ── lock ── REST ── store ── accounts ── agent_start ── turns ... ──
+ * leave ── end
  *
- * REST listens from the beginning, because the agents find each other through it when they run the store themselves. */
+ * REST listens from the beginning, because the agents find each other through it when they run the
+ * store themselves. */
 
 #define GUARD_PROGRAM "baton-guard"
 
-/* Between the end of everything and the end of the program: the session's end travels to the store. */
+/* Between the end of everything and the end of the program: the session's end travels to the store.
+ */
 #define LAST_MS 200
 
 struct daemon {
@@ -71,7 +74,8 @@ static void log_line(
     }
 }
 
-static void log_plain(struct daemon *daemon, enum log_level level, const char *rule, const char *text)
+static void log_plain(
+    struct daemon *daemon, enum log_level level, const char *rule, const char *text)
 {
     const struct log_field fields[] = {
         {"node", daemon->config->name}, {"rule", rule}, {NULL, NULL}};
@@ -169,15 +173,14 @@ static int load_config(
     return 0;
 }
 
-static void print_findings(const struct findings *findings)
+/* Before the log is open: to whoever started the program. */
+static void show_findings(struct sink *sink, const struct findings *findings)
 {
     for (unsigned at = 0; at < MIN(findings->count, (unsigned)FINDINGS_MAX); at++) {
         AUTO_STR struct str line = STR_INIT(2048);
 
         finding_format(&findings->items[at], &line);
-        str_add_char(&line, '\n');
-        IGNORE(
-            write(STDERR_FILENO, str_text(&line), line.length) < 0, "nobody is there to read it");
+        sink_write(sink, str_text(&line));
     }
 }
 
@@ -195,7 +198,8 @@ static void on_reload_signal(void *arg)
     }
     for (unsigned at = 0; at < MIN(findings->count, (unsigned)FINDINGS_MAX); at++) {
         log_plain(
-            daemon, findings->items[at].severity == FINDING_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
+            daemon,
+            findings->items[at].severity == FINDING_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
             "config.reload", findings->items[at].text);
     }
     config_free(changed);
@@ -324,8 +328,8 @@ static int build(struct daemon *daemon, struct err *e)
     int r;
 
     daemon->client = client_new(daemon->loop, daemon->config);
-    r = store_new(daemon->loop, daemon->config, daemon->client, daemon->guard_program,
-                  &daemon->store, e);
+    r = store_new(
+        daemon->loop, daemon->config, daemon->client, daemon->guard_program, &daemon->store, e);
     if (r < 0) {
         return r;
     }
@@ -359,8 +363,8 @@ static void start(struct daemon *daemon)
     daemon->starter = loop_timer_new(daemon->loop, start_agent, daemon);
     loop_on_turn(daemon->loop, turn, daemon);
     store_start(daemon->store);
-    daemon->accounts = accounts_new(
-        daemon->loop, daemon->config, daemon->accounts_dcs, on_accounts, daemon);
+    daemon->accounts =
+        accounts_new(daemon->loop, daemon->config, daemon->accounts_dcs, on_accounts, daemon);
 }
 
 static void stop(struct daemon *daemon)
@@ -423,12 +427,16 @@ int agent_main(const char *config_path)
 {
     struct daemon *daemon = mem_alloc(sizeof(*daemon));
     struct findings *findings = mem_alloc(sizeof(*findings));
+    struct sink *terminal = NULL;
     struct err e = {0};
-    int r = load_config(config_path, &daemon->config, findings, &e);
+    int r = sink_open("", "", &terminal, &e);
 
     daemon->path = config_path;
     daemon->lock_fd = -1;
-    print_findings(findings);
+    if (r == 0) {
+        r = load_config(config_path, &daemon->config, findings, &e);
+        show_findings(terminal, findings);
+    }
     if (r == 0 && findings->errors > 0) {
         r = FAIL(
             &e, ERR_CONFIG, "%u errors in %s\nhint: 'baton agent --check %s' shows them",
@@ -440,13 +448,14 @@ int agent_main(const char *config_path)
     if (r < 0) {
         AUTO_STR struct str line = STR_INIT(2048);
 
-        str_addf(&line, "baton: %s\n", err_text(&e));
-        IGNORE(write(STDERR_FILENO, str_text(&line), line.length) < 0, "nobody is there");
+        str_addf(&line, "baton: %s", err_text(&e));
+        sink_write(terminal, str_text(&line));
         daemon->exit_code = err_exit_code(r);
     }
     stop(daemon);
     config_free(daemon->config);
     mem_free(findings);
+    sink_close(terminal);
     r = daemon->exit_code;
     mem_free(daemon);
     return r;

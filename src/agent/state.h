@@ -1,8 +1,8 @@
-/* state.h - everything the agent core remembers: facts, each recorded where it arrives and read by the view. Private to
- * agent/.
+/* state.h - everything the agent core remembers: facts, each recorded where it arrives and read by
+ * the view. Private to agent/.
  *
- * Facts are what was seen and when; nothing here is a decision. The few intentions that must survive a turn (a transaction
- * under way, a request to answer) say so. */
+ * Facts are what was seen and when; nothing here is a decision. The few intentions that must
+ * survive a turn (a transaction under way, a request to answer) say so. */
 #pragma once
 
 #include "agent/agent.h"
@@ -21,9 +21,9 @@ struct lease_facts {
     int64_t known_at;           /* store revision at which `record` was true */
     struct instant seen;        /* when this holder, term and seq were first seen */
 
-    struct instant deadline;    /* of the own hold; {0,0}: not holding */
-    struct instant renewed;     /* when the last renewal that succeeded was begun */
-    struct instant tried;       /* when the last one was begun */
+    struct instant deadline; /* of the own hold; {0,0}: not holding */
+    struct instant renewed;  /* when the last renewal that succeeded was begun */
+    struct instant tried;    /* when the last one was begun */
 
     enum lease_txn txn;         /* under way */
     enum lease_txn doubtful;    /* ended unknown: a reading may still show that it was committed */
@@ -38,27 +38,27 @@ struct peer_facts {
     struct instant reported; /* {0,0}: never */
     struct instant polled;   /* last question; {0,0}: never */
     bool is_polling;
-    unsigned failures;       /* in a row */
+    unsigned failures; /* in a row */
 };
 
 struct server_facts {
     struct engine_status status;
     bool has_status;
-    bool has_looked;               /* a status with a known state has arrived */
-    enum engine_order order;       /* in progress */
-    struct instant answering;      /* when it last answered as a standby or primary */
-    struct instant stopping;       /* when it began to stop */
-    struct instant retry;          /* no start, clone, rewind or bootstrap before this */
+    bool has_looked;          /* a status with a known state has arrived */
+    enum engine_order order;  /* in progress */
+    struct instant answering; /* when it last answered as a standby or primary */
+    struct instant stopping;  /* when it began to stop */
+    struct instant retry;     /* no start, clone, rewind or bootstrap before this */
     unsigned start_failures;
-    bool has_rewind_failed;        /* against the present primary */
-    char failure[ERR_TEXT_MAX];    /* of the last order, "" when it went well */
+    bool has_rewind_failed;     /* against the present primary */
+    char failure[ERR_TEXT_MAX]; /* of the last order, "" when it went well */
 };
 
 struct request_facts {
     struct failover_request request;
     bool is_present;
     int64_t revision;
-    struct instant due;       /* when first seen due */
+    struct instant due; /* when first seen due */
     bool is_checkpointed;
     bool is_tried;
 };
@@ -70,8 +70,10 @@ struct waiter {
     void *arg;
     struct failover_request request;
     struct instant since;
-    uint64_t term;        /* of the lease when it was asked */
-    bool is_written;      /* the key is in the store */
+    uint64_t term; /* of the lease when it was asked */
+    bool is_failover;
+    bool is_checked; /* nothing speaks against it */
+    bool is_written; /* the key is in the store */
 };
 
 struct decision_fact {
@@ -86,8 +88,8 @@ struct agent {
     struct cluster cluster;
     bool has_cluster;
     bool is_initialize_of_session;
-    char *config_json;        /* the config key as read; NULL none */
-    char *history_json;       /* the history key as read */
+    char *config_json;  /* the config key as read; NULL none */
+    char *history_json; /* the history key as read */
     struct dcs_health dcs;
     int64_t dcs_seen_real_ms;
 
@@ -98,20 +100,20 @@ struct agent {
     struct request_facts request;
     struct waiter waiters[WAITERS_MAX];
 
-    bool is_record_busy;       /* a bookkeeping transaction is under way */
-    char *published;           /* member record as last written; NULL none */
+    bool is_record_busy; /* a bookkeeping transaction is under way */
+    char *published;     /* member record as last written; NULL none */
     uint64_t published_lsn;
     struct instant published_at;
     struct instant publish_retry;
     bool is_publishing;
-    struct instant status_at;  /* when the status key was last written */
+    struct instant status_at; /* when the status key was last written */
     uint64_t status_lsn;
 
-    struct instant probed;     /* last engine_probe asked for by the race */
+    struct instant probed; /* last engine_probe asked for by the race */
     struct decision_fact decisions[TOPICS];
     struct instant stepped;
     bool is_leaving;
-    int64_t wake_ms;           /* being computed by the current step */
+    int64_t wake_ms; /* being computed by the current step */
     struct lease_times times;
 };
 
@@ -142,10 +144,12 @@ void agent_on_health(void *arg, const struct dcs_health *health);
 void agent_on_status(void *arg, const struct engine_status *status);
 void agent_on_order(void *arg, enum engine_order order, int result, const struct err *why);
 
-/* facts.c: the end of a lease transaction that was begun by act.c (agent->lease has what it wanted). */
+/* facts.c: the end of a lease transaction that was begun by act.c (agent->lease has what it
+ * wanted). */
 void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision);
 
-/* How often peers are asked while somebody holds the lease; while nobody does, each HEARTBEAT_RACE_MS. */
+/* How often peers are asked while somebody holds the lease; while nobody does, each
+ * HEARTBEAT_RACE_MS. */
 #define HEARTBEAT_RACE_MS 100
 int64_t agent_heartbeat_ms(const struct agent *agent);
 

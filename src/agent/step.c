@@ -3,7 +3,8 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-/* While the lease is open, the own position is asked for this often: a release may wait for the last bytes. */
+/* While the lease is open, the own position is asked for this often: a release may wait for the
+ * last bytes. */
 #define RACE_PROBE_MS 20
 
 /* The longest pause between turns, whatever loop_wait says: ages in what is shown stay honest. */
@@ -73,13 +74,14 @@ static bool is_server_running(const struct agent *agent)
            state == SERVER_STOPPING;
 }
 
-/* The guard drops a deadline with the processes that it was for; a server started since must get it again. */
+/* The guard drops a deadline with the processes that it was for; a server started since must get it
+ * again. */
 static void keep_armed(struct agent *agent, struct instant now)
 {
     const struct engine_status *status = &agent->server.status;
-    bool is_behind = !instant_is_set(status->deadline) ||
-                     instant_left_ms(agent->lease.deadline, now) >
-                         instant_left_ms(status->deadline, now);
+    bool is_behind =
+        !instant_is_set(status->deadline) ||
+        instant_left_ms(agent->lease.deadline, now) > instant_left_ms(status->deadline, now);
 
     if (agent_holds(agent, now, NULL) && is_server_running(agent) && is_behind) {
         engine_arm(agent->ports.engine, agent->lease.deadline);
@@ -101,15 +103,15 @@ static void note_request_due(struct agent *agent, struct instant now)
     }
 }
 
-/* When time alone changes the view: deadlines, the end of another's lease, of a grace, of a back-off. */
+/* When time alone changes the view: deadlines, the end of another's lease, of a grace, of a
+ * back-off. */
 static void plan_wake(struct agent *agent, const struct ha_view *view, struct instant now)
 {
     const struct lease_facts *lease = &agent->lease;
 
     if (view->lease == HA_LEASE_MINE) {
         agent_wake(agent, view->lease_left_ms + 1);
-        agent_wake(
-            agent, agent->times.renew_ms - instant_elapsed_max_ms(lease->tried, now));
+        agent_wake(agent, agent->times.renew_ms - instant_elapsed_max_ms(lease->tried, now));
     }
     if (view->lease == HA_LEASE_OTHER && lease->record.holder[0] != '\0') {
         agent_wake(

@@ -41,7 +41,8 @@ static void format_url(const struct address *address, bool is_https, char *buffe
     char text[HOST_SIZE + 10];
 
     url_format_address(address->host, address->port, text, sizeof(text));
-    IGNORE(!str_format(buffer, size, "%s://%s", is_https ? "https" : "http", text), "config limits");
+    IGNORE(
+        !str_format(buffer, size, "%s://%s", is_https ? "https" : "http", text), "config limits");
 }
 
 int store_new(
@@ -149,8 +150,7 @@ static void end_round(struct store *store)
             etcd_set_endpoints(store->drivers[at], endpoints, count);
         }
     }
-    loop_timer_start(
-        store->poll, store_member_is_ready(store->member) ? POLL_MS : POLL_FORMING_MS);
+    loop_timer_start(store->poll, store_member_is_ready(store->member) ? POLL_MS : POLL_FORMING_MS);
 }
 
 static void on_store_answer(void *arg, const struct address *address, const char *json)

@@ -1,7 +1,8 @@
-/* store.h - the way to the distributed store: an external etcd cluster, or a member that this agent runs.
+/* store.h - the way to the distributed store: an external etcd cluster, or a member that this agent
+ * runs.
  *
- * Without an etcd section the agents find each other through their REST ports (peers), form an etcd cluster of their own
- * (dcs/member.h) and use the member beside them first. */
+ * Without an etcd section the agents find each other through their REST ports (peers), form an etcd
+ * cluster of their own (dcs/member.h) and use the member beside them first. */
 #pragma once
 
 #include "client/client.h"
@@ -15,8 +16,8 @@ MUST_CHECK int store_new(
     struct loop *loop, const struct config *config, struct client *client,
     const char *guard_program, struct store **ret, struct err *e);
 
-/* A driver for this store, not started; at most STORE_DRIVERS_MAX. It follows the members as they come and go until
- * store_disconnect, which frees it and accepts NULL. */
+/* A driver for this store, not started; at most STORE_DRIVERS_MAX. It follows the members as they
+ * come and go until store_disconnect, which frees it and accepts NULL. */
 #define STORE_DRIVERS_MAX 4
 struct dcs *store_connect(struct store *store);
 void store_disconnect(struct store *store, struct dcs *dcs);
@@ -33,4 +34,5 @@ char *store_answer(const struct store *store);
 /* What the member is doing, for people; "" for an external store. */
 const char *store_status(const struct store *store);
 
+/* Let go: an own member runs on. NULL is accepted. */
 void store_free(struct store *store);

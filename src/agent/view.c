@@ -2,7 +2,8 @@
 
 #include "base/assert.h"
 
-/* A peer is fresh if it answered within this many heartbeats, and settled after so many failures. */
+/* A peer is fresh if it answered within this many heartbeats, and settled after so many failures.
+ */
 #define FRESH_HEARTBEATS 3
 #define FRESH_MIN_MS 1000
 #define SETTLED_FAILURES 2
@@ -116,14 +117,15 @@ static enum server_state peer_server(const struct peer_report *report)
     return SERVER_UNKNOWN;
 }
 
-static void view_peer(const struct agent *agent, const struct peer_facts *peer, struct ha_member *ret)
+static void view_peer(
+    const struct agent *agent, const struct peer_facts *peer, struct ha_member *ret)
 {
     const struct peer_report *report = &peer->report;
     const struct member *known = cluster_find(&agent->cluster, peer->name);
     struct instant now = agent->ports.now(agent->ports.arg);
     int64_t limit_ms = MAX(FRESH_HEARTBEATS * agent_heartbeat_ms(agent), (int64_t)FRESH_MIN_MS);
-    bool is_fresh = instant_is_set(peer->reported) &&
-                    instant_elapsed_max_ms(peer->reported, now) <= limit_ms;
+    bool is_fresh =
+        instant_is_set(peer->reported) && instant_elapsed_max_ms(peer->reported, now) <= limit_ms;
 
     *ret = (struct ha_member){
         .is_fresh = is_fresh,
@@ -142,9 +144,10 @@ static void view_peer(const struct agent *agent, const struct peer_facts *peer, 
 
 /* Who holds the lease now, and whether that is in force, seen from here.
  *
- * A leader key without a matching record belongs to a Patroni node: it is in force until the store lets the key expire.
- * Otherwise the record decides: in force until it has stood unchanged for its own length on this node's clock. The own name
- * in a record without a running deadline is a hold from before (a restart of this host): nobody else can be using it. */
+ * A leader key without a matching record belongs to a Patroni node: it is in force until the store
+ * lets the key expire. Otherwise the record decides: in force until it has stood unchanged for its
+ * own length on this node's clock. The own name in a record without a running deadline is a hold
+ * from before (a restart of this host): nobody else can be using it. */
 static void view_lease(const struct agent *agent, struct instant now, struct ha_view *view)
 {
     const struct lease_facts *lease = &agent->lease;
@@ -156,10 +159,9 @@ static void view_lease(const struct agent *agent, struct instant now, struct ha_
     if (agent_holds(agent, now, &view->lease_left_ms)) {
         view->lease = HA_LEASE_MINE;
         view->holder = 0;
-        view->is_renewal_due =
-            agent->has_cluster &&
-            (!instant_is_set(lease->tried) ||
-             instant_elapsed_max_ms(lease->tried, now) >= agent->times.renew_ms);
+        view->is_renewal_due = agent->has_cluster &&
+                               (!instant_is_set(lease->tried) ||
+                                instant_elapsed_max_ms(lease->tried, now) >= agent->times.renew_ms);
         return;
     }
     if (!agent->has_cluster) {
@@ -179,15 +181,16 @@ static void view_lease(const struct agent *agent, struct instant now, struct ha_
         view->floor = record->floor;
         return;
     }
-    if (view->holder == 0 ||
-        instant_elapsed_min_ms(lease->seen, now) >= MAX(record->length_ms, agent->times.length_ms)) {
+    if (view->holder == 0 || instant_elapsed_min_ms(lease->seen, now) >=
+                                 MAX(record->length_ms, agent->times.length_ms)) {
         view->lease = HA_LEASE_EXPIRED;
         return;
     }
     view->lease = HA_LEASE_OTHER;
 }
 
-/* The history that this node's data must be part of: the holder's, from itself or from the store. */
+/* The history that this node's data must be part of: the holder's, from itself or from the store.
+ */
 static const struct timeline_history *holder_history(const struct agent *agent, int holder)
 {
     if (holder >= 1 && agent->peers[holder - 1].report.has_baton &&
@@ -230,8 +233,7 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
     server->is_promoting = status->is_promoting || facts->order == ORDER_PROMOTE;
     server->was_clean = status->was_clean;
     server->is_armed = instant_is_set(status->deadline) && left_ms >= view->promote_budget_ms;
-    server->is_start_due =
-        !instant_is_set(facts->retry) || instant_left_ms(facts->retry, now) <= 0;
+    server->is_start_due = !instant_is_set(facts->retry) || instant_left_ms(facts->retry, now) <= 0;
     server->can_rewind = !facts->has_rewind_failed;
     server->start_failures = facts->start_failures;
     server->system_id = status->system_id;
@@ -263,8 +265,7 @@ static void view_request(const struct agent *agent, struct instant now, struct h
         .is_tried = facts->is_tried,
         .leader = index_of(agent, facts->request.leader),
         .candidate = index_of(agent, facts->request.candidate),
-        .age_ms =
-            instant_is_set(facts->due) ? instant_elapsed_max_ms(facts->due, now) : 0,
+        .age_ms = instant_is_set(facts->due) ? instant_elapsed_max_ms(facts->due, now) : 0,
     };
 }
 

@@ -1,7 +1,8 @@
 /* access.h - who may call what changes something. Private to api/.
  *
- * Basic authentication, as in Patroni: the header is compared whole with what the right one would be, in a time that does
- * not depend on where they differ. Without a configured user everybody may. */
+ * Basic authentication, as in Patroni: the header is compared whole with what the right one would
+ * be, in a time that does not depend on where they differ. Without a configured user everybody
+ * may. */
 #pragma once
 
 #include "config/config.h"

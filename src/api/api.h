@@ -1,13 +1,14 @@
 /* api.h - the REST server of an agent: Patroni's endpoints, baton's own, one table of routes.
  *
- * libmicrohttpd in epoll mode; its descriptor sits in the loop, so nothing here blocks and there are no threads. What is
- * shown comes from a source (the agent) as a value, copied when asked for; what is asked for goes to the source, which
- * answers later through api_answer: such a connection is suspended meanwhile.
+ * libmicrohttpd in epoll mode; its descriptor sits in the loop, so nothing here blocks and there
+ * are no threads. What is shown comes from a source (the agent) as a value, copied when asked for;
+ * what is asked for goes to the source, which answers later through api_answer: such a connection
+ * is suspended meanwhile.
  *
- * Routes are rows (routes.c): method, path, who may, handler, help. Limits: API_CONNECTIONS_MAX connections,
- * API_BODY_MAX bytes of a body, API_CALLS_MAX calls that wait for the source, 10 s without a byte closes a connection.
- * Idle connections never keep others out: when there are too many, the one that has asked for nothing for the longest
- * time makes room. */
+ * Routes are rows (routes.c): method, path, who may, handler, help. Limits: API_CONNECTIONS_MAX
+ * connections, API_BODY_MAX bytes of a body, API_CALLS_MAX calls that wait for the source, 10 s
+ * without a byte closes a connection. Idle connections never keep others out: when there are too
+ * many, the one that has asked for nothing for the longest time makes room. */
 #pragma once
 
 #include "config/config.h"
@@ -18,7 +19,8 @@
 #define API_BODY_MAX 65536
 #define API_CALLS_MAX 16
 
-/* The release of Patroni whose layout, routes and bodies are spoken; its nodes judge a member by it. */
+/* The release of Patroni whose layout, routes and bodies are spoken; its nodes judge a member by
+ * it. */
 #define API_PATRONI_LEVEL "4.1.4"
 
 /* This program's own. */
@@ -48,7 +50,8 @@ struct api_snapshot {
     struct api_decision decision; /* TOPIC_SERVER */
     char dcs_endpoint[128];
     char dcs_problem[256];
-    /* The keys as they are in the store, NULL when there are none; borrowed from the source until the loop goes on. */
+    /* The keys as they are in the store, NULL when there are none; borrowed from the source until
+     * the loop goes on. */
     const char *config_json;
     const char *history_json;
     /* Fresh reports of the other members, by the index of cluster.members; has_report tells. */
@@ -60,9 +63,10 @@ struct api_snapshot {
 
 struct api_call;
 
-/* What the agent offers. `request`: a switchover or failover (force: also to a candidate that lags), well formed and not
- * obviously impossible; the agent checks it, carries it out and calls api_answer exactly once, now or later.
- * `store_answer`: the JSON of GET /baton/store (new text), NULL when this agent runs no store member. */
+/* What the agent offers. `request`: a switchover or failover (force: also to a candidate that
+ * lags), well formed and not obviously impossible; the agent checks it, carries it out and calls
+ * api_answer exactly once, now or later. `store_answer`: the JSON of GET /baton/store (new text),
+ * NULL when this agent runs no store member. */
 struct api_source {
     void (*snapshot)(void *arg, struct api_snapshot *ret);
     void (*request)(
@@ -73,13 +77,14 @@ struct api_source {
 
 struct api;
 
-/* Listen on config->restapi.listen. ERR_IO or ERR_CONFIG with what to do when the address is in use or not this host's. */
+/* Listen on config->restapi.listen. ERR_IO or ERR_CONFIG with what to do when the address is in
+ * use or not this host's. */
 MUST_CHECK int api_new(
     struct loop *loop, const struct config *config, const struct api_source *source,
     struct api **ret, struct err *e);
 
-/* Stop listening. Calls that wait get a 503; the source must still api_answer each of them, which then only frees it. NULL
- * is accepted. */
+/* Stop listening. Calls that wait get a 503; the source must still api_answer each of them, which
+ * then only frees it. NULL is accepted. */
 void api_free(struct api *api);
 
 /* The port that is listened on (useful when restapi.listen has port 0). */

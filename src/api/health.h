@@ -1,11 +1,14 @@
-/* health.h - the checks that load balancers and orchestrators ask: 200 or 503, the status JSON as the body of a GET.
+/* health.h - the checks that load balancers and orchestrators ask: 200 or 503, the status JSON as
+ * the body of a GET.
  *
- * Patroni's rules (research, patroni.md section 2), with one difference: a server that should take writes (/, /primary,
- * /master, /read-write and the primary's part of /read-only) must hold the lease *and* be a running primary. Patroni looks
- * at the leader lock alone and sends clients to a server that is down (its issue 2756).
+ * Patroni's rules (research, patroni.md section 2), with one difference: a server that should take
+ * writes (/, /primary, /master, /read-write and the primary's part of /read-only) must hold the
+ * lease *and* be a running primary. Patroni looks at the leader lock alone and sends clients to a
+ * server that is down (its issue 2756).
  *
- * Parameters, for every check but those about the leader: tag_NAME=VALUE must match a tag; for replicas also lag=BYTES
- * (or 10MB) and replication_state=. There are no synchronous modes yet, so nobody is a synchronous standby. */
+ * Parameters, for every check but those about the leader: tag_NAME=VALUE must match a tag; for
+ * replicas also lag=BYTES (or 10MB) and replication_state=. There are no synchronous modes yet, so
+ * nobody is a synchronous standby. */
 #pragma once
 
 #include "api/routes.h"
@@ -23,5 +26,6 @@ api_handler health_nothing;
 api_handler health_liveness;
 api_handler health_readiness;
 
-/* The newest position of the leader that this node knows of: what lag is counted against. 0: none. */
+/* The newest position of the leader that this node knows of: what lag is counted against. 0: none.
+ * */
 uint64_t health_leader_lsn(const struct api_snapshot *snapshot);

@@ -1,12 +1,15 @@
-/* metrics.h - GET /metrics in Prometheus' text form: Patroni's names, and baton's own. Private to api/.
+/* metrics.h - GET /metrics in Prometheus' text form: Patroni's names, and baton's own. Private to
+ * api/.
  *
- * One row a metric (metrics.c); the reference page walks it. Labels: scope and name, as Patroni's. */
+ * One row a metric (metrics.c); the reference page walks it. Labels: scope and name, as Patroni's.
+ * */
 #pragma once
 
 #include "base/str.h"
 
 struct api_snapshot;
 
+/* Add the whole page to OUT, which must have room for 64 KiB. */
 void metrics_render(const struct api_snapshot *snapshot, struct str *out);
 
 /* The metrics as rows of a Markdown table. */

@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/str.h"
-#include "codec/field.h"
+#include "codec/codec.h"
 
 #define BAD_REQUEST 400
 #define PRECONDITION_FAILED 412

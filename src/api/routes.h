@@ -1,9 +1,10 @@
 /* routes.h - the table of routes, and what a handler gets and gives. Private to api/.
  *
- * A row is a route: methods, path and how it is compared, who may call it, handler, help. Finding a route follows
- * Patroni: what it serves by name is found by the first part of the path; any other GET, HEAD or OPTIONS is a health
- * check, found by words within the path, in the order of the table, so "/foo/primary" is a health check too and
- * "/nonsense" a failed one. Paths below /baton are compared whole, and unknown ones do not exist.
+ * A row is a route: methods, path and how it is compared, who may call it, handler, help. Finding
+ * a route follows Patroni: what it serves by name is found by the first part of the path; any
+ * other GET, HEAD or OPTIONS is a health check, found by words within the path, in the order of
+ * the table, so "/foo/primary" is a health check too and "/nonsense" a failed one. Paths below
+ * /baton are compared whole, and unknown ones do not exist.
  *
  * Handlers know nothing of the HTTP library: a request and a snapshot in, a reply out. */
 #pragma once
@@ -50,7 +51,8 @@ struct api_request {
     struct api_call *call; /* to hand to the source */
 };
 
-/* What a handler leaves behind. BODY (new text) may be NULL: empty. `is_handed`: the source will answer. */
+/* What a handler leaves behind. BODY (new text) may be NULL: empty. `is_handed`: the source will
+ * answer. */
 struct api_reply {
     int status;
     const char *content_type;

@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/codec.h"
-#include "codec/field.h"
 
 #include <setjmp.h>
 
@@ -437,7 +436,11 @@ static void test_cluster_reports(void **state)
     scene->snapshot.report_position[0] = (struct position){5, 100 * MB};
     scene->snapshot.report_received_lsn[0] = 100 * MB;
     scene->snapshot.report_replayed_lsn[0] = 99 * MB;
+    scene->snapshot.has_report[2] = true; /* ahead of what is known of the leader */
+    scene->snapshot.report_position[2] = (struct position){5, 101 * MB};
+    scene->snapshot.report_received_lsn[2] = 101 * MB;
     json = view_cluster(&scene->snapshot);
+    assert_non_null(strstr(json, "\"lsn\": \"0/6500000\", \"lag\": 0"));
     assert_non_null(strstr(json, "\"receive_lag\": 0, "));
     assert_non_null(strstr(json, "\"replay_lag\": 1048576, "));
 }
@@ -470,9 +473,9 @@ static void test_metrics(void **state)
     AUTO_FREE struct scene *scene = scene_new(PRIMARY);
     struct str text AUTO_STR = STR_INIT(65536);
     static const char *const lines[] = {
-        "# HELP patroni_version Patroni semver without periods.\n"
-        "# TYPE patroni_version gauge\n"
-        "patroni_version{scope=\"ma\\\"in\",name=\"n1\"} 040104\n",
+        ("# HELP patroni_version Patroni semver without periods.\n"
+         "# TYPE patroni_version gauge\n"
+         "patroni_version{scope=\"ma\\\"in\",name=\"n1\"} 040104\n"),
         "patroni_postmaster_start_time{scope=\"ma\\\"in\",name=\"n1\"} 1763999940.000\n",
         "patroni_xlog_location{scope=\"ma\\\"in\",name=\"n1\"} 104857600\n",
         "patroni_xlog_replayed_location{scope=\"ma\\\"in\",name=\"n1\"} 0\n",

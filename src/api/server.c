@@ -434,6 +434,8 @@ static enum MHD_Result begin(
     return MHD_YES;
 }
 
+/* A request, with libmicrohttpd's parameters. Called for its head, for each piece of its body, and
+ * when it is complete; again after it was resumed. */
 static enum MHD_Result on_request(
     void *arg, struct MHD_Connection *connection, const char *url, const char *method,
     const char *version, const char *upload, size_t *upload_size, void **slot)

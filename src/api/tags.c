@@ -2,8 +2,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "codec/field.h"
-#include "codec/yaml.h"
+#include "codec/codec.h"
 
 /* A tag as JSON means what it means in the file; that is yaml.h's decision. */
 static json_t *decode_setting(const struct setting *setting)

@@ -7,7 +7,6 @@
 #include "base/parse.h"
 #include "base/str.h"
 #include "codec/codec.h"
-#include "codec/field.h"
 
 #define UNKNOWN "unknown"
 

@@ -1,7 +1,10 @@
-/* views.h - what a node shows, as JSON in Patroni's form. Private to api/. Texts are new (mem_free).
+/* views.h - what a node shows, as JSON in Patroni's form. Private to api/. Texts are new
+ * (mem_free).
  *
- * /cluster has a "baton" object beside Patroni's fields: {"system_id","initialize","node","dcs_ok","dcs_problem","term",
- * "decision":{"lease":{"rule","text"},"server":{...}}}, and one in each member that has a problem: {"problem"}. */
+ * /cluster has a "baton" object beside Patroni's fields:
+ * {"system_id","initialize","node","dcs_ok","dcs_problem","term",
+ * "decision":{"lease":{"rule","text"},"server":{...}}}, and one in each member that has a problem:
+ * {"problem"}. */
 #pragma once
 
 #include "api/api.h"

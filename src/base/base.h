@@ -1,7 +1,8 @@
 /* base.h - the ground every file stands on: standard headers, attributes, forbidden functions.
  *
- * Include it through any header of base/. The standard headers come first, because the identifiers poisoned below may
- * not be named after this point, not even by a header. Each forbidden function has a replacement:
+ * Include it through any header of base/. The standard headers come first, because the identifiers
+ * poisoned below may not be named after this point, not even by a header. Each forbidden function
+ * has a replacement:
  *   strcpy strcat sprintf strncpy ... -> str_copy, str_addf (base/str.h)
  *   atoi strtol sscanf ...            -> parse_int (base/parse.h)
  *   system popen                      -> child_start (io/child.h) */

@@ -1,10 +1,12 @@
 /* log.h - the form of a log line, without writing it anywhere.
  *
- *     2026-11-23T10:00:00.123Z info  rule=server.promote term=7 "promote: this node holds the lease"
+ *     2026-11-23T10:00:00.123Z info  rule=server.promote term=7 "promote: this node holds the
+ * lease"
  *
- * One line an event: time, level, fields, sentence. A field value with anything but [A-Za-z0-9_./:+-] is quoted, so a
- * line can always be split. Text that comes from outside cannot break out of its line: control characters are escaped.
- * The sink (a function of the program) writes it; agent, api and cli own one, libraries never log. */
+ * One line an event: time, level, fields, sentence. A field value with anything but
+ * [A-Za-z0-9_./:+-] is quoted, so a line can always be split. Text that comes from outside cannot
+ * break out of its line: control characters are escaped. The sink (a function of the program)
+ * writes it; agent, api and cli own one, libraries never log. */
 #pragma once
 
 #include "base/str.h"
@@ -24,7 +26,8 @@ struct log_field {
     const char *value;
 };
 
-/* Render one line, without a newline, into OUT (limit at least LOG_LINE_MAX). FIELDS may be NULL. */
+/* Render one line, without a newline, into OUT (limit at least LOG_LINE_MAX). FIELDS may be NULL.
+ */
 void log_format(
     struct str *out, int64_t real_ms, enum log_level level, const struct log_field *fields,
     const char *sentence);

@@ -4,8 +4,9 @@
  *   2. an arena, passed explicitly, for one request or one command, freed whole.
  *   3. locals with a cleanup attribute (AUTO_FREE, AUTO(x_free)), moved out with TAKE.
  *
- * Allocations here are small and bounded by the caller; when memory is gone they abort (a restarted agent is a tested
- * path). A size that came from outside must be compared with a named maximum first, and refused with ERR_LIMIT. */
+ * Allocations here are small and bounded by the caller; when memory is gone they abort (a restarted
+ * agent is a tested path). A size that came from outside must be compared with a named maximum
+ * first, and refused with ERR_LIMIT. */
 #pragma once
 
 #include "base/base.h"

@@ -57,7 +57,8 @@ int parse_int(const char *text, int64_t min_value, int64_t max_value, int64_t *r
     value = is_negative ? -(int64_t)magnitude : (int64_t)magnitude;
     if (value < min_value || value > max_value) {
         return FAIL(
-            e, ERR_INVALID, "%s is not between %" PRId64 " and %" PRId64, text, min_value, max_value);
+            e, ERR_INVALID, "%s is not between %" PRId64 " and %" PRId64, text, min_value,
+            max_value);
     }
     *ret = value;
     return 0;
@@ -105,7 +106,8 @@ int parse_bool(const char *text, bool *ret, struct err *e)
     return FAIL(e, ERR_INVALID, "'%s' is neither on nor off", text);
 }
 
-/* A number, perhaps with a fraction, times the factor of its unit; BARE_FACTOR when there is none. */
+/* A number, perhaps with a fraction, times the factor of its unit; BARE_FACTOR when there is none.
+ */
 static bool read_quantity(
     const char *text, const struct unit *units, size_t count, int64_t bare_factor, double *ret)
 {
@@ -142,11 +144,12 @@ static bool read_quantity(
 
 int parse_bytes(const char *text, int64_t *ret_bytes, struct err *e)
 {
-    static const struct unit units[] = {{"B", 1},
-                                        {"kB", INT64_C(1) << 10},
-                                        {"MB", INT64_C(1) << 20},
-                                        {"GB", INT64_C(1) << 30},
-                                        {"TB", INT64_C(1) << 40}};
+    static const struct unit units[] = {
+        {"B", 1},
+        {"kB", INT64_C(1) << 10},
+        {"MB", INT64_C(1) << 20},
+        {"GB", INT64_C(1) << 30},
+        {"TB", INT64_C(1) << 40}};
     double value = 0;
 
     if (!read_quantity(text, units, ARRAY_LEN(units), 1, &value) || value > 9e18) {
@@ -158,9 +161,9 @@ int parse_bytes(const char *text, int64_t *ret_bytes, struct err *e)
 
 int parse_duration(const char *text, int64_t default_unit_ms, int64_t *ret_ms, struct err *e)
 {
-    static const struct unit units[] = {
-        {"us", 1},        {"ms", 1000},        {"s", 1000000},
-        {"min", 60000000}, {"h", 3600000000}, {"d", INT64_C(86400000000)}};
+    static const struct unit units[] = {{"us", 1},         {"ms", 1000},
+                                        {"s", 1000000},    {"min", 60000000},
+                                        {"h", 3600000000}, {"d", INT64_C(86400000000)}};
     double value = 0;
 
     if (!read_quantity(text, units, ARRAY_LEN(units), default_unit_ms * 1000, &value) ||

@@ -19,15 +19,16 @@ MUST_CHECK int parse_bool(const char *text, bool *ret, struct err *e);
 /* Bytes with an optional unit B kB MB GB TB (powers of 1024, PostgreSQL's units), any case. */
 MUST_CHECK int parse_bytes(const char *text, int64_t *ret_bytes, struct err *e);
 
-/* Milliseconds from a number with unit us ms s min h d; a bare number counts DEFAULT_UNIT_MS each. */
+/* Milliseconds from a number with unit us ms s min h d; a bare number counts DEFAULT_UNIT_MS each.
+ */
 MUST_CHECK int parse_duration(
     const char *text, int64_t default_unit_ms, int64_t *ret_ms, struct err *e);
 
-/* "2026-11-23T10:00:00+00:00" (ISO 8601 with an offset or Z; 'T' or a space) to milliseconds since 1970. A time without
- * an offset is refused, as Patroni does. */
+/* "2026-11-23T10:00:00+00:00" (ISO 8601 with an offset or Z; 'T' or a space) to milliseconds since
+ * 1970. A time without an offset is refused, as Patroni does. */
 MUST_CHECK int parse_timestamp(const char *text, int64_t *ret_real_ms, struct err *e);
 
-/* The reverse, with microseconds and "+00:00", e.g. "2026-11-23T10:00:00.123000+00:00". BUFFER of at least
- * TIMESTAMP_SIZE bytes; SEPARATOR is 'T' or ' '. */
+/* The reverse, with microseconds and "+00:00", e.g. "2026-11-23T10:00:00.123000+00:00". BUFFER of
+ * at least TIMESTAMP_SIZE bytes; SEPARATOR is 'T' or ' '. */
 #define TIMESTAMP_SIZE 40
 void format_timestamp(int64_t real_ms, char separator, char *buffer);

@@ -15,12 +15,13 @@ bool str_starts(const char *text, const char *prefix);
 bool str_ends(const char *text, const char *suffix);
 bool str_is_empty(const char *text); /* true for NULL too */
 
-/* The number of single-letter edits that turn A into B (Levenshtein), for "did you mean". Texts over 63 bytes count as
- * far apart (returns 64). */
+/* The number of single-letter edits that turn A into B (Levenshtein), for "did you mean". Texts
+ * over 63 bytes count as far apart (returns 64). */
 unsigned str_distance(const char *a, const char *b);
 
-/* A growing text. Initialise with STR_INIT(limit). Past the limit nothing more is added and `is_cut` is set: the caller
- * decides what that means. `text` is always terminated and never NULL after the first call. */
+/* A growing text. Initialise with STR_INIT(limit). Past the limit nothing more is added and
+ * `is_cut` is set: the caller decides what that means. `text` is always terminated and never NULL
+ * after the first call. */
 struct str {
     char *text;
     size_t length;
@@ -28,8 +29,12 @@ struct str {
     size_t limit;
     bool is_cut;
 };
-#define STR_INIT(limit_bytes) {.limit = (limit_bytes)}
+#define STR_INIT(limit_bytes) \
+    { \
+        .limit = (limit_bytes) \
+    }
 
+/* Append. */
 void str_add(struct str *s, const char *text);
 void str_add_length(struct str *s, const char *text, size_t length);
 void str_add_char(struct str *s, char c);

@@ -1,12 +1,19 @@
 /* cli.h - the commands: one table of verbs, one file per verb, one parser.
  *
- * A verb is a row: name, usage, help, options, how many arguments, run. The parser, --help, "did you mean" and
- * docs/reference/commands.md are all made from the rows. Exit codes: 0 done, 1 failed, 2 wrong usage.
+ * A verb is a row: name, usage, help, options, how many arguments, run. The parser, --help, "did
+ * you mean" and docs/reference/commands.md are all made from the rows. Exit codes: 0 done, 1
+ * failed, 2 wrong usage.
  *
- *     static const struct cli_option options[] = {CLI_CONFIG_OPTIONS, {"force", 'f', NULL, "ask nothing"}, {0}};
- *     const struct cli_verb verb_switchover = {"switchover", "[options]", "...", options, 0, 0, run};
+ *     static const struct cli_option options[] = {
+ *         {"force", 'f', NULL, "ask nothing"},
+ *         {0},
+ *     };
+ *     const struct cli_verb verb_try = {
+ *         .name = "try", .usage = "FILE", .help = "Try FILE.", .options = options,
+ *         .arguments_min = 1, .arguments_max = 1, .run = run};
  *
- * Results go to standard output, complaints to standard error; frames and colours only to a terminal. */
+ * Results go to standard output, complaints to standard error; frames and colours only to a
+ * terminal. */
 #pragma once
 
 #include "base/err.h"
@@ -20,7 +27,8 @@ enum cli_exit {
     CLI_USAGE = 2,
 };
 
-/* "--name VALUE" or "-l VALUE"; a flag when `value` is NULL. The last row of a table has no name. */
+/* "--name VALUE" or "-l VALUE"; a flag when `value` is NULL. The last row of a table has no name.
+ * */
 struct cli_option {
     const char *name;
     char letter;       /* 0: none */
@@ -48,13 +56,15 @@ struct cli_args {
     const char *values[CLI_OPTIONS_MAX]; /* by the index of the verb's options; NULL: not given */
 };
 
-/* The value of option NAME ("" for a flag that was given), or NULL. NAME must be in the verb's table. */
+/* The value of option NAME ("" for a flag that was given), or NULL. NAME must be in the verb's
+ * table. */
 const char *cli_value(const struct cli_args *args, const char *name);
 
 /* Argument AT, or NULL. */
 const char *cli_argument(const struct cli_args *args, unsigned at);
 
-/* Run the command of ARGV. EXTRA: verbs of the program itself, ends with NULL. Returns the exit code. */
+/* Run the command of ARGV. EXTRA: verbs of the program itself, ends with NULL. Returns the exit
+ * code. */
 int cli_run(int argc, char **argv, const struct cli_verb *const *extra);
 
 /* All verbs in the order of help, EXTRA ones first; NULL past the last. Valid during cli_run. */
@@ -68,7 +78,8 @@ bool cli_parse(
 struct str;
 void cli_render_help(const struct cli_verb *verb, struct str *out);
 
-/* Print "baton VERB: TEXT" of a failure, with its hint, to standard error; returns the exit code of E. */
+/* Print "baton VERB: TEXT" of a failure, with its hint, to standard error; returns the exit code
+ * of E. */
 int cli_fail(const struct cli_args *args, const struct err *e);
 
 /* `baton agent --check FILE`: print every finding; 1 when one is an error. */

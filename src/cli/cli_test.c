@@ -3,7 +3,7 @@
 #include "base/str.h"
 #include "cli/table.h"
 #include "cli/view.h"
-#include "codec/field.h"
+#include "codec/codec.h"
 
 #include <setjmp.h>
 

@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "cli/view.h"
-#include "codec/field.h"
+#include "codec/codec.h"
 #include "io/clock.h"
 
 #include <stdio.h>

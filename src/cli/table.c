@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/parse.h"
-#include "codec/field.h"
+#include "codec/codec.h"
 
 #include <ctype.h>
 

@@ -1,6 +1,8 @@
-/* target.h - the cluster that a command is about: its configuration, and the agents that may answer. Private to cli/.
+/* target.h - the cluster that a command is about: its configuration, and the agents that may
+ * answer. Private to cli/.
  *
- * The first agent is that of the configuration (or of --url); when it does not answer, those listed under peers are asked. */
+ * The first agent is that of the configuration (or of --url); when it does not answer, those
+ * listed under peers are asked. */
 #pragma once
 
 #include "cli/cli.h"
@@ -22,12 +24,13 @@ void target_close(struct target *target);
 MUST_CHECK int target_get(
     struct target *target, const char *path, struct client_answer *ret, struct err *e);
 
-/* POST BODY to the agent that answered last, once: a second agent must not be asked for the same change again. */
+/* POST BODY to the agent that answered last, once: a second agent must not be asked for the same
+ * change again. */
 MUST_CHECK int target_post(
     struct target *target, const char *path, const char *body, int64_t timeout_ms,
     struct client_answer *ret, struct err *e);
 
-/* Read and parse the configuration in PATH, with the environment. Fails when it cannot be used; *RET is config_free'd by
- * the caller either way, *FINDINGS mem_free'd. */
+/* Read and parse the configuration in PATH, with the environment. Fails when it cannot be used;
+ * *RET is config_free'd by the caller either way, *FINDINGS mem_free'd. */
 MUST_CHECK int target_read_config(
     const char *path, struct config **ret, struct findings **ret_findings, struct err *e);

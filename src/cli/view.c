@@ -1,7 +1,7 @@
 #include "cli/view.h"
 
 #include "base/mem.h"
-#include "codec/field.h"
+#include "codec/codec.h"
 #include "io/process.h"
 
 #include <ctype.h>

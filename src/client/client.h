@@ -1,10 +1,13 @@
-/* client.h - typed calls to an agent's REST API: for other agents (heartbeats, store members) and for commands.
+/* client.h - typed calls to an agent's REST API: for other agents (heartbeats, store members) and
+ * for commands.
  *
- * Asynchronous on the loop; a command uses client_call, which runs a loop of its own until the answer is there.
+ * Asynchronous on the loop; a command uses client_call, which runs a loop of its own until the
+ * answer is there.
  *
- * TLS and authentication are taken from config->ctl, then config->restapi, as Patroni does. Agents among themselves do
- * not verify certificates unless ctl names an authority (Patroni's rule: a heartbeat that fails because a certificate has
- * expired would cost the primary); commands always verify, against ctl's authority, restapi's, or the system's. */
+ * TLS and authentication are taken from config->ctl, then config->restapi, as Patroni does. Agents
+ * among themselves do not verify certificates unless ctl names an authority (Patroni's rule: a
+ * heartbeat that fails because a certificate has expired would cost the primary); commands always
+ * verify, against ctl's authority, restapi's, or the system's. */
 #pragma once
 
 #include "codec/codec.h"
@@ -19,15 +22,17 @@ struct client *client_new(struct loop *loop, const struct config *config);
 /* Cancels what is under way: no DONE comes after this. NULL is accepted; allowed inside a DONE. */
 void client_free(struct client *client);
 
-/* GET api_url (".../patroni") of the member NAME: a heartbeat. DONE comes exactly once unless the client is freed; REPORT
- * is NULL when there was no (valid) answer within TIMEOUT_MS, and then WHY is a sentence. */
+/* GET api_url (".../patroni") of the member NAME: a heartbeat. DONE comes exactly once unless the
+ * client is freed; REPORT is NULL when there was no (valid) answer within TIMEOUT_MS, and then WHY
+ * is a sentence. */
 typedef void client_report_done(
     void *arg, const char *name, const struct peer_report *report, const char *why);
 void client_poll(
     struct client *client, const char *name, const char *api_url, int64_t timeout_ms,
     client_report_done *done, void *arg);
 
-/* GET /baton/store at ADDRESS (https when this node's own REST server has a certificate): the answer's JSON, or NULL. */
+/* GET /baton/store at ADDRESS (https when this node's own REST server has a certificate): the
+ * answer's JSON, or NULL. */
 typedef void client_text_done(void *arg, const struct address *address, const char *json);
 void client_poll_store(
     struct client *client, const struct address *address, int64_t timeout_ms,

@@ -1,4 +1,5 @@
-/* cache.h - an ordered set of at most DCS_KEYS_MAX keys: the driver's copy of the store, and mem.c's store itself. Pure. */
+/* cache.h - an ordered set of at most DCS_KEYS_MAX keys: the driver's copy of the store, and
+ * mem.c's store itself. Pure. */
 #pragma once
 
 #include "dcs/dcs.h"
@@ -10,7 +11,8 @@ struct cache_entry {
     int64_t lease;    /* 0: none */
 };
 
-/* Zero-initialise. Sorted by key as bytes. `revision`: the store's, up to which all changes are included. */
+/* Zero-initialise. Sorted by key as bytes. `revision`: the store's, up to which all changes are
+ * included. */
 struct cache {
     int64_t revision;
     unsigned count;
@@ -35,6 +37,7 @@ bool cache_is_same(const struct cache *a, const struct cache *b);
 /* Whether COMPARE holds. */
 bool cache_holds(const struct cache *cache, const struct dcs_compare *compare);
 
-/* Fill ENTRIES (DCS_KEYS_MAX) and RET, which point into CACHE. LEASE is the own session (0: none). */
+/* Fill ENTRIES (DCS_KEYS_MAX) and RET, which point into CACHE. LEASE is the own session (0:
+ * none). */
 void cache_snapshot(
     const struct cache *cache, int64_t lease, struct dcs_entry *entries, struct dcs_snapshot *ret);

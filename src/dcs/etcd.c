@@ -8,7 +8,7 @@
 
 #define TTL_DEFAULT_MS INT64_C(30000)
 #define RETRY_DEFAULT_MS INT64_C(10000)
-#define MEMBERS_MS INT64_C(60000)      /* how often the member list is read */
+#define MEMBERS_MS INT64_C(60000) /* how often the member list is read */
 #define MEMBERS_FIRST_MS INT64_C(100)
 #define MEMBERS_RETRY_MS INT64_C(5000) /* ... after a failure */
 
@@ -21,8 +21,8 @@ struct pending {
     int64_t lease;
 };
 
-/* The owner is told from `emit`, a timer, only: so nothing comes from within its calls, several changes become one call, and
- * it may free the driver within any of them. */
+/* The owner is told from `emit`, a timer, only: so nothing comes from within its calls, several
+ * changes become one call, and it may free the driver within any of them. */
 struct etcd {
     struct dcs dcs;
     struct loop *loop;
@@ -40,7 +40,7 @@ struct etcd {
     struct dcs_health health; /* as last told */
     bool is_health_told;
     bool is_snapshot_due;
-    bool is_telling; /* on_emit runs: it releases the memory if the owner frees the driver meanwhile */
+    bool is_telling; /* on_emit runs, and releases the memory if it is freed meanwhile */
     bool is_freeing;
 };
 
@@ -198,8 +198,11 @@ static void on_members_timer(void *arg)
 
     etcd->members_call = etcd_call_start(
         etcd->pool,
-        &(struct etcd_question){.path = "/cluster/member/list", .body = mem_dup("{}"),
-            .retry = ETCD_ANY, .timeout_ms = MEMBERS_RETRY_MS},
+        &(struct etcd_question){
+            .path = "/cluster/member/list",
+            .body = mem_dup("{}"),
+            .retry = ETCD_ANY,
+            .timeout_ms = MEMBERS_RETRY_MS},
         on_members, etcd);
 }
 
@@ -219,8 +222,9 @@ static void etcd_start(struct dcs *dcs, const struct dcs_listener *listener)
     loop_timer_start(etcd->members_timer, 0);
 }
 
-/* Whether applying TXN makes one of its own conditions false for ever: a revision never comes again. (A key that is absent, or has
- * a value, may be so again, and then a repetition would do the thing a second time.) */
+/* Whether applying TXN makes one of its own conditions false for ever: a revision never comes
+ * again. (A key that is absent, or has a value, may be so again, and then a repetition would do the
+ * thing a second time.) */
 static bool is_guarded(const struct dcs_txn *txn)
 {
     for (unsigned at = 0; at < txn->compare_count; at++) {
@@ -267,8 +271,7 @@ static enum dcs_outcome outcome_of(
         return reply->may_be_applied ? DCS_UNKNOWN : DCS_REFUSED;
     }
     r = etcd_wire_read_txn(reply->body, reply->length, &is_done, &header, NULL);
-    if (r < 0 ||
-        !etcd_pool_accept(etcd->pool, reply->endpoint, &header, &reply->before, false)) {
+    if (r < 0 || !etcd_pool_accept(etcd->pool, reply->endpoint, &header, &reply->before, false)) {
         return DCS_UNKNOWN;
     }
     *ret_revision = header.revision;
@@ -318,9 +321,11 @@ static void etcd_txn(
     new->lease = etcd_session_lease(etcd->session);
     new->call = etcd_call_start(
         etcd->pool,
-        &(struct etcd_question){.path = "/kv/txn",
+        &(struct etcd_question){
+            .path = "/kv/txn",
             .body = etcd_wire_txn(etcd->prefix, txn, new->lease),
-            .retry = is_guarded(txn) ? ETCD_GUARDED : ETCD_ONCE, .timeout_ms = timeout_ms},
+            .retry = is_guarded(txn) ? ETCD_GUARDED : ETCD_ONCE,
+            .timeout_ms = timeout_ms},
         on_txn, new);
 }
 

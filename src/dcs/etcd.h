@@ -1,14 +1,18 @@
-/* etcd.h - the driver for etcd 3.3 and later: its v3 API as JSON over HTTP (the gateway every server has built in).
+/* etcd.h - the driver for etcd 3.3 and later: its v3 API as JSON over HTTP (the gateway every
+ * server has built in).
  *
- * Parts: etcd_wire (bodies and answers, pure), etcd_pool (servers, deadlines of single requests, retries, tokens), etcd_watch
- * (the snapshot and how it is kept fresh), etcd_session (the lease), etcd.c (transactions, health, the driver).
+ * Parts: etcd_wire (bodies and answers, pure), etcd_pool (servers, deadlines of single requests,
+ * retries, tokens), etcd_watch (the snapshot and how it is kept fresh), etcd_session (the lease),
+ * etcd.c (transactions, health, the driver).
  *
  * What it guards against, beyond dcs.h:
- *   - a follower without a leader hangs for seconds: each request has a short deadline, then another server is asked;
+ *   - a follower without a leader hangs for seconds: each request has a short deadline, then
+ *     another server is asked;
  *   - a transaction that may have reached a server is repeated only if it cannot be applied twice;
- *   - a server that answers from the past, or belongs to another cluster, is passed over; if no other is left, the store was
- *     replaced or restored: then nothing is done any more until the agent is restarted, because decisions and fences
- *     rest on revisions that the new store does not know. */
+ *   - a server that answers from the past, or belongs to another cluster, is passed over; if no
+ *     other is left, the store was replaced or restored: then nothing is done any more until the
+ *     agent is restarted, because decisions and fences rest on revisions that the new store does
+ *     not know. */
 #pragma once
 
 #include "base/base.h"
@@ -25,11 +29,12 @@ struct etcd_options {
     const char *prefix;           /* "/service/scope/", with its last slash */
     const char *user;             /* NULL or "": no authentication */
     const char *password;
-    const char *ca_file;          /* PEM files for https; NULL or "": the system's CAs, no client certificate */
+    const char
+        *ca_file; /* PEM files for https; NULL or "": the system's CAs, no client certificate */
     const char *cert_file;
     const char *key_file;
-    int64_t ttl_ms;               /* as for dcs_set_times; 0: 30000 */
-    int64_t retry_timeout_ms;     /* 0: 10000 */
+    int64_t ttl_ms;           /* as for dcs_set_times; 0: 30000 */
+    int64_t retry_timeout_ms; /* 0: 10000 */
 };
 
 /* A driver that has not started; never NULL. */

@@ -12,7 +12,8 @@ void etcd_wire_base64(struct str *out, const void *bytes, size_t length)
         size_t taken = MIN(length, (size_t)3);
         uint32_t bits = (uint32_t)at[0] << 16 | (taken > 1 ? (uint32_t)at[1] << 8 : 0) |
                         (taken > 2 ? (uint32_t)at[2] : 0);
-        char group[4] = {alphabet[bits >> 18], alphabet[bits >> 12 & 63],
+        char group[4] = {
+            alphabet[bits >> 18], alphabet[bits >> 12 & 63],
             taken > 1 ? alphabet[bits >> 6 & 63] : '=', taken > 2 ? alphabet[bits & 63] : '='};
 
         str_add_length(out, group, sizeof(group));

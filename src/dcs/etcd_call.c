@@ -33,8 +33,8 @@ struct etcd_call {
     int64_t timeout_ms;
     int64_t pause_ms;
     unsigned endpoint;
-    unsigned tried;      /* endpoints since the last pause */
-    unsigned timeouts;   /* attempts without an answer in time */
+    unsigned tried;    /* endpoints since the last pause */
+    unsigned timeouts; /* attempts without an answer in time */
     unsigned auth_tries;
     unsigned api_tries;
     uint64_t token_number; /* of the token that the attempt used */
@@ -101,7 +101,8 @@ static void complain(struct etcd_call *call, const char *what)
 {
     IGNORE(
         str_format(
-            call->why, sizeof(call->why), "%s: %s", call->pool->endpoints[call->endpoint].url, what),
+            call->why, sizeof(call->why), "%s: %s", call->pool->endpoints[call->endpoint].url,
+            what),
         "cut is fine");
     IGNORE(!str_copy(call->pool->why, sizeof(call->pool->why), call->why), "same size");
 }
@@ -144,8 +145,8 @@ static void on_timer(void *arg)
 
 /* Tokens. */
 
-
-/* A token came (or none is needed): all that wait go on. step() never ends a call, so the list stays as it is. */
+/* A token came (or none is needed): all that wait go on. step() never ends a call, so the list
+ * stays as it is. */
 static void wake_waiting(struct etcd_pool *pool)
 {
     for (struct etcd_call *call = pool->calls; call != NULL; call = call->next) {
@@ -157,8 +158,8 @@ static void wake_waiting(struct etcd_pool *pool)
     }
 }
 
-/* No token from this endpoint: all that wait try elsewhere, or end if the store refuses the user. Ending one may free the
- * pool; WAITING calls are marked first, and then each is looked up anew. */
+/* No token from this endpoint: all that wait try elsewhere, or end if the store refuses the user.
+ * Ending one may free the pool; WAITING calls are marked first, and then each is looked up anew. */
 static void fail_waiting(struct etcd_pool *pool, const struct etcd_error *error, const char *why)
 {
     for (struct etcd_call *call = pool->calls; call != NULL; call = call->next) {
@@ -235,8 +236,13 @@ static void ask_token(struct etcd_call *call)
     etcd_pool_url(pool, call->endpoint, "/auth/authenticate", url, sizeof(url));
     pool->auth_request = http_start(
         pool->http,
-        &(struct http_options){.method = "POST", .url = url, .body = body, .tls = &pool->tls,
-            .content_type = "application/json", .timeout_ms = AUTH_TIMEOUT_MS},
+        &(struct http_options){
+            .method = "POST",
+            .url = url,
+            .body = body,
+            .tls = &pool->tls,
+            .content_type = "application/json",
+            .timeout_ms = AUTH_TIMEOUT_MS},
         on_token, pool);
     mem_wipe(body, strlen(body));
 }
@@ -256,8 +262,13 @@ static void send_to(struct etcd_call *call, const char *path, const char *body, 
     call->reply.sent_at = clock_now();
     call->request = http_start(
         pool->http,
-        &(struct http_options){.method = "POST", .url = url, .body = body, .tls = &pool->tls,
-            .content_type = "application/json", .timeout_ms = timeout_ms,
+        &(struct http_options){
+            .method = "POST",
+            .url = url,
+            .body = body,
+            .tls = &pool->tls,
+            .content_type = "application/json",
+            .timeout_ms = timeout_ms,
             .authorization = pool->token[0] != '\0' ? pool->token : NULL},
         on_answer, call);
 }
@@ -273,8 +284,8 @@ static void step(struct etcd_call *call)
         call->phase = PHASE_VERIFY;
         send_to(call, "/maintenance/status", "{}", try_ms(call));
     } else {
-        /* ETCD_ONCE as well gets a part only, though there is no second chance: a server that lost its leader loses what was
-         * forwarded to it, and waiting longer does not bring it back. */
+        /* ETCD_ONCE as well gets a part only, though there is no second chance: a server that lost
+         * its leader loses what was forwarded to it, and waiting longer does not bring it back. */
         call->phase = PHASE_SEND;
         send_to(
             call, call->path, call->body,
@@ -333,8 +344,8 @@ static void on_error(struct etcd_call *call)
     }
 }
 
-/* The endpoint said who it is. Its revision may be older than what is known: a follower that lags behind, or a server that
- * was wiped. Either way it gets no write now. */
+/* The endpoint said who it is. Its revision may be older than what is known: a follower that lags
+ * behind, or a server that was wiped. Either way it gets no write now. */
 static void on_verified(struct etcd_call *call, const struct http_answer *answer)
 {
     struct etcd_status status;

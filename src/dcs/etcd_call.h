@@ -1,15 +1,19 @@
-/* etcd_call.h - one question to the store: several attempts, on one server after the other, within one deadline.
+/* etcd_call.h - one question to the store: several attempts, on one server after the other, within
+ * one deadline.
  *
- * A server whose leader has just died forwards writes to it until its election timeout, and those are lost; one without a
- * leader keeps them for seconds. So an attempt gets little time, and then the next server is asked: four times what writes
- * took lately, at least ETCD_TRY_MIN_MS, doubled after every second attempt that brought nothing, at most ETCD_TRY_MAX_MS.
- * (Three members at 50/500 ms, leader killed: a swap is through after 0.7 s; with 1000 ms for each attempt it took up to 1.5 s.)
- * Less than a slow disk needs would be as bad: the repetition of a write that was applied ends as "unknown". When all
- * servers failed there is a short pause. A token is fetched when the store wants one, once for all calls that wait.
+ * A server whose leader has just died forwards writes to it until its election timeout, and those
+ * are lost; one without a leader keeps them for seconds. So an attempt gets little time, and then
+ * the next server is asked: four times what writes took lately, at least ETCD_TRY_MIN_MS, doubled
+ * after every second attempt that brought nothing, at most ETCD_TRY_MAX_MS. (Three members at
+ * 50/500 ms, leader killed: a swap is through after 0.7 s; with 1000 ms for each attempt it took up
+ * to 1.5 s.) Less than a slow disk needs would be as bad: the repetition of a write that was
+ * applied ends as "unknown". When all servers failed there is a short pause. A token is fetched
+ * when the store wants one, once for all calls that wait.
  *
- * Writes (ETCD_GUARDED, ETCD_ONCE) go only to an endpoint that proved within the last seconds which cluster it belongs to;
- * otherwise it is asked first (maintenance/status). So a server that was wiped or exchanged while the agent ran gets no
- * write, and a server that is down costs a write nothing but time. */
+ * Writes (ETCD_GUARDED, ETCD_ONCE) go only to an endpoint that proved within the last seconds which
+ * cluster it belongs to; otherwise it is asked first (maintenance/status). So a server that was
+ * wiped or exchanged while the agent ran gets no write, and a server that is down costs a write
+ * nothing but time. */
 #pragma once
 
 #include "dcs/etcd_pool.h"
@@ -33,11 +37,11 @@ struct etcd_question {
 };
 
 struct etcd_reply {
-    int result;       /* 0: `body` is the answer; negative: none that is of use, see `error` and `why` */
+    int result; /* 0: `body` is the answer; negative: none that is of use, see `error` and `why` */
     const char *body;
     size_t length;
     unsigned endpoint;
-    bool may_be_applied;       /* an attempt whose answer is missing may have been applied, or may yet be */
+    bool may_be_applied;       /* by an attempt whose answer is missing, already or later */
     struct instant sent_at;    /* when the answered attempt was sent */
     struct etcd_header before; /* what was known then */
     struct etcd_error error;   /* the last one; kind NONE: no answer at all */
@@ -53,6 +57,7 @@ struct etcd_call *etcd_call_start(
 /* Forget it. NULL is accepted. */
 void etcd_call_cancel(struct etcd_call *call);
 
-/* For etcd_pool: end all calls (result ERR_UNAVAILABLE); endpoint number N is number PLACES[N] from now on. */
+/* For etcd_pool: end all calls (result ERR_UNAVAILABLE); endpoint number N is number PLACES[N] from
+ * now on. */
 void etcd_call_end_all(struct etcd_pool *pool);
 void etcd_call_move_all(struct etcd_pool *pool, const unsigned *places);

@@ -71,8 +71,8 @@ static bool is_loopback(const char *url)
     const char *host = strstr(url, "://");
 
     host = host != NULL ? host + 3 : url;
-    return str_starts(host, "localhost") || str_starts(host, "127.") ||
-           str_starts(host, "[::1]") || str_starts(host, "0.0.0.0") || str_starts(host, "[::]");
+    return str_starts(host, "localhost") || str_starts(host, "127.") || str_starts(host, "[::1]") ||
+           str_starts(host, "0.0.0.0") || str_starts(host, "[::]");
 }
 
 static bool has_url(const struct etcd_endpoint *endpoints, unsigned count, const char *url)
@@ -99,8 +99,8 @@ static struct etcd_endpoint endpoint_of(const struct etcd_pool *pool, const char
     return endpoint;
 }
 
-/* Take over COUNT new ENDPOINTS. Calls in flight know their endpoint by number only, so each is led to where its endpoint is
- * now, or to the first one. */
+/* Take over COUNT new ENDPOINTS. Calls in flight know their endpoint by number only, so each is led
+ * to where its endpoint is now, or to the first one. */
 static void replace(struct etcd_pool *pool, const struct etcd_endpoint *endpoints, unsigned count)
 {
     unsigned places[ETCD_POOL_MAX] = {0};

@@ -1,13 +1,16 @@
-/* etcd_pool.h - what is known about the servers of the store: where they are, which one answers, how far the store was.
+/* etcd_pool.h - what is known about the servers of the store: where they are, which one answers,
+ * how far the store was.
  *
- * Endpoints: those configured come first, in their order; those of the store's own member list are added, except loopback
- * addresses unless a configured one is loopback too (a server that advertises "localhost" is reachable for itself only).
- * `preferred` is the one that answered last; a failure moves it on.
+ * Endpoints: those configured come first, in their order; those of the store's own member list are
+ * added, except loopback addresses unless a configured one is loopback too (a server that
+ * advertises "localhost" is reachable for itself only). `preferred` is the one that answered last;
+ * a failure moves it on.
  *
- * Trust: the first answer fixes the cluster id for the life of this process. An endpoint with another id is passed over. The
- * revision and the Raft term seen in answers never go back: a quorum read that is older comes from a server that
- * lies (etcd issue 20418: stale reads after a pause) and is passed over, too; when nothing but such answers come
- * for REGRESS_MS, the store was wiped or restored from a backup, and `is_replaced` stays set. */
+ * Trust: the first answer fixes the cluster id for the life of this process. An endpoint with
+ * another id is passed over. The revision and the Raft term seen in answers never go back: a quorum
+ * read that is older comes from a server that lies (etcd issue 20418: stale reads after a pause)
+ * and is passed over, too; when nothing but such answers come for REGRESS_MS, the store was wiped
+ * or restored from a backup, and `is_replaced` stays set. */
 #pragma once
 
 #include "dcs/etcd.h"
@@ -38,20 +41,21 @@ struct etcd_pool {
     char *password;
     bool has_loopback;
     bool is_replaced;
-    bool is_foreign;        /* the last answer was for another cluster */
-    unsigned count;         /* at least 1 */
+    bool is_foreign; /* the last answer was for another cluster */
+    unsigned count;  /* at least 1 */
     unsigned preferred;
     struct etcd_endpoint endpoints[ETCD_POOL_MAX];
-    struct etcd_header known; /* cluster_id 0: nothing known yet; revision and raft_term: the largest seen */
+    struct etcd_header
+        known; /* cluster_id 0: nothing known yet; revision and raft_term: the largest seen */
     unsigned regress_count;
     struct instant regress_at;
-    int64_t write_ms;       /* how long writes took lately: a maximum that decays */
-    char why[256];          /* the last attempt that failed, for people */
+    int64_t write_ms; /* how long writes took lately: a maximum that decays */
+    char why[256];    /* the last attempt that failed, for people */
     struct etcd_call *calls;
     struct http_request *auth_request; /* in flight; all calls without a token wait for it */
     unsigned auth_endpoint;
-    bool is_auth_off;       /* the store says that it wants no authentication */
-    uint64_t token_number;  /* counts tokens */
+    bool is_auth_off;            /* the store says that it wants no authentication */
+    uint64_t token_number;       /* counts tokens */
     char token[ETCD_TOKEN_SIZE]; /* "": none */
 };
 
@@ -74,8 +78,9 @@ unsigned etcd_pool_next(const struct etcd_pool *pool, unsigned at);
 /* Whether endpoint AT may get a write without asking it first who it is. */
 bool etcd_pool_is_verified(const struct etcd_pool *pool, unsigned at);
 
-/* Judge an answer of endpoint AT. BEFORE: what was known when its request was sent. IS_QUORUM: it was a linearizable read, so
- * being older than BEFORE proves something. False: do not use it (the endpoint was blamed). */
+/* Judge an answer of endpoint AT. BEFORE: what was known when its request was sent. IS_QUORUM: it
+ * was a linearizable read, so being older than BEFORE proves something. False: do not use it (the
+ * endpoint was blamed). */
 bool etcd_pool_accept(
     struct etcd_pool *pool, unsigned at, const struct etcd_header *header,
     const struct etcd_header *before, bool is_quorum);

@@ -46,8 +46,8 @@ static void confirm(struct etcd_session *session, int64_t ttl_s, struct instant 
     loop_timer_start(session->timer, interval_ms(session));
 }
 
-/* Nobody confirmed it for a whole ttl. It may still live (its keys then stay), so it is asked about on and on; it is only not
- * counted as held. */
+/* Nobody confirmed it for a whole ttl. It may still live (its keys then stay), so it is asked about
+ * on and on; it is only not counted as held. */
 static void on_expiry(void *arg)
 {
     drop((struct etcd_session *)arg);
@@ -110,8 +110,7 @@ static void on_revoke(void *arg, const struct etcd_reply *reply)
 }
 
 static struct etcd_call *ask(
-    struct etcd_session *session, const char *path, char *body, int64_t timeout_ms,
-    etcd_done *done)
+    struct etcd_session *session, const char *path, char *body, int64_t timeout_ms, etcd_done *done)
 {
     return etcd_call_start(
         session->pool,
@@ -129,18 +128,18 @@ static void advance(void *arg)
         return;
     }
     if (session->lease != 0 && session->asked_ttl_ms == session->ttl_ms) {
-        session->call = ask(
-            session, "/lease/keepalive", etcd_wire_id((uint64_t)session->lease),
-            interval_ms(session), on_keepalive);
+        session->call =
+            ask(session, "/lease/keepalive", etcd_wire_id((uint64_t)session->lease),
+                interval_ms(session), on_keepalive);
         return;
     }
     if (session->lease != 0) {
         drop(session);
     }
     session->asked_ttl_ms = session->ttl_ms;
-    session->call = ask(
-        session, "/lease/grant", etcd_wire_grant((session->ttl_ms + 999) / 1000), session->ttl_ms,
-        on_grant);
+    session->call =
+        ask(session, "/lease/grant", etcd_wire_grant((session->ttl_ms + 999) / 1000),
+            session->ttl_ms, on_grant);
 }
 
 struct etcd_session *etcd_session_new(

@@ -129,8 +129,11 @@ static void client_open(
     }
     client_open_with(
         client, loop,
-        (struct etcd_options){.endpoints = urls, .endpoint_count = servers->count,
-            .ttl_ms = ttl_ms, .retry_timeout_ms = retry_ms});
+        (struct etcd_options){
+            .endpoints = urls,
+            .endpoint_count = servers->count,
+            .ttl_ms = ttl_ms,
+            .retry_timeout_ms = retry_ms});
 }
 
 static void wait_ready(struct client *client)
@@ -222,8 +225,7 @@ static void check_compares(struct client *client)
     assert_int_equal(txn_within(client, &txn, 2000), DCS_DONE);
     revision = client->done_revision;
     assert_int_equal(txn_within(client, &txn, 2000), DCS_LOST_RACE);
-    txn.compares[0] =
-        (struct dcs_compare){.kind = DCS_VALUE_IS, .key = "lease", .value = "two"};
+    txn.compares[0] = (struct dcs_compare){.kind = DCS_VALUE_IS, .key = "lease", .value = "two"};
     assert_int_equal(txn_within(client, &txn, 2000), DCS_LOST_RACE);
     txn.compares[0].value = "";
     assert_int_equal(txn_within(client, &txn, 2000), DCS_LOST_RACE);
@@ -305,7 +307,8 @@ static void test_unknown(void **state)
     dcs_refresh(client.dcs);
     assert_true(run_until(loop, 2000, has_snapshots, &client));
     assert_int_equal(client.count, 1);
-    /* Nobody there: certainly not applied, because nothing was sent to an endpoint that did not say who it is. */
+    /* Nobody there: certainly not applied, because nothing was sent to an endpoint that did not say
+     * who it is. */
     server_kill(&servers, 0);
     assert_int_equal(txn_within(&client, &txn, 300) == DCS_DONE, 0);
     txn = put_txn("x", "3");
@@ -359,7 +362,8 @@ static void test_members(void **state)
             .endpoints = one, .endpoint_count = 1, .ttl_ms = 5000, .retry_timeout_ms = 5000});
     wait_ready(&only_one);
     run_until(loop, 300, NULL, NULL);
-    /* The other two are known from the member list by now. Whoever the leader is, one of these kills hits it. */
+    /* The other two are known from the member list by now. Whoever the leader is, one of these
+     * kills hits it. */
     for (unsigned at = 0; at < 3; at++) {
         char value[8];
 
@@ -426,7 +430,8 @@ static void test_compaction(void **state)
     assert_int_equal(put(&a, "x", "old"), DCS_DONE);
     assert_int_equal(put(&a, "gone", "1"), DCS_DONE);
     assert_true(wait_value(&a, "gone", "1", 1000));
-    /* a's loop stands still: to the store it is a client that hangs. The watch is cut by a restart of the server. */
+    /* a's loop stands still: to the store it is a client that hangs. The watch is cut by a restart
+     * of the server. */
     other = loop_new();
     client_open(&b, other, &servers, 5000, 4000);
     wait_ready(&b);
@@ -525,8 +530,13 @@ static void test_auth(void **state)
     /* Before authentication is enabled the store says so, and is used without. */
     client_open_with(
         &client, loop,
-        (struct etcd_options){.endpoints = urls, .endpoint_count = 1, .user = "root",
-            .password = "secret", .ttl_ms = 20000, .retry_timeout_ms = 4000});
+        (struct etcd_options){
+            .endpoints = urls,
+            .endpoint_count = 1,
+            .user = "root",
+            .password = "secret",
+            .ttl_ms = 20000,
+            .retry_timeout_ms = 4000});
     wait_ready(&client);
     enable_auth(&servers);
     assert_int_equal(put(&client, "x", "1"), DCS_DONE);
@@ -544,8 +554,13 @@ static void test_auth(void **state)
     dcs_free(client.dcs);
     client_open_with(
         &client, loop,
-        (struct etcd_options){.endpoints = urls, .endpoint_count = 1, .user = "root",
-            .password = "wrong", .ttl_ms = 20000, .retry_timeout_ms = 4000});
+        (struct etcd_options){
+            .endpoints = urls,
+            .endpoint_count = 1,
+            .user = "root",
+            .password = "wrong",
+            .ttl_ms = 20000,
+            .retry_timeout_ms = 4000});
     run_until(loop, 1500, NULL, NULL);
     assert_false(client.health.is_connected);
     print_message("wrong password: %s\n", client.health.problem);
@@ -744,16 +759,11 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_txn),
-        cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_late_answer),
-        cmocka_unit_test(test_members),
-        cmocka_unit_test(test_compaction),
-        cmocka_unit_test(test_session),
-        cmocka_unit_test(test_auth),
-        cmocka_unit_test(test_latency),
-        cmocka_unit_test(test_replaced),
-        cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_txn),         cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_late_answer), cmocka_unit_test(test_members),
+        cmocka_unit_test(test_compaction),  cmocka_unit_test(test_session),
+        cmocka_unit_test(test_auth),        cmocka_unit_test(test_latency),
+        cmocka_unit_test(test_replaced),    cmocka_unit_test(test_tls),
         cmocka_unit_test(test_limits),
     };
 

@@ -1,7 +1,9 @@
-/* etcd_test.h - real etcd servers for the unit tests of this folder, and a store client that remembers what it was told.
+/* etcd_test.h - real etcd servers for the unit tests of this folder, and a store client that
+ * remembers what it was told.
  *
- * The program is $BATON_ETCD, or the one in PATH or /usr/bin; without one a test is skipped. Ports are loopback ports that were free
- * a moment ago. Each server is a child of the test and dies with it. */
+ * The program is $BATON_ETCD, or the one in PATH or /usr/bin; without one a test is skipped. Ports
+ * are loopback ports that were free a moment ago. Each server is a child of the test and dies with
+ * it. */
 #pragma once
 
 #include "base/assert.h"
@@ -88,10 +90,25 @@ UNUSED static void server_start(struct servers *servers, unsigned at)
     struct server *server = &servers->items[at];
     char folder[128];
     char log[128];
-    const char *argv[40] = {servers->program, "--name", server->name, "--data-dir", folder,
-        "--listen-client-urls", server->url, "--advertise-client-urls", server->url,
-        "--listen-peer-urls", server->peer_url, "--initial-advertise-peer-urls", server->peer_url,
-        "--initial-cluster", servers->cluster, "--heartbeat-interval", "50", "--election-timeout",
+    const char *argv[40] = {
+        servers->program,
+        "--name",
+        server->name,
+        "--data-dir",
+        folder,
+        "--listen-client-urls",
+        server->url,
+        "--advertise-client-urls",
+        server->url,
+        "--listen-peer-urls",
+        server->peer_url,
+        "--initial-advertise-peer-urls",
+        server->peer_url,
+        "--initial-cluster",
+        servers->cluster,
+        "--heartbeat-interval",
+        "50",
+        "--election-timeout",
         "500"};
     unsigned count = 19;
 
@@ -191,8 +208,7 @@ UNUSED static void on_waiter(void *arg)
     struct waiter *waiter = arg;
 
     waiter->was_so = waiter->is_so != NULL && waiter->is_so(waiter->arg);
-    if (waiter->was_so ||
-        instant_elapsed_max_ms(waiter->start, clock_now()) > waiter->limit_ms) {
+    if (waiter->was_so || instant_elapsed_max_ms(waiter->start, clock_now()) > waiter->limit_ms) {
         loop_stop(waiter->loop);
         return;
     }

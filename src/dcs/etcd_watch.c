@@ -29,13 +29,13 @@ struct etcd_watch {
 
     struct http_request *stream;
     struct instant stream_at;
-    struct str line;            /* of the stream, not complete yet */
+    struct str line; /* of the stream, not complete yet */
     char stream_url[ETCD_URL_SIZE];
     bool is_created;
     bool is_suspect;
-    bool is_behind;             /* a read brought changes that the watch has not brought */
-    bool was_behind;            /* ... already at the last tick */
-    int64_t behind_revision;    /* what the watch must get beyond */
+    bool is_behind;          /* a read brought changes that the watch has not brought */
+    bool was_behind;         /* ... already at the last tick */
+    int64_t behind_revision; /* what the watch must get beyond */
 
     struct etcd_call *probe;
     char problem[256];
@@ -124,7 +124,8 @@ static bool on_line(struct etcd_watch *watch, const char *line, size_t length, b
 
 static void read_again(struct etcd_watch *watch, const char *problem);
 
-/* The stream has ended, or has to. One that never began would be opened again at once and for ever, so that waits. */
+/* The stream has ended, or has to. One that never began would be opened again at once and for ever,
+ * so that waits. */
 static void replace_stream(struct etcd_watch *watch)
 {
     bool was_created = watch->is_created;
@@ -193,8 +194,14 @@ static void open_stream(struct etcd_watch *watch, unsigned endpoint)
     watch->stream_at = clock_now();
     watch->stream = http_start(
         pool->http,
-        &(struct http_options){.method = "POST", .url = url, .body = body, .tls = &pool->tls,
-            .content_type = "application/json", .timeout_ms = CREATE_MS, .on_data = on_data,
+        &(struct http_options){
+            .method = "POST",
+            .url = url,
+            .body = body,
+            .tls = &pool->tls,
+            .content_type = "application/json",
+            .timeout_ms = CREATE_MS,
+            .on_data = on_data,
             .authorization = pool->token[0] != '\0' ? pool->token : NULL},
         on_stream_end, watch);
 }
@@ -248,8 +255,7 @@ static void on_read(void *arg, const struct etcd_reply *reply)
         return;
     }
     r = etcd_wire_read_range(reply->body, reply->length, watch->prefix, &fresh, &header, &e);
-    if (r == 0 &&
-        !etcd_pool_accept(watch->pool, reply->endpoint, &header, &reply->before, true)) {
+    if (r == 0 && !etcd_pool_accept(watch->pool, reply->endpoint, &header, &reply->before, true)) {
         r = FAIL(
             &e, ERR_CONFLICT,
             watch->pool->is_foreign
@@ -290,8 +296,11 @@ static void read_now(struct etcd_watch *watch)
     loop_timer_stop(watch->read_again);
     watch->read = etcd_call_start(
         watch->pool,
-        &(struct etcd_question){.path = "/kv/range", .body = etcd_wire_range(watch->prefix),
-            .retry = ETCD_ANY, .timeout_ms = MAX(watch->retry_ms / 2, PROBE_MAX_MS)},
+        &(struct etcd_question){
+            .path = "/kv/range",
+            .body = etcd_wire_range(watch->prefix),
+            .retry = ETCD_ANY,
+            .timeout_ms = MAX(watch->retry_ms / 2, PROBE_MAX_MS)},
         on_read, watch);
 }
 
@@ -342,8 +351,12 @@ static void probe(struct etcd_watch *watch)
     }
     watch->probe = etcd_call_start(
         watch->pool,
-        &(struct etcd_question){.path = "/maintenance/status", .body = mem_dup("{}"),
-            .retry = ETCD_HERE, .endpoint = endpoint, .timeout_ms = probe_ms(watch)},
+        &(struct etcd_question){
+            .path = "/maintenance/status",
+            .body = mem_dup("{}"),
+            .retry = ETCD_HERE,
+            .endpoint = endpoint,
+            .timeout_ms = probe_ms(watch)},
         on_probe, watch);
 }
 
@@ -358,8 +371,9 @@ static void on_tick(void *arg)
         suspect(watch, "the store's server does not start a watch");
     } else if (watch->is_behind && watch->was_behind) {
         suspect(watch, "the watch lags behind the store");
-    } else if (instant_elapsed_max_ms(watch->confirmed_at, now) >= watch->retry_ms / 2 &&
-               watch->read == NULL && watch->has_snapshot) {
+    } else if (
+        instant_elapsed_max_ms(watch->confirmed_at, now) >= watch->retry_ms / 2 &&
+        watch->read == NULL && watch->has_snapshot) {
         read_now(watch);
     }
     watch->was_behind = watch->is_behind;

@@ -9,9 +9,10 @@
 
 #define KEY_MAX 1024
 
-/* gRPC codes that say for certain that nothing was done: invalid argument, not found, exists, denied, exhausted (quota, too
- * many requests), precondition, out of range (compacted), unimplemented. Others (cancelled, unknown, deadline, aborted,
- * internal, unavailable, data loss) leave it open: "request timed out" may still be applied later. */
+/* gRPC codes that say for certain that nothing was done: invalid argument, not found, exists,
+ * denied, exhausted (quota, too many requests), precondition, out of range (compacted),
+ * unimplemented. Others (cancelled, unknown, deadline, aborted, internal, unavailable, data loss)
+ * leave it open: "request timed out" may still be applied later. */
 #define DEFINITE_CODES \
     (1u << 3 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 11 | 1u << 12)
 
@@ -80,8 +81,7 @@ static void add_compare(struct str *out, const char *prefix, const struct dcs_co
         str_add(out, "\"}");
         break;
     case DCS_REVISION_IS:
-        str_addf(
-            out, "\"target\":\"MOD\",\"mod_revision\":\"%" PRId64 "\"}", compare->revision);
+        str_addf(out, "\"target\":\"MOD\",\"mod_revision\":\"%" PRId64 "\"}", compare->revision);
         break;
     }
 }
@@ -151,7 +151,8 @@ static char *dump(json_t *root)
 {
     AUTO_STR struct str out = STR_INIT(ETCD_BODY_MAX);
 
-    IGNORE(json_dump_callback(root, add_piece, &out, JSON_COMPACT), "no encoding error is possible");
+    IGNORE(
+        json_dump_callback(root, add_piece, &out, JSON_COMPACT), "no encoding error is possible");
     json_decref(root);
     return str_take(&out);
 }
@@ -175,7 +176,8 @@ static json_t *load(const char *body, size_t length, struct err *e)
 
     if (!json_is_object(root)) {
         json_decref(root);
-        IGNORE(FAIL(e, ERR_CORRUPT, "the store's answer is not a JSON object"), "forwarded as NULL");
+        IGNORE(
+            FAIL(e, ERR_CORRUPT, "the store's answer is not a JSON object"), "forwarded as NULL");
         return NULL;
     }
     return root;
@@ -286,15 +288,13 @@ enum etcd_error_kind etcd_wire_error(
         copy_printable(ret->message, sizeof(ret->message), json_string_value(error));
     }
     if (ret->message[0] == '\0') {
-        IGNORE(
-            str_format(ret->message, sizeof(ret->message), "HTTP status %d", status), "it fits");
+        IGNORE(str_format(ret->message, sizeof(ret->message), "HTTP status %d", status), "it fits");
     }
     ret->kind = root == NULL && status == 404 ? ETCD_ERROR_NO_API : kind_of(ret);
     return ret->kind;
 }
 
-int etcd_wire_read_header(
-    const char *body, size_t length, struct etcd_header *ret, struct err *e)
+int etcd_wire_read_header(const char *body, size_t length, struct etcd_header *ret, struct err *e)
 {
     AUTO(json_decref) json_t *root = load(body, length, e);
 
@@ -302,8 +302,7 @@ int etcd_wire_read_header(
         return ERR_CORRUPT;
     }
     header_of(root, ret);
-    return ret->cluster_id != 0 ? 0
-                                : FAIL(e, ERR_CORRUPT, "the store's answer names no cluster");
+    return ret->cluster_id != 0 ? 0 : FAIL(e, ERR_CORRUPT, "the store's answer names no cluster");
 }
 
 /* The key of KV below PREFIX, new; NULL for one that cannot be ours. */
@@ -323,8 +322,7 @@ static int read_key(const json_t *kv, const char *prefix, char **ret, struct err
     return 0;
 }
 
-static int read_entry(
-    const json_t *kv, const char *prefix, struct cache *cache, struct err *e)
+static int read_entry(const json_t *kv, const char *prefix, struct cache *cache, struct err *e)
 {
     AUTO_FREE char *key = NULL;
     AUTO_FREE char *value = NULL;
@@ -407,8 +405,7 @@ int etcd_wire_read_lease(
     return *ret_id != 0 ? 0 : FAIL(e, ERR_CORRUPT, "the store's answer names no lease");
 }
 
-int etcd_wire_read_token(
-    const char *body, size_t length, char *token, size_t size, struct err *e)
+int etcd_wire_read_token(const char *body, size_t length, char *token, size_t size, struct err *e)
 {
     AUTO(json_decref) json_t *root = load(body, length, e);
     const char *text = text_of(root, "token");
@@ -427,8 +424,7 @@ int etcd_wire_read_token(
     return 0;
 }
 
-int etcd_wire_read_status(
-    const char *body, size_t length, struct etcd_status *ret, struct err *e)
+int etcd_wire_read_status(const char *body, size_t length, struct etcd_status *ret, struct err *e)
 {
     AUTO(json_decref) json_t *root = load(body, length, e);
 
@@ -451,8 +447,7 @@ static bool copy_first(char *buffer, size_t size, const json_t *list)
     return str_copy(buffer, size, first != NULL ? first : "");
 }
 
-int etcd_wire_read_members(
-    const char *body, size_t length, struct etcd_members *ret, struct err *e)
+int etcd_wire_read_members(const char *body, size_t length, struct etcd_members *ret, struct err *e)
 {
     AUTO(json_decref) json_t *root = load(body, length, e);
     const json_t *list = json_object_get(root, "members");
@@ -486,8 +481,7 @@ int etcd_wire_read_members(
 
 /* Watch. */
 
-static int apply_event(
-    const json_t *event, const char *prefix, struct cache *cache, struct err *e)
+static int apply_event(const json_t *event, const char *prefix, struct cache *cache, struct err *e)
 {
     const json_t *kv = json_object_get(event, "kv");
     AUTO_FREE char *key = NULL;
@@ -507,8 +501,8 @@ static int apply_event(
 }
 
 static int apply_events(
-    const json_t *events, const char *prefix, struct cache *cache,
-    struct etcd_watch_answer *ret, struct err *e)
+    const json_t *events, const char *prefix, struct cache *cache, struct etcd_watch_answer *ret,
+    struct err *e)
 {
     for (size_t at = 0; at < json_array_size(events); at++) {
         const json_t *event = json_array_get(events, at);
@@ -516,7 +510,8 @@ static int apply_events(
         int r = 0;
 
         ret->revision = MAX(ret->revision, revision);
-        /* All events of one revision come in one message, so comparing with the state before it is exact. */
+        /* All events of one revision come in one message, so comparing with the state before it is
+         * exact. */
         if (revision <= cache->revision) {
             continue;
         }
@@ -538,7 +533,8 @@ int etcd_wire_read_watch(
     const json_t *result = json_object_get(root, "result");
     int64_t compacted = number_of(result, "compact_revision");
 
-    *ret = (struct etcd_watch_answer){.is_created = json_is_true(json_object_get(result, "created"))};
+    *ret =
+        (struct etcd_watch_answer){.is_created = json_is_true(json_object_get(result, "created"))};
     if (root == NULL) {
         return ERR_CORRUPT;
     }
@@ -556,7 +552,8 @@ int etcd_wire_read_watch(
         if (compacted != 0) {
             IGNORE(
                 str_format(
-                    ret->reason, sizeof(ret->reason), "compacted up to revision %" PRId64, compacted),
+                    ret->reason, sizeof(ret->reason), "compacted up to revision %" PRId64,
+                    compacted),
                 "it fits");
         }
         return 0;

@@ -1,12 +1,14 @@
 /* etcd_wire.h - the JSON of etcd's v3 gateway: bodies of requests, and their answers. Pure.
  *
- * What the gateway does differently from what one would expect (measured: research, libraries.md, section E): keys and values are
- * base64, 64-bit numbers are texts, fields that are zero or false are left out (`succeeded`, `TTL`), enum values are
- * words, an error is known by its gRPC `code` (message and HTTP status differ between releases), a stream reports
- * errors with HTTP 200 as {"error":{...}} or as a result that is `canceled`.
+ * What the gateway does differently from what one would expect (measured: research, libraries.md,
+ * section E): keys and values are base64, 64-bit numbers are texts, fields that are zero or false
+ * are left out (`succeeded`, `TTL`), enum values are words, an error is known by its gRPC `code`
+ * (message and HTTP status differ between releases), a stream reports errors with HTTP 200 as
+ * {"error":{...}} or as a result that is `canceled`.
  *
- * Keys are relative to the prefix on our side and whole on etcd's. A key that contains a NUL byte cannot be ours and is left
- * out; a value is cut at its first NUL, so that its reader finds it damaged. */
+ * Keys are relative to the prefix on our side and whole on etcd's. A key that contains a NUL byte
+ * cannot be ours and is left out; a value is cut at its first NUL, so that its reader finds it
+ * damaged. */
 #pragma once
 
 #include "base/str.h"
@@ -31,9 +33,9 @@ enum etcd_error_kind {
     ETCD_ERROR_AUTH,     /* the token is not valid (any more): get one and repeat */
     ETCD_ERROR_AUTH_OFF, /* authentication is not enabled */
     ETCD_ERROR_NO_LEASE, /* the lease is gone; nothing was done */
-    ETCD_ERROR_NO_API,   /* the path does not exist on this server: another version of etcd, or no etcd */
+    ETCD_ERROR_NO_API,   /* no such path: another version of etcd, or no etcd */
     ETCD_ERROR_DEFINITE, /* refused, nothing was done, another server would say the same */
-    ETCD_ERROR_OTHER,    /* another server may know better; a transaction may have been applied or not */
+    ETCD_ERROR_OTHER,    /* ask another server; a transaction may have been applied */
 };
 
 struct etcd_error {
@@ -59,7 +61,8 @@ enum etcd_error_kind etcd_wire_error(
 MUST_CHECK int etcd_wire_read_header(
     const char *body, size_t length, struct etcd_header *ret, struct err *e);
 
-/* All keys below PREFIX into CACHE (empty). ERR_LIMIT: more than DCS_KEYS_MAX, or a value over DCS_VALUE_MAX. */
+/* All keys below PREFIX into CACHE (empty). ERR_LIMIT: more than DCS_KEYS_MAX, or a value over
+ * DCS_VALUE_MAX. */
 MUST_CHECK int etcd_wire_read_range(
     const char *body, size_t length, const char *prefix, struct cache *cache,
     struct etcd_header *ret, struct err *e);
@@ -104,15 +107,15 @@ MUST_CHECK int etcd_wire_read_members(
 /* One message of a watch. */
 struct etcd_watch_answer {
     struct etcd_header header;
-    int64_t revision;  /* of the newest event in it; 0: none */
+    int64_t revision; /* of the newest event in it; 0: none */
     bool is_created;
     bool is_canceled;
-    bool is_changed;   /* events were applied */
-    char reason[160];  /* of the cancellation, for people */
+    bool is_changed;  /* events were applied */
+    char reason[160]; /* of the cancellation, for people */
 };
 
-/* Read one message (one line of the stream) and apply its events newer than CACHE's revision to CACHE. A failure leaves CACHE as
- * it was or partly changed: read everything anew. */
+/* Read one message (one line of the stream) and apply its events newer than CACHE's revision to
+ * CACHE. A failure leaves CACHE as it was or partly changed: read everything anew. */
 MUST_CHECK int etcd_wire_read_watch(
     const char *line, size_t length, const char *prefix, struct cache *cache,
     struct etcd_watch_answer *ret, struct err *e);

@@ -6,7 +6,9 @@
 
 #include <cmocka.h>
 
-#define HEADER "\"header\":{\"cluster_id\":\"2961762449054095690\",\"member_id\":\"1\",\"revision\":\"9\",\"raft_term\":\"2\"}"
+#define HEADER \
+    "\"header\":{\"cluster_id\":\"2961762449054095690\",\"member_id\":\"1\",\"revision\":\"9\"," \
+    "\"raft_term\":\"2\"}"
 #define WATCH_HEADER "{\"result\":{" HEADER ","
 
 static void check_base64(const char *bytes, size_t length, const char *text)
@@ -50,8 +52,7 @@ static void test_bodies(void **state)
     AUTO_FREE char *body = NULL;
 
     (void)state;
-    assert_string_equal(
-        range, "{\"key\":\"L2Ev\",\"range_end\":\"L2Ew\",\"limit\":\"129\"}");
+    assert_string_equal(range, "{\"key\":\"L2Ev\",\"range_end\":\"L2Ew\",\"limit\":\"129\"}");
     assert_string_equal(
         watch, "{\"create_request\":{\"key\":\"L2Ev\",\"range_end\":\"L2Ew\","
                "\"start_revision\":\"7\",\"progress_notify\":true}}");
@@ -59,8 +60,7 @@ static void test_bodies(void **state)
     txn.compares[0] = (struct dcs_compare){.kind = DCS_IS_ABSENT, .key = "b"};
     txn.compares[1] = (struct dcs_compare){.kind = DCS_VALUE_IS, .key = "b", .value = ""};
     txn.compares[2] = (struct dcs_compare){.kind = DCS_REVISION_IS, .key = "b", .revision = 5};
-    txn.ops[0] =
-        (struct dcs_op){.kind = DCS_PUT, .key = "b", .value = "foo", .with_session = true};
+    txn.ops[0] = (struct dcs_op){.kind = DCS_PUT, .key = "b", .value = "foo", .with_session = true};
     txn.ops[1] = (struct dcs_op){.kind = DCS_DELETE, .key = "b"};
     body = etcd_wire_txn("/a/", &txn, 77);
     assert_string_equal(
@@ -87,13 +87,18 @@ static void test_errors(void **state)
 {
     (void)state;
     assert_int_equal(error_of(200, "{" HEADER "}"), ETCD_ERROR_NONE);
-    assert_int_equal(error_of(401, "{\"error\":\"x\",\"message\":\"etcdserver: invalid auth "
-                                   "token\",\"code\":16}"),
+    assert_int_equal(
+        error_of(
+            401, "{\"error\":\"x\",\"message\":\"etcdserver: invalid auth "
+                 "token\",\"code\":16}"),
         ETCD_ERROR_AUTH);
-    assert_int_equal(error_of(400, "{\"code\":3,\"message\":\"etcdserver: user name is empty\"}"),
+    assert_int_equal(
+        error_of(400, "{\"code\":3,\"message\":\"etcdserver: user name is empty\"}"),
         ETCD_ERROR_AUTH);
-    assert_int_equal(error_of(404, "{\"code\":5, \"message\":\"etcdserver: requested lease not "
-                                   "found\"}"),
+    assert_int_equal(
+        error_of(
+            404, "{\"code\":5, \"message\":\"etcdserver: requested lease not "
+                 "found\"}"),
         ETCD_ERROR_NO_LEASE);
     assert_int_equal(error_of(404, "404 page not found"), ETCD_ERROR_NO_API);
     assert_int_equal(
@@ -106,8 +111,9 @@ static void test_errors(void **state)
         error_of(403, "{\"code\":7,\"message\":\"etcdserver: permission denied\"}"),
         ETCD_ERROR_DEFINITE);
     assert_int_equal(
-        error_of(200, "{\"error\":{\"grpc_code\":14,\"http_code\":503,\"message\":\"no "
-                      "leader\"}}"),
+        error_of(
+            200, "{\"error\":{\"grpc_code\":14,\"http_code\":503,\"message\":\"no "
+                 "leader\"}}"),
         ETCD_ERROR_OTHER);
     assert_int_equal(error_of(502, "<html>bad gateway</html>"), ETCD_ERROR_OTHER);
 }
@@ -125,8 +131,7 @@ static void test_range(void **state)
     struct etcd_header header;
 
     (void)state;
-    assert_int_equal(
-        etcd_wire_read_range(body, strlen(body), "/a/", &cache, &header, NULL), 0);
+    assert_int_equal(etcd_wire_read_range(body, strlen(body), "/a/", &cache, &header, NULL), 0);
     assert_int_equal(header.cluster_id, UINT64_C(2961762449054095690));
     assert_int_equal(cache.revision, 9);
     assert_int_equal(cache.count, 3);
@@ -212,12 +217,8 @@ static void test_lease(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_bodies),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_range),
-        cmocka_unit_test(test_watch),
-        cmocka_unit_test(test_lease),
+        cmocka_unit_test(test_base64), cmocka_unit_test(test_bodies), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_range),  cmocka_unit_test(test_watch),  cmocka_unit_test(test_lease),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,11 +9,8 @@
 AUTO_DEFINE(json_t, json_decref)
 
 static const char *const state_names[] = {
-    [STORE_UNREACHABLE] = "unreachable",
-    [STORE_NEW] = "new",
-    [STORE_FORMING] = "forming",
-    [STORE_MEMBER] = "member",
-    [STORE_LEFT] = "left",
+    [STORE_UNREACHABLE] = "unreachable", [STORE_NEW] = "new",   [STORE_FORMING] = "forming",
+    [STORE_MEMBER] = "member",           [STORE_LEFT] = "left",
 };
 
 static int compare_texts(const void *a, const void *b)
@@ -120,14 +117,14 @@ static bool plan_join(
             !str_copy(plan->via[plan->via_count++], ETCD_URL_SIZE, answer->client_url),
             "same size");
         IGNORE(
-            !str_format(
-                plan->why, sizeof(plan->why), "joining the store of %s", peers[at].address),
+            !str_format(plan->why, sizeof(plan->why), "joining the store of %s", peers[at].address),
             "for people");
     }
     return cluster_id != NULL;
 }
 
-/* All others must be new, or form a cluster that contains this node. True: PLAN says who is in the way. */
+/* All others must be new, or form a cluster that contains this node. True: PLAN says who is in the
+ * way. */
 static bool is_blocked(
     const struct formation_self *self, const struct formation_peer *peers, unsigned count,
     struct formation_plan *plan)
@@ -207,8 +204,8 @@ static void compose_cluster(
         const struct store_answer *answer = &peers[at].answer;
 
         if (!is_self(self, answer)) {
-            is_whole &= str_format(
-                pairs[used], sizeof(pairs[0]), "%s=%s", answer->name, answer->peer_url);
+            is_whole &=
+                str_format(pairs[used], sizeof(pairs[0]), "%s=%s", answer->name, answer->peer_url);
             sorted[used] = pairs[used];
             used++;
         }
@@ -222,9 +219,7 @@ static void compose_cluster(
     IGNORE(
         !str_copy(plan->initial_cluster, sizeof(plan->initial_cluster), str_text(&text)),
         "same size");
-    IGNORE(
-        !str_format(plan->token, sizeof(plan->token), "baton-%s", self->list),
-        "it fits");
+    IGNORE(!str_format(plan->token, sizeof(plan->token), "baton-%s", self->list), "it fits");
 }
 
 void formation_decide(
@@ -266,7 +261,8 @@ enum formation_entry formation_enter(
 
         if (str_equal(member->name, self->name)) {
             *ret_id = member->id;
-            /* Once started, it may be the only one that has some entry: that needs somebody who knows. */
+            /* Once started, it may be the only one that has some entry: that needs somebody who
+             * knows. */
             return member->client_url[0] == '\0' ? FORMATION_REMOVE : FORMATION_OCCUPIED;
         }
     }
@@ -305,15 +301,15 @@ static int add_piece(const char *piece, size_t length, void *out)
 char *formation_encode(const struct store_answer *answer)
 {
     AUTO_STR struct str out = STR_INIT(65536);
-    AUTO(json_decref) json_t *root = json_pack(
+    AUTO(json_decref)
+    json_t *root = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "state", state_names[answer->state], "name",
         answer->name, "peer_url", answer->peer_url, "client_url", answer->client_url, "cluster_id",
         answer->cluster_id, "list", answer->list, "has_leader", (int)answer->has_leader);
 
     ASSERT(root != NULL);
     if (answer->state == STORE_FORMING) {
-        IGNORE(
-            json_object_set_new(root, "token", json_string(answer->token)), "texts are valid");
+        IGNORE(json_object_set_new(root, "token", json_string(answer->token)), "texts are valid");
         IGNORE(
             json_object_set_new(root, "initial_cluster", json_string(answer->initial_cluster)),
             "texts are valid");
@@ -341,11 +337,11 @@ bool formation_is_plain(const char *text)
 
 static bool is_url(const char *text)
 {
-    return formation_is_plain(text) && (str_starts(text, "http://") || str_starts(text, "https://"));
+    return formation_is_plain(text) &&
+           (str_starts(text, "http://") || str_starts(text, "https://"));
 }
 
-int formation_decode(
-    const char *json, size_t length, struct store_answer *ret, struct err *e)
+int formation_decode(const char *json, size_t length, struct store_answer *ret, struct err *e)
 {
     AUTO(json_decref) json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, NULL);
     struct store_answer answer = {.state = STORE_UNREACHABLE};
@@ -363,20 +359,21 @@ int formation_decode(
     is_whole &= copy_text(root, "cluster_id", answer.cluster_id, sizeof(answer.cluster_id));
     is_whole &= copy_text(root, "list", answer.list, sizeof(answer.list));
     is_whole &= copy_text(root, "token", answer.token, sizeof(answer.token));
-    is_whole &= copy_text(
-        root, "initial_cluster", answer.initial_cluster, sizeof(answer.initial_cluster));
+    is_whole &=
+        copy_text(root, "initial_cluster", answer.initial_cluster, sizeof(answer.initial_cluster));
     answer.has_leader = json_is_true(json_object_get(root, "has_leader"));
     if (answer.state == STORE_UNREACHABLE || !is_whole || answer.name[0] == '\0' ||
-        !formation_is_plain(answer.name) || !formation_is_plain(answer.token) || !is_url(answer.peer_url) ||
-        !is_url(answer.client_url)) {
+        !formation_is_plain(answer.name) || !formation_is_plain(answer.token) ||
+        !is_url(answer.peer_url) || !is_url(answer.client_url)) {
         return FAIL(e, ERR_CORRUPT, "the answer about the store is not of the expected form");
     }
     *ret = answer;
     return 0;
 }
 
-/* The first row whose words are in the output decides: a full disk also damages what is being written, so the place comes first.
- * Measured with etcd 3.4.23: garbage in the WAL, a truncated or zeroed database. */
+/* The first row whose words are in the output decides: a full disk also damages what is being
+ * written, so the place comes first. Measured with etcd 3.4.23: garbage in the WAL, a truncated or
+ * zeroed database. */
 static const struct {
     const char *words;
     enum formation_end end;
@@ -385,7 +382,7 @@ static const struct {
     {"permanently removed", END_REMOVED, "it was removed from the store"},
     {"no space left on device", END_PLACE, "no space is left for its data"},
     {"address already in use", END_PLACE,
-        "its port is in use\nhint: another etcd may run here: systemctl disable --now etcd"},
+     "its port is in use\nhint: another etcd may run here: systemctl disable --now etcd"},
     {"cannot assign requested address", END_PLACE, "its listen address is not of this host"},
     {"permission denied", END_PLACE, "it may not use its data directory"},
     {"read-only file system", END_PLACE, "its file system is read-only"},

@@ -1,18 +1,22 @@
 /* formation.h - how the agents' own etcd members find together. Pure.
  *
- * Each agent tells the others what it has (GET /baton/store); from its own state and the answers of all configured peers it
- * decides alone. The dangers are two clusters where one was meant, and a member that comes back under its old identity without
- * what it had voted and written. Hence:
+ * Each agent tells the others what it has (GET /baton/store); from its own state and the answers of
+ * all configured peers it decides alone. The dangers are two clusters where one was meant, and a
+ * member that comes back under its old identity without what it had voted and written. Hence:
  *
  *   START      there is data: go on with it, whatever the others say.
- *   JOIN       a peer belongs to a cluster that has a leader: be added to it. A member with our address is a former self
- *              that lost its data: it is removed first, so that the new one has a new identity.
- *   BOOTSTRAP  all listed peers answer and have nothing, and all list the same peers; or some have already begun to
- *              bootstrap with a cluster that names us, and all others have nothing.
- *   WAIT       anything else. One peer that does not answer may hold the data, or may be a member without a leader.
+ *   JOIN       a peer belongs to a cluster that has a leader: be added to it. A member with our
+ *              address is a former self that lost its data: it is removed first, so that the new
+ *              one has a new identity.
+ *   BOOTSTRAP  all listed peers answer and have nothing, and all list the same peers; or some have
+ *              already begun to bootstrap with a cluster that names us, and all others have
+ *              nothing.
+ *   WAIT       anything else. One peer that does not answer may hold the data, or may be a member
+ *              without a leader.
  *
- * Three fresh nodes: all answer "new", each computes the same initial cluster from the same answers, each starts. One that is late sees
- * "forming" and starts with what that one says, or sees a member with a leader and joins. */
+ * Three fresh nodes: all answer "new", each computes the same initial cluster from the same
+ * answers, each starts. One that is late sees "forming" and starts with what that one says, or sees
+ * a member with a leader and joins. */
 #pragma once
 
 #include "dcs/etcd_wire.h"
@@ -95,7 +99,8 @@ enum formation_entry {
 enum formation_entry formation_enter(
     const struct formation_self *self, const struct etcd_members *members, uint64_t *ret_id);
 
-/* The initial cluster for a member that was added: all MEMBERS, ours under our name. False if ours is missing. */
+/* The initial cluster for a member that was added: all MEMBERS, ours under our name. False if ours
+ * is missing. */
 bool formation_cluster(
     const struct formation_self *self, const struct etcd_members *members, char *ret, size_t size);
 

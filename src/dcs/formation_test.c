@@ -42,8 +42,8 @@ static struct formation_peer peer_of(unsigned at, enum store_state state)
     return peer;
 }
 
-/* Every pair of answers of the two others, with and without data, with and without a leader: what follows must keep the
- * promises of the essay, said here in another way than there. */
+/* Every pair of answers of the two others, with and without data, with and without a leader: what
+ * follows must keep the promises of the essay, said here in another way than there. */
 static void test_all(void **state)
 {
     unsigned steps[4] = {0};
@@ -111,8 +111,7 @@ static void test_clashes(void **state)
     str_copy(peers[0].answer.name, sizeof(peers[0].answer.name), "n0");
     expect_wait(&self, peers, 2, "this node's name: 10.0.0.1");
     peers[0] = peer_of(1, STORE_NEW);
-    str_copy(
-        peers[0].answer.peer_url, sizeof(peers[0].answer.peer_url), "http://10.0.0.0:2380");
+    str_copy(peers[0].answer.peer_url, sizeof(peers[0].answer.peer_url), "http://10.0.0.0:2380");
     expect_wait(&self, peers, 2, "this node's store address");
     peers[0] = peer_of(1, STORE_MEMBER);
     peers[1] = peer_of(2, STORE_MEMBER);
@@ -169,8 +168,11 @@ static void test_enter(void **state)
     uint64_t id = 0;
 
     (void)state;
-    members.items[0] = (struct etcd_member){.id = 7, .name = "n1",
-        .peer_url = "http://10.0.0.1:2380", .client_url = "http://10.0.0.1:2379"};
+    members.items[0] = (struct etcd_member){
+        .id = 7,
+        .name = "n1",
+        .peer_url = "http://10.0.0.1:2380",
+        .client_url = "http://10.0.0.1:2379"};
     members.items[1] = (struct etcd_member){.id = 8, .peer_url = "http://10.0.0.2:2380"};
     assert_int_equal(formation_enter(&self, &members, &id), FORMATION_ADD);
     assert_false(formation_cluster(&self, &members, cluster, sizeof(cluster)));
@@ -239,12 +241,8 @@ static void test_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all),
-        cmocka_unit_test(test_clashes),
-        cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_enter),
-        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_all),  cmocka_unit_test(test_clashes), cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_hash), cmocka_unit_test(test_enter),   cmocka_unit_test(test_json),
         cmocka_unit_test(test_ends),
     };
 

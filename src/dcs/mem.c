@@ -17,8 +17,8 @@ struct request {
     int64_t deadline_ms;
     enum dcs_outcome outcome;
     int64_t revision;
-    bool is_lost;  /* no answer will come before the deadline */
-    bool is_ended; /* outcome is set */
+    bool is_lost;    /* no answer will come before the deadline */
+    bool is_ended;   /* outcome is set */
     bool is_refused; /* asked for with_session while there was none */
 };
 
@@ -33,9 +33,9 @@ struct handle {
     int64_t ttl_ms;
     int64_t retry_ms;
     int64_t cut_at_ms;
-    int64_t session;            /* as the handle knows it; 0: none */
-    int64_t session_end_ms;     /* when the store ends it unless kept alive */
-    int64_t seen_revision;      /* of the last snapshot delivered */
+    int64_t session;        /* as the handle knows it; 0: none */
+    int64_t session_end_ms; /* when the store ends it unless kept alive */
+    int64_t seen_revision;  /* of the last snapshot delivered */
     bool is_started;
     bool is_cut;
     bool is_snapshot_due;
@@ -240,7 +240,8 @@ struct dcs *mem_store_connect(struct mem_store *store)
     return &handle->dcs;
 }
 
-/* Apply TXN; whether its conditions held. With more keys than the set can hold nothing is applied, as with etcd's quota. */
+/* Apply TXN; whether its conditions held. With more keys than the set can hold nothing is applied,
+ * as with etcd's quota. */
 static enum dcs_outcome apply(struct handle *handle, const struct dcs_txn *txn)
 {
     struct cache *cache = &handle->store->cache;
@@ -256,8 +257,10 @@ static enum dcs_outcome apply(struct handle *handle, const struct dcs_txn *txn)
     }
     for (unsigned at = 0; at < txn->op_count; at++) {
         const struct dcs_op *op = &txn->ops[at];
-        struct cache_entry entry = {.key = (char *)(uintptr_t)op->key,
-            .value = (char *)(uintptr_t)op->value, .revision = cache->revision + 1,
+        struct cache_entry entry = {
+            .key = (char *)(uintptr_t)op->key,
+            .value = (char *)(uintptr_t)op->value,
+            .revision = cache->revision + 1,
             .lease = op->with_session ? handle->session : 0};
 
         if (op->kind == DCS_PUT) {
@@ -327,10 +330,9 @@ static bool deliver_done(struct handle *handle)
 
 static bool update_health(struct handle *handle)
 {
-    bool is_cut_long = handle->is_cut &&
-                       handle->store->now_ms - handle->cut_at_ms >= handle->retry_ms;
-    struct dcs_health health = {
-        .is_connected = !is_cut_long, .has_session = handle->session != 0};
+    bool is_cut_long =
+        handle->is_cut && handle->store->now_ms - handle->cut_at_ms >= handle->retry_ms;
+    struct dcs_health health = {.is_connected = !is_cut_long, .has_session = handle->session != 0};
 
     str_copy(health.endpoint, sizeof(health.endpoint), "memory");
     if (is_cut_long) {
@@ -464,7 +466,9 @@ void mem_store_fault(struct dcs *handle, enum mem_fault fault, unsigned count)
 
 void mem_store_put(struct mem_store *store, const char *key, const char *value)
 {
-    struct cache_entry entry = {.key = (char *)(uintptr_t)key, .value = (char *)(uintptr_t)value,
+    struct cache_entry entry = {
+        .key = (char *)(uintptr_t)key,
+        .value = (char *)(uintptr_t)value,
         .revision = store->cache.revision + 1};
     bool is_changed = false;
 

@@ -31,8 +31,8 @@ static void on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     seen->has_own = false;
     for (unsigned at = 0; at < snapshot->count; at++) {
         seen->has_own |= snapshot->entries[at].is_of_session;
-        assert_true(at == 0 ||
-                    strcmp(snapshot->entries[at - 1].key, snapshot->entries[at].key) < 0);
+        assert_true(
+            at == 0 || strcmp(snapshot->entries[at - 1].key, snapshot->entries[at].key) < 0);
     }
     if (seen->free_in_snapshot) {
         dcs_free(seen->dcs);
@@ -80,8 +80,8 @@ static void put(struct seen *seen, const char *key, const char *value, bool with
 {
     struct dcs_txn txn = {.op_count = 1};
 
-    txn.ops[0] = (struct dcs_op){
-        .kind = DCS_PUT, .key = key, .value = value, .with_session = with_session};
+    txn.ops[0] =
+        (struct dcs_op){.kind = DCS_PUT, .key = key, .value = value, .with_session = with_session};
     dcs_txn(seen->dcs, &txn, 1000, on_done, seen);
 }
 

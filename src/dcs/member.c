@@ -11,11 +11,11 @@
 #include "io/process.h"
 
 #define TICK_MS 500
-#define PROBE_MS 1000          /* limit of a status request to the own server */
+#define PROBE_MS 1000 /* limit of a status request to the own server */
 #define BACKOFF_FIRST_MS 200
 #define BACKOFF_LAST_MS 10000
-#define STEADY_MS 60000        /* a server that ran so long starts at once when it dies */
-#define DAMAGES_TO_REPLACE 2   /* damaged data is believed when it is found twice */
+#define STEADY_MS 60000      /* a server that ran so long starts at once when it dies */
+#define DAMAGES_TO_REPLACE 2 /* damaged data is believed when it is found twice */
 
 enum stage {
     STAGE_OPEN,    /* the guard has not said yet whether a server runs */
@@ -53,7 +53,7 @@ struct store_member {
     struct formation_plan plan; /* the start that is prepared */
     bool is_forming;
     bool is_leaving;
-    bool is_new_start;          /* the next start is with plan's initial cluster */
+    bool is_new_start; /* the next start is with plan's initial cluster */
     struct store_work *work;
     struct store_admin *admin;
     store_member_left *left;
@@ -128,13 +128,18 @@ static void start_server(struct store_member *member)
         return;
     }
     store_server_arguments(
-        &(struct store_server){.program = program, .self = &member->self,
+        &(struct store_server){
+            .program = program,
+            .self = &member->self,
             .data_dir = member->paths.data_dir,
             .initial_cluster =
                 member->is_new_start || member->is_forming ? member->plan.initial_cluster : NULL,
-            .token = member->plan.token, .is_forming = member->is_forming,
-            .heartbeat_ms = member->heartbeat_ms, .election_ms = member->election_ms,
-            .quota_bytes = member->quota_bytes, .tls = &member->tls},
+            .token = member->plan.token,
+            .is_forming = member->is_forming,
+            .heartbeat_ms = member->heartbeat_ms,
+            .election_ms = member->election_ms,
+            .quota_bytes = member->quota_bytes,
+            .tls = &member->tls},
         &arguments);
     r = guard_start(
         member->link, arguments.items, (const char *const[]){"LANG=C", NULL}, "/",
@@ -150,8 +155,7 @@ static void start_server(struct store_member *member)
 
 static int64_t backoff_ms(const struct store_member *member)
 {
-    return MIN(
-        (int64_t)BACKOFF_FIRST_MS << MIN(member->deaths, 8U), (int64_t)BACKOFF_LAST_MS);
+    return MIN((int64_t)BACKOFF_FIRST_MS << MIN(member->deaths, 8U), (int64_t)BACKOFF_LAST_MS);
 }
 
 /* Files. */
@@ -174,17 +178,20 @@ static void on_prepared(struct store_member *member, const struct store_result *
     start_server(member);
 }
 
-static bool has_others_with_leader(const struct store_member *member)
+/* Add the client addresses of other members to URLS, which has COUNT already; the new count. */
+static unsigned add_others(
+    const struct store_member *member, bool with_leader, char (*urls)[ETCD_URL_SIZE],
+    unsigned count, unsigned max)
 {
-    for (unsigned at = 0; at < member->peer_count; at++) {
+    for (unsigned at = 0; at < member->peer_count && count < max; at++) {
         const struct store_answer *answer = &member->peers[at].answer;
 
-        if (answer->state == STORE_MEMBER && answer->has_leader &&
+        if (answer->state == STORE_MEMBER && (answer->has_leader || !with_leader) &&
             !str_equal(answer->name, member->self.name)) {
-            return true;
+            IGNORE(!str_copy(urls[count++], ETCD_URL_SIZE, answer->client_url), "same size");
         }
     }
-    return false;
+    return count;
 }
 
 static void begin_work(
@@ -192,6 +199,7 @@ static void begin_work(
 
 static void on_looked(struct store_member *member, const struct store_result *result)
 {
+    char url[1][ETCD_URL_SIZE];
     bool is_lost = result->end == END_DAMAGED || result->end == END_REMOVED;
 
     member->self.has_data = result->has_data;
@@ -209,7 +217,7 @@ static void on_looked(struct store_member *member, const struct store_result *re
     if (!is_lost) {
         return;
     }
-    if (!has_others_with_leader(member)) {
+    if (add_others(member, true, url, 0, 1) == 0) {
         say(member,
             "etcd has ended: %s; it will be replaced when another member has a leader\nhint: if no "
             "other member is left, restore %s from a backup, or remove it on all nodes to form a "
@@ -220,8 +228,7 @@ static void on_looked(struct store_member *member, const struct store_result *re
     if (member->damages >= DAMAGES_TO_REPLACE) {
         say(member, "etcd has ended: %s; it is being replaced", result->why);
         begin_work(
-            member, STAGE_ASIDE, STORE_ASIDE,
-            result->end == END_REMOVED ? "removed" : "damaged");
+            member, STAGE_ASIDE, STORE_ASIDE, result->end == END_REMOVED ? "removed" : "damaged");
     }
 }
 
@@ -299,8 +306,11 @@ static void begin_work(
 static struct store_admin_options admin_options(
     struct store_member *member, char (*via)[ETCD_URL_SIZE], unsigned count)
 {
-    return (struct store_admin_options){.http = member->http,
-        .tls = is_tls(member) ? &member->tls : NULL, .self = &member->self, .via = via,
+    return (struct store_admin_options){
+        .http = member->http,
+        .tls = is_tls(member) ? &member->tls : NULL,
+        .self = &member->self,
+        .via = via,
         .via_count = count};
 }
 
@@ -378,26 +388,10 @@ static void on_promoted(void *arg, int result, const char *initial_cluster, cons
     }
 }
 
-/* The client addresses of other members with a leader. */
-static unsigned others(const struct store_member *member, char (*urls)[ETCD_URL_SIZE], unsigned max)
-{
-    unsigned count = 0;
-
-    for (unsigned at = 0; at < member->peer_count && count < max; at++) {
-        const struct store_answer *answer = &member->peers[at].answer;
-
-        if (answer->state == STORE_MEMBER && answer->has_leader &&
-            !str_equal(answer->name, member->self.name)) {
-            IGNORE(!str_copy(urls[count++], ETCD_URL_SIZE, answer->client_url), "same size");
-        }
-    }
-    return count;
-}
-
 static void promote(struct store_member *member)
 {
     char via[FORMATION_PEERS_MAX][ETCD_URL_SIZE];
-    unsigned count = others(member, via, FORMATION_PEERS_MAX);
+    unsigned count = add_others(member, true, via, 0, FORMATION_PEERS_MAX);
     struct store_admin_options options = admin_options(member, via, count);
 
     if (count > 0 && member->admin == NULL) {
@@ -440,8 +434,7 @@ static void on_probe(void *arg, const struct http_answer *answer)
         return;
     }
     if (answer->result == 0 &&
-        etcd_wire_error(answer->status, answer->body, answer->length, &error) ==
-            ETCD_ERROR_NONE &&
+        etcd_wire_error(answer->status, answer->body, answer->length, &error) == ETCD_ERROR_NONE &&
         etcd_wire_read_status(answer->body, answer->length, &status, NULL) == 0) {
         on_status(member, &status);
         return;
@@ -464,8 +457,12 @@ static void probe(struct store_member *member)
         "it fits");
     member->probe = http_start(
         member->http,
-        &(struct http_options){.method = "POST", .url = url, .body = "{}",
-            .content_type = "application/json", .timeout_ms = PROBE_MS,
+        &(struct http_options){
+            .method = "POST",
+            .url = url,
+            .body = "{}",
+            .content_type = "application/json",
+            .timeout_ms = PROBE_MS,
             .tls = is_tls(member) ? &member->tls : NULL},
         on_probe, member);
 }
@@ -591,7 +588,7 @@ static void on_left(void *arg, int result, const char *initial_cluster, const ch
 void store_member_leave(struct store_member *member, store_member_left *done, void *arg)
 {
     char via[FORMATION_PEERS_MAX + 1][ETCD_URL_SIZE];
-    unsigned count = others(member, via, FORMATION_PEERS_MAX);
+    unsigned count = add_others(member, true, via, 0, FORMATION_PEERS_MAX);
     struct store_admin_options options;
 
     ASSERT(done != NULL);
@@ -652,8 +649,8 @@ void store_member_answer(const struct store_member *member, struct store_answer 
     is_whole &= str_copy(ret->client_url, sizeof(ret->client_url), member->self.client_url);
     is_whole &= str_copy(ret->list, sizeof(ret->list), member->self.list);
     if (member->cluster_id != 0) {
-        is_whole &= str_format(
-            ret->cluster_id, sizeof(ret->cluster_id), "%" PRIx64, member->cluster_id);
+        is_whole &=
+            str_format(ret->cluster_id, sizeof(ret->cluster_id), "%" PRIx64, member->cluster_id);
     }
     if (member->is_forming) {
         is_whole &= str_copy(ret->token, sizeof(ret->token), member->plan.token);
@@ -671,14 +668,7 @@ unsigned store_member_endpoints(
     if (max > 0) {
         IGNORE(!str_copy(urls[count++], ETCD_URL_SIZE, member->self.client_url), "same size");
     }
-    for (unsigned at = 0; at < member->peer_count && count < max; at++) {
-        const struct store_answer *answer = &member->peers[at].answer;
-
-        if (answer->state == STORE_MEMBER && !str_equal(answer->name, member->self.name)) {
-            IGNORE(!str_copy(urls[count++], ETCD_URL_SIZE, answer->client_url), "same size");
-        }
-    }
-    return count;
+    return add_others(member, false, urls, count, max);
 }
 
 const char *store_member_status(const struct store_member *member)
@@ -700,8 +690,7 @@ static bool copy_options(struct store_member *member, const struct store_member_
 
     is_whole &= str_copy(self->peer_url, sizeof(self->peer_url), options->peer_url);
     is_whole &= str_copy(self->client_url, sizeof(self->client_url), options->client_url);
-    is_whole &= str_copy(
-        member->paths.data_dir, sizeof(member->paths.data_dir), options->data_dir);
+    is_whole &= str_copy(member->paths.data_dir, sizeof(member->paths.data_dir), options->data_dir);
     is_whole &= str_format(
         member->paths.log, sizeof(member->paths.log), "%s/store.log", options->runtime_dir);
     is_whole &= str_format(
@@ -753,8 +742,8 @@ static int open_files(
     }
     member->link = guard_link_new(
         member->loop,
-        &(struct guard_link_options){.program = options->guard_program,
-            .socket_path = socket_path, .log_path = log_path},
+        &(struct guard_link_options){
+            .program = options->guard_program, .socket_path = socket_path, .log_path = log_path},
         &listener);
     return 0;
 }

@@ -1,12 +1,14 @@
-/* member.h - the etcd member that an agent runs itself when no external store is configured. The second door of dcs/.
+/* member.h - the etcd member that an agent runs itself when no external store is configured. The
+ * second door of dcs/.
  *
- * It runs the program `etcd` under a guard of its own (io/guard_link.h; never armed), so that the store outlives the
- * agent, forms the cluster with the other agents' members (dcs/formation.h has the rules and their reasons), restarts the
- * server when it dies, and replaces it when its data is damaged or it was removed: the data directory is renamed
- * aside, never deleted, and only while another member has a leader; then it joins as a new member.
+ * It runs the program `etcd` under a guard of its own (io/guard_link.h; never armed), so that the
+ * store outlives the agent, forms the cluster with the other agents' members (dcs/formation.h has
+ * the rules and their reasons), restarts the server when it dies, and replaces it when its data is
+ * damaged or it was removed: the data directory is renamed aside, never deleted, and only while
+ * another member has a leader; then it joins as a new member.
  *
- * The owner polls GET /baton/store of all configured peers (each one's REST address, every second or so), answers it
- * itself from store_member_answer, and passes what it hears on:
+ * The owner polls GET /baton/store of all configured peers (each one's REST address, every second
+ * or so), answers it itself from store_member_answer, and passes what it hears on:
  *
  *     struct formation_peer peers[3] = {{.address = "10.0.0.1:8008"}, ...};
  *     if (formation_decode(body, length, &peers[0].answer, &e) < 0) {
@@ -16,7 +18,8 @@
  *
  * and gives store_member_endpoints to etcd_new, later to etcd_set_endpoints.
  *
- * The names are store_member_* because a `struct member` is a node of the database cluster (model/member.h). */
+ * The names are store_member_* because a `struct member` is a node of the database cluster
+ * (model/member.h). */
 #pragma once
 
 #include "dcs/formation.h"
@@ -24,15 +27,15 @@
 
 struct store_member;
 
-/* Texts are copied. Addresses are http://HOST:PORT, or https:// with all three TLS files, which then serve for both
- * clients and peers, with certificates required. */
+/* Texts are copied. Addresses are http://HOST:PORT, or https:// with all three TLS files, which
+ * then serve for both clients and peers, with certificates required. */
 struct store_member_options {
     const char *scope;
     const char *name;
     const char *client_url;
     const char *peer_url;
     const char *data_dir;
-    const char *runtime_dir;   /* for the guard's socket, the server's log and a state file; at most 80 bytes */
+    const char *runtime_dir;   /* guard's socket, server's log, state file; at most 80 bytes */
     const char *guard_program; /* path of baton-guard */
     const char *etcd_program;  /* NULL: from PATH, then /usr/bin */
     const char *const *peers;  /* REST addresses of all agents, as configured */
@@ -45,7 +48,8 @@ struct store_member_options {
     const char *key_file;
 };
 
-/* Begin. Makes the folders (this blocks: start-up code). Never NULL; what is wrong shows in the status. */
+/* Begin. Makes the folders (this blocks: start-up code). Never NULL; what is wrong shows in the
+ * status. */
 struct store_member *store_member_new(
     struct loop *loop, struct http *http, const struct store_member_options *options);
 
@@ -63,14 +67,17 @@ void store_member_answer(const struct store_member *member, struct store_answer 
 unsigned store_member_endpoints(
     const struct store_member *member, char (*urls)[ETCD_URL_SIZE], unsigned max);
 
-/* One sentence for people, with a "hint:" line when they can act; and whether the server runs and has a leader. */
+/* One sentence for people, with a "hint:" line when they can act; and whether the server runs and
+ * has a leader. */
 const char *store_member_status(const struct store_member *member);
 bool store_member_is_ready(const struct store_member *member);
 
-/* Take this member out of the store for good: it is removed, the server ends, its data is renamed aside. Refused (DONE with
- * ERR_CONFLICT) for the only member. DONE comes once, from the loop, unless freed before. */
+/* Take this member out of the store for good: it is removed, the server ends, its data is renamed
+ * aside. Refused (DONE with ERR_CONFLICT) for the only member. DONE comes once, from the loop,
+ * unless freed before. */
 typedef void store_member_left(void *arg, int result, const char *why);
 void store_member_leave(struct store_member *member, store_member_left *done, void *arg);
 
-/* Stop the server (it is not started again); for tests and for a host that is taken down for good. */
+/* Stop the server (it is not started again); for tests and for a host that is taken down for
+ * good. */
 void store_member_stop(struct store_member *member);

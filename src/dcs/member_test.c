@@ -7,7 +7,8 @@
 #define NODES_MAX 4
 #define EXCHANGE_MS 100
 
-/* Agents with a store member each, in one process; what they would ask over REST is handed over directly. */
+/* Agents with a store member each, in one process; what they would ask over REST is handed over
+ * directly. */
 struct node {
     struct store_member *member;
     char name[16];
@@ -49,8 +50,7 @@ static void exchange(void *arg)
 
             store_member_answer(world->nodes[at].member, &answer);
             json = formation_encode(&answer);
-            assert_int_equal(
-                formation_decode(json, strlen(json), &peers[at].answer, NULL), 0);
+            assert_int_equal(formation_decode(json, strlen(json), &peers[at].answer, NULL), 0);
         }
     }
     for (unsigned at = 0; at < world->count; at++) {
@@ -69,22 +69,31 @@ static void exchange(void *arg)
     loop_timer_start(world->timer, EXCHANGE_MS);
 }
 
-static bool world_open(struct world *world)
+/* $BATON_GUARD, or beside this program, or one folder up. */
+static void find_guard(char *buffer, size_t size)
 {
     char *slash = NULL;
 
+    if (getenv("BATON_GUARD") != NULL) {
+        str_copy(buffer, size, getenv("BATON_GUARD"));
+        return;
+    }
+    assert_int_equal(process_program(buffer, size, NULL), 0);
+    slash = strrchr(buffer, '/');
+    assert_non_null(slash);
+    str_copy(slash, size - (size_t)(slash - buffer), "/baton-guard");
+    if (!file_is_program(buffer)) {
+        str_copy(slash, size - (size_t)(slash - buffer), "/../baton-guard");
+    }
+}
+
+static bool world_open(struct world *world)
+{
     *world = (struct world){.listed = 3};
     if (!find_etcd(world->program, sizeof(world->program))) {
         return false;
     }
-    if (getenv("BATON_GUARD") != NULL) {
-        str_copy(world->guard, sizeof(world->guard), getenv("BATON_GUARD"));
-    } else {
-        assert_int_equal(process_program(world->guard, sizeof(world->guard), NULL), 0);
-        slash = strrchr(world->guard, '/');
-        assert_non_null(slash);
-        str_copy(slash + 1, 16, "baton-guard");
-    }
+    find_guard(world->guard, sizeof(world->guard));
     if (!file_is_program(world->guard)) {
         print_message("no guard at %s\n", world->guard);
         return false;
@@ -99,8 +108,7 @@ static bool world_open(struct world *world)
 
         str_format(node->name, sizeof(node->name), "n%u", at);
         str_format(node->address, sizeof(node->address), "10.0.0.%u:8008", at);
-        str_format(
-            node->client_url, sizeof(node->client_url), "http://127.0.0.1:%d", free_port());
+        str_format(node->client_url, sizeof(node->client_url), "http://127.0.0.1:%d", free_port());
         str_format(node->peer_url, sizeof(node->peer_url), "http://127.0.0.1:%d", free_port());
         str_format(node->data_dir, sizeof(node->data_dir), "%s/%s.etcd", world->folder, node->name);
         str_format(
@@ -117,11 +125,17 @@ static void node_open(struct world *world, unsigned at)
 
     node->member = store_member_new(
         world->loop, world->http,
-        &(struct store_member_options){.scope = "test", .name = node->name,
-            .client_url = node->client_url, .peer_url = node->peer_url,
-            .data_dir = node->data_dir, .runtime_dir = node->runtime_dir,
-            .guard_program = world->guard, .etcd_program = world->program,
-            .peers = world->addresses, .peer_count = MAX(world->listed, at + 1)});
+        &(struct store_member_options){
+            .scope = "test",
+            .name = node->name,
+            .client_url = node->client_url,
+            .peer_url = node->peer_url,
+            .data_dir = node->data_dir,
+            .runtime_dir = node->runtime_dir,
+            .guard_program = world->guard,
+            .etcd_program = world->program,
+            .peers = world->addresses,
+            .peer_count = MAX(world->listed, at + 1)});
     world->count = MAX(world->count, MAX(world->listed, at + 1));
 }
 
@@ -132,7 +146,8 @@ static void node_close(struct world *world, unsigned at)
     world->nodes[at].member = NULL;
 }
 
-/* The pid of the server of a node, from /proc: the process with its data directory as an argument. */
+/* The pid of the server of a node, from /proc: the process with its data directory as an
+ * argument. */
 static pid_t server_of(const struct world *world, unsigned at)
 {
     char command[256];
@@ -143,7 +158,8 @@ static pid_t server_of(const struct world *world, unsigned at)
 
     str_format(
         command, sizeof(command),
-        "exec 2>/dev/null; for p in /proc/[0-9]*; do tr '\\0' ' ' 2>/dev/null <$p/cmdline | grep -q '^%s .*%s ' && "
+        "exec 2>/dev/null; for p in /proc/[0-9]*; do tr '\\0' ' ' 2>/dev/null <$p/cmdline | grep "
+        "-q '^%s .*%s ' && "
         "echo ${p#/proc/}; done",
         world->program, world->nodes[at].data_dir);
     assert_int_equal(pipe(pipe_fds), 0);
@@ -264,8 +280,7 @@ static bool has_left(void *arg)
 
 static void wipe(const struct world *world, unsigned at)
 {
-    assert_int_equal(
-        run((const char *const[]){"rm", "-rf", world->nodes[at].data_dir, NULL}), 0);
+    assert_int_equal(run((const char *const[]){"rm", "-rf", world->nodes[at].data_dir, NULL}), 0);
 }
 
 static void wait_dead(struct world *world, unsigned at)
@@ -374,8 +389,8 @@ static void test_alone(void **state)
     }
     world.listed = 1;
     print_message("its port is taken by another etcd\n");
-    str_copy(other.servers.items[0].url, sizeof(other.servers.items[0].url),
-        world.nodes[0].client_url);
+    str_copy(
+        other.servers.items[0].url, sizeof(other.servers.items[0].url), world.nodes[0].client_url);
     servers_start(&other.servers);
     run_until(world.loop, 1000, NULL, NULL);
     node_open(&world, 0);

@@ -45,8 +45,13 @@ static void start(struct store_admin *admin, const char *path, char *body, http_
         "it fits");
     admin->request = http_start(
         admin->http,
-        &(struct http_options){.method = "POST", .url = url, .body = owned, .tls = admin->tls,
-            .content_type = "application/json", .timeout_ms = REQUEST_MS},
+        &(struct http_options){
+            .method = "POST",
+            .url = url,
+            .body = owned,
+            .tls = admin->tls,
+            .content_type = "application/json",
+            .timeout_ms = REQUEST_MS},
         done, admin);
 }
 
@@ -75,8 +80,7 @@ static bool read_members(
     if (r < 0) {
         err_set(&e, r, __FILE__, __LINE__, "%s", answer->why);
     } else if (
-        etcd_wire_error(answer->status, answer->body, answer->length, &error) !=
-        ETCD_ERROR_NONE) {
+        etcd_wire_error(answer->status, answer->body, answer->length, &error) != ETCD_ERROR_NONE) {
         r = FAIL(&e, ERR_UNAVAILABLE, "%s", error.message);
     } else {
         r = etcd_wire_read_members(answer->body, answer->length, members, &e);
@@ -225,7 +229,8 @@ static void on_list(void *arg, const struct http_answer *answer)
 }
 
 static struct store_admin *begin(
-    const struct store_admin_options *options, enum errand errand, store_admin_done *done, void *arg)
+    const struct store_admin_options *options, enum errand errand, store_admin_done *done,
+    void *arg)
 {
     struct store_admin *admin = mem_alloc(sizeof(*admin));
 

@@ -1,10 +1,12 @@
-/* store_admin.h - errands in the membership of an etcd cluster: be added, be promoted, leave. For member.c.
+/* store_admin.h - errands in the membership of an etcd cluster: be added, be promoted, leave. For
+ * member.c.
  *
- * A new member is added as a learner, which does not vote, and promoted when it runs and has caught up: a voter that is added but
- * does not come up would cost a cluster of one or two its majority.
+ * A new member is added as a learner, which does not vote, and promoted when it runs and has caught
+ * up: a voter that is added but does not come up would cost a cluster of one or two its majority.
  *
- * Each step is one request to one member, the next one is asked when it fails; etcd itself refuses changes that would cost the
- * cluster its majority (strict-reconfig-check). Errands may be repeated at any time. */
+ * Each step is one request to one member, the next one is asked when it fails; etcd itself refuses
+ * changes that would cost the cluster its majority (strict-reconfig-check). Errands may be repeated
+ * at any time. */
 #pragma once
 
 #include "dcs/formation.h"
@@ -20,11 +22,12 @@ struct store_admin_options {
     unsigned via_count;
 };
 
-/* RESULT 0: done; INITIAL_CLUSTER is what the new member is to be started with ("" otherwise). Negative: not done, WHY. */
-typedef void store_admin_done(
-    void *arg, int result, const char *initial_cluster, const char *why);
+/* RESULT 0: done; INITIAL_CLUSTER is what the new member is to be started with ("" otherwise).
+ * Negative: not done, WHY. */
+typedef void store_admin_done(void *arg, int result, const char *initial_cluster, const char *why);
 
-/* Remove former selves, be added as a learner. DONE comes once, from the loop, unless freed before. */
+/* Remove former selves, be added as a learner. DONE comes once, from the loop, unless freed
+ * before. */
 struct store_admin *store_admin_enter(
     const struct store_admin_options *options, store_admin_done *done, void *arg);
 

@@ -97,8 +97,8 @@ static int look(struct store_work *work)
     AUTO_FREE char *output = NULL;
     int r = file_read(work->paths.log, LOG_MAX, &output, NULL, NULL);
 
-    work->result.end = formation_end_of(
-        r == 0 ? output : "", work->result.why, sizeof(work->result.why));
+    work->result.end =
+        formation_end_of(r == 0 ? output : "", work->result.why, sizeof(work->result.why));
     return 0;
 }
 
@@ -127,8 +127,7 @@ static void on_work(void *arg)
     work->result.result = do_errand(work, &e);
     work->result.has_data = store_files_has_data(work->paths.data_dir);
     if (work->result.result < 0) {
-        IGNORE(
-            !str_copy(work->result.why, sizeof(work->result.why), err_text(&e)), "cut is fine");
+        IGNORE(!str_copy(work->result.why, sizeof(work->result.why), err_text(&e)), "cut is fine");
     }
 }
 

@@ -1,4 +1,5 @@
-/* store_files.h - what member.c does with files, one errand at a time on a thread of the loop's pool. All paths are copied. */
+/* store_files.h - what member.c does with files, one errand at a time on a thread of the loop's
+ * pool. All paths are copied. */
 #pragma once
 
 #include "dcs/formation.h"
@@ -8,13 +9,14 @@
 
 struct store_paths {
     char data_dir[STORE_PATH_SIZE];
-    char log[STORE_PATH_SIZE];     /* what the server prints; the one of the run before is kept as .1 */
-    char forming[STORE_PATH_SIZE]; /* exists while the cluster is being formed: a struct store_answer */
+    char log[STORE_PATH_SIZE]; /* what the server prints; the one of the run before is kept as .1 */
+    char forming
+        [STORE_PATH_SIZE]; /* exists while the cluster is being formed: a struct store_answer */
 };
 
 enum store_errand {
     STORE_PREPARE_START, /* has_data tells whether there is any */
-    STORE_PREPARE_NEW,   /* an empty data directory; old content is renamed aside; `forming` is written or removed */
+    STORE_PREPARE_NEW,   /* an empty data directory, old content renamed aside; note `forming` */
     STORE_ASIDE,         /* rename the data directory aside */
     STORE_LOOK,          /* why the server ended */
     STORE_FORMED,        /* remove the file `forming` */
@@ -33,7 +35,8 @@ struct store_result {
 
 typedef void store_work_done(void *arg, const struct store_result *result);
 
-/* Start; SUFFIX names what is renamed aside, FORMING may be NULL. DONE comes once unless forgotten before. */
+/* Start; SUFFIX names what is renamed aside, FORMING may be NULL. DONE comes once unless forgotten
+ * before. */
 struct store_work *store_work_start(
     struct loop *loop, const struct store_paths *paths, enum store_errand errand,
     const char *suffix, const struct store_answer *forming);
@@ -42,7 +45,7 @@ void store_work_then(struct store_work *work, store_work_done *done, void *arg);
 /* DONE will not come. NULL is accepted. */
 void store_work_forget(struct store_work *work);
 
-/* The following block. A data directory without a write-ahead log has no data: etcd would start as if it were new, under the old
- * identity, having forgotten its votes. */
+/* The following block. A data directory without a write-ahead log has no data: etcd would start as
+ * if it were new, under the old identity, having forgotten its votes. */
 bool store_files_has_data(const char *data_dir);
 bool store_files_read_forming(const char *path, struct store_answer *ret);

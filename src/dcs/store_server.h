@@ -19,7 +19,8 @@ struct store_server {
     const struct http_tls *tls; /* cert_file "": none */
 };
 
-/* Arguments, ended by NULL, with room for those that are made up. Points into the server's texts. */
+/* Arguments, ended by NULL, with room for those that are made up. Points into the server's
+ * texts. */
 struct store_arguments {
     const char *items[STORE_ARGUMENTS_MAX];
     unsigned count;

@@ -1,17 +1,23 @@
 /* engine.h - a database server of one family, as the agent sees it.
  *
- * An engine is told what to do (an order) and reports what is (a status). Orders are started, never waited for; the end of
- * each arrives through on_order. The status arrives through on_status whenever it changed, and after engine_probe.
- * Only one order may be in progress; engine_kill and engine_arm are always allowed.
+ * An engine is told what to do (an order) and reports what is (a status). Orders are started, never
+ * waited for; the end of each arrives through on_order. The status arrives through on_status
+ * whenever it changed, and after engine_probe. Only one order may be in progress; engine_kill and
+ * engine_arm are always allowed.
  *
  * Invariants that every driver keeps:
- *   - a server is started as a standby, whatever it was before; only engine_promote opens it for writing;
- *   - engine_promote refuses unless the guard has confirmed a deadline (engine_arm) that has not passed;
- *   - no data directory is removed: it is renamed aside to NAME.baton-<time>, and only clone and bootstrap do so;
- *   - the server is a child of the guard and survives the agent: after a restart of the agent the first status tells what
+ *   - a server is started as a standby, whatever it was before; only engine_promote opens it for
+ * writing;
+ *   - engine_promote refuses unless the guard has confirmed a deadline (engine_arm) that has not
+ * passed;
+ *   - no data directory is removed: it is renamed aside to NAME.baton-<time>, and only clone and
+ * bootstrap do so;
+ *   - the server is a child of the guard and survives the agent: after a restart of the agent the
+ * first status tells what
  *     is running, and which deadline the guard holds.
  *
- * Pointers handed to callbacks are valid only during the call. Ownership: the driver copies what it is given. */
+ * Pointers handed to callbacks are valid only during the call. Ownership: the driver copies what it
+ * is given. */
 #pragma once
 
 #include "model/model.h"
@@ -19,26 +25,28 @@
 /* What is known of the local server. Unknown fields are 0. */
 struct engine_status {
     enum server_state state;
-    bool is_answering;         /* the last probe was answered in time */
-    bool was_clean;            /* DOWN: its last stop wrote a complete end (control file: "shut down" or "in recovery") */
-    bool was_primary;          /* DOWN: it was writable when it last ran */
-    bool is_promoting;         /* promotion asked for, still in recovery */
-    bool is_streaming;         /* STANDBY: receiving from an upstream */
-    bool is_checkpointed;      /* PRIMARY: a checkpoint has completed on this timeline */
-    bool pending_restart;      /* a changed parameter waits for a restart */
+    bool is_answering; /* the last probe was answered in time */
+    bool
+        was_clean; /* DOWN: its last stop wrote a complete end (control file: "shut down" or "in recovery") */
+    bool was_primary;     /* DOWN: it was writable when it last ran */
+    bool is_promoting;    /* promotion asked for, still in recovery */
+    bool is_streaming;    /* STANDBY: receiving from an upstream */
+    bool is_checkpointed; /* PRIMARY: a checkpoint has completed on this timeline */
+    bool pending_restart; /* a changed parameter waits for a restart */
     uint64_t system_id;
-    uint32_t version;          /* PostgreSQL's server_version_num; 0 unknown */
-    struct position position;  /* PRIMARY: flushed; STANDBY: the larger of received and replayed; DOWN and clean: the
+    uint32_t version; /* PostgreSQL's server_version_num; 0 unknown */
+    struct position
+        position; /* PRIMARY: flushed; STANDBY: the larger of received and replayed; DOWN and clean: the
                                   end of its log, else its last checkpoint */
     uint64_t received_lsn;
     uint64_t replayed_lsn;
-    int64_t replayed_real_ms;  /* commit time of the last replayed transaction; 0 unknown */
+    int64_t replayed_real_ms; /* commit time of the last replayed transaction; 0 unknown */
     int64_t started_real_ms;
     struct timeline_history history; /* of the current timeline */
     char upstream[MEMBER_NAME_SIZE]; /* member it is configured to follow; "" none */
-    struct instant deadline;   /* held by the guard; {0,0}: not armed */
-    bool is_guarded;           /* the guard answers */
-    char problem[192];         /* why it is broken or does not start, for people; "" when all is well */
+    struct instant deadline;         /* held by the guard; {0,0}: not armed */
+    bool is_guarded;                 /* the guard answers */
+    char problem[192]; /* why it is broken or does not start, for people; "" when all is well */
 };
 
 /* How to reach a member's server. */
@@ -49,10 +57,10 @@ struct engine_peer {
 
 enum engine_order {
     ORDER_NONE,
-    ORDER_BOOTSTRAP,  /* make a new, empty database with the configured users; leaves the server DOWN */
-    ORDER_CLONE,      /* copy a peer's data directory (the old one renamed aside); leaves DOWN */
-    ORDER_REWIND,     /* make a DOWN server's data follow a peer's history again; leaves DOWN */
-    ORDER_START,      /* start as a standby; ends when the process runs and was seen STARTING or STANDBY */
+    ORDER_BOOTSTRAP, /* make a new, empty database with the configured users; leaves the server DOWN */
+    ORDER_CLONE,     /* copy a peer's data directory (the old one renamed aside); leaves DOWN */
+    ORDER_REWIND,    /* make a DOWN server's data follow a peer's history again; leaves DOWN */
+    ORDER_START, /* start as a standby; ends when the process runs and was seen STARTING or STANDBY */
     ORDER_STOP,       /* ends when every process is gone */
     ORDER_PROMOTE,    /* ends when writable */
     ORDER_CHECKPOINT, /* ends when complete */
@@ -62,9 +70,9 @@ enum engine_order {
 
 struct engine_order_args {
     enum engine_order order;
-    struct engine_peer peer;  /* CLONE REWIND: source. START FOLLOW: upstream, empty name for none */
+    struct engine_peer peer; /* CLONE REWIND: source. START FOLLOW: upstream, empty name for none */
     enum stop_mode stop_mode;
-    int64_t timeout_ms;       /* 0: the driver's own limit */
+    int64_t timeout_ms; /* 0: the driver's own limit */
 };
 
 struct engine_listener {
@@ -85,31 +93,39 @@ struct engine_driver {
     void (*probe)(struct engine *engine);
     void (*arm)(struct engine *engine, struct instant deadline);
     void (*kill)(struct engine *engine);
-    void (*set_cluster)(struct engine *engine, const struct cluster *cluster, const char *config_json);
+    void (*set_cluster)(
+        struct engine *engine, const struct cluster *cluster, const char *config_json);
     void (*free)(struct engine *engine);
 };
 
-/* Connect to the guard (starting it if there is none), look at the data directory, begin to report. */
+/* Connect to the guard (starting it if there is none), look at the data directory, begin to report.
+ */
 void engine_start(struct engine *engine, const struct engine_listener *listener);
 
-/* Begin an order. ERR_CONFLICT when another one is in progress; otherwise on_order follows exactly once. */
-MUST_CHECK int engine_order(struct engine *engine, const struct engine_order_args *args, struct err *e);
+/* Begin an order. ERR_CONFLICT when another one is in progress; otherwise on_order follows exactly
+ * once. */
+MUST_CHECK int engine_order(
+    struct engine *engine, const struct engine_order_args *args, struct err *e);
 
 /* Ask for a fresh status now (it also comes by itself at the driver's own pace). */
 void engine_probe(struct engine *engine);
 
-/* Hand the guard an absolute deadline; it shows up in status.deadline when the guard has confirmed it. Only ever moved
- * forward; the guard drops it by itself when every process of the server is gone. */
+/* Hand the guard an absolute deadline; it shows up in status.deadline when the guard has confirmed
+ * it. Only ever moved forward; the guard drops it by itself when every process of the server is
+ * gone. */
 void engine_arm(struct engine *engine, struct instant deadline);
 
 /* Kill every process of the server now. An order in progress ends with a failure. */
 void engine_kill(struct engine *engine);
 
-/* Tell which members there are (slots, access rules, clone sources) and the dynamic configuration (the config key as it is
- * in the store). Cheap when nothing changed; applies by itself what needs only a reload. */
-void engine_set_cluster(struct engine *engine, const struct cluster *cluster, const char *config_json);
+/* Tell which members there are (slots, access rules, clone sources) and the dynamic configuration
+ * (the config key as it is in the store). Cheap when nothing changed; applies by itself what needs
+ * only a reload. */
+void engine_set_cluster(
+    struct engine *engine, const struct cluster *cluster, const char *config_json);
 
-/* Disconnect, leaving the server and the guard as they are. NULL is accepted; no callback comes after this. */
+/* Disconnect, leaving the server and the guard as they are. NULL is accepted; no callback comes
+ * after this. */
 void engine_free(struct engine *engine);
 
 /* "clone", "promote", ... */

@@ -1,23 +1,30 @@
 /* ha.h - from what is known to what must be done.
  *
- * ha_decide is pure: the view goes in as a value, the plan comes out as a value; no clock, no memory, no I/O. Nothing is
- * remembered between calls, and there is no table of transitions: what to do is computed from the present each time, so
- * no edge can be forgotten, and deciding twice on the same view asks for the same again (actions are idempotent).
+ * ha_decide is pure: the view goes in as a value, the plan comes out as a value; no clock, no
+ * memory, no I/O. Nothing is remembered between calls, and there is no table of transitions: what
+ * to do is computed from the present each time, so no edge can be forgotten, and deciding twice on
+ * the same view asks for the same again (actions are idempotent).
  *
- * Rules are rows (rules.c) in three topics. In TOPIC_LEASE (the right to write) and TOPIC_SERVER (the local database) the
- * first row that applies decides; in TOPIC_RECORD (what the store should say) every row that applies acts. A row that
- * asks for nothing still explains why nothing is done: its id and sentence are what logs, REST and `baton list` show.
+ * Rules are rows (rules.c) in three topics. In TOPIC_LEASE (the right to write) and TOPIC_SERVER
+ * (the local database) the first row that applies decides; in TOPIC_RECORD (what the store should
+ * say) every row that applies acts. A row that asks for nothing still explains why nothing is done:
+ * its id and sentence are what logs, REST and `baton list` show.
  *
  * Invariants, checked by ha_test.c over every small view and by the simulator:
- *   - a server that is writable without the lease is killed, whatever else is true (maintenance mode included);
- *   - promotion is asked for only while the lease is mine, armed at the guard, with enough of it left;
- *   - the lease is taken only when it is free or expired on this node's own clock, by the best candidate;
- *   - a data directory is replaced (clone, rewind) only while somebody else's server is seen running as primary.
+ *   - a server that is writable without the lease is killed, whatever else is true (maintenance
+ * mode included);
+ *   - promotion is asked for only while the lease is mine, armed at the guard, with enough of it
+ * left;
+ *   - the lease is taken only when it is free or expired on this node's own clock, by the best
+ * candidate;
+ *   - a data directory is replaced (clone, rewind) only while somebody else's server is seen
+ * running as primary.
  *
- * All ages and remainders are in milliseconds, computed by the caller from both clocks with the caution that fits
- * (model/instant.h). Members are named by their index; HA_NOBODY is none.
+ * All ages and remainders are in milliseconds, computed by the caller from both clocks with the
+ * caution that fits (model/instant.h). Members are named by their index; HA_NOBODY is none.
  *
- * Synchronous modes will add: the sync set to the view, a criterion to the rank, and rows for revocation to the race. */
+ * Synchronous modes will add: the sync set to the view, a criterion to the rank, and rows for
+ * revocation to the race. */
 #pragma once
 
 #include "model/model.h"
@@ -30,9 +37,9 @@
 enum ha_lease {
     HA_LEASE_UNKNOWN, /* the store has not been read yet */
     HA_LEASE_FREE,    /* nobody holds it: released, or never held */
-    HA_LEASE_EXPIRED, /* not renewed for its whole length on this node's clock; or its own from before, not in force */
-    HA_LEASE_OTHER,   /* held by somebody else */
-    HA_LEASE_MINE,    /* held here, and the deadline has not passed */
+    HA_LEASE_EXPIRED, /* not renewed for its length on this node's clock; or the own one of before */
+    HA_LEASE_OTHER, /* held by somebody else */
+    HA_LEASE_MINE,  /* held here, and the deadline has not passed */
 };
 
 enum ha_initialize {
@@ -45,12 +52,12 @@ enum ha_initialize {
 /* A member as a candidate. For this node itself the same fields are filled from local facts. */
 struct ha_member {
     char name[MEMBER_NAME_SIZE];
-    bool is_fresh;       /* has answered recently */
-    bool is_settled;     /* fresh, or certainly not answering: waiting longer would tell nothing new */
-    bool dcs_ok;         /* can reach the store, so it can take the lease */
+    bool is_fresh;   /* has answered recently */
+    bool is_settled; /* fresh, or certainly not answering: waiting longer would tell nothing new */
+    bool dcs_ok;     /* can reach the store, so it can take the lease */
     enum server_state server;
     bool is_streaming;
-    bool is_checkpointed; /* PRIMARY: since its promotion, so that it can be a source for pg_rewind */
+    bool is_checkpointed; /* PRIMARY: since its promotion: others can rewind to it */
     struct position position;
     bool nofailover;
     int priority;
@@ -59,7 +66,7 @@ struct ha_member {
 
 struct ha_server {
     enum server_state state;
-    bool is_busy;            /* an order is in progress */
+    bool is_busy; /* an order is in progress */
     bool is_promoting;
     bool was_clean;          /* DOWN */
     bool is_armed;           /* the guard has confirmed the deadline of this lease */
@@ -76,12 +83,12 @@ struct ha_server {
 /* An operator's request (key failover). */
 struct ha_request {
     bool is_present;
-    bool is_due;             /* its scheduled time has come */
-    bool is_checkpointed;    /* a checkpoint for it is done */
-    bool is_tried;           /* the server was stopped for it once */
-    int leader;              /* HA_NOBODY: a failover */
-    int candidate;           /* HA_NOBODY: the best one */
-    int64_t age_ms;          /* since this node first saw it due */
+    bool is_due;          /* its scheduled time has come */
+    bool is_checkpointed; /* a checkpoint for it is done */
+    bool is_tried;        /* the server was stopped for it once */
+    int leader;           /* HA_NOBODY: a failover */
+    int candidate;        /* HA_NOBODY: the best one */
+    int64_t age_ms;       /* since this node first saw it due */
 };
 
 struct ha_view {
@@ -89,45 +96,45 @@ struct ha_view {
     unsigned member_count;
     struct ha_member members[MEMBERS_MAX];
 
-    bool dcs_ok;             /* the reading of the store is fresh */
+    bool dcs_ok; /* the reading of the store is fresh */
     enum ha_lease lease;
-    int holder;              /* of the lease, in force or last */
-    int64_t lease_left_ms;   /* MINE: until the deadline */
+    int holder;            /* of the lease, in force or last */
+    int64_t lease_left_ms; /* MINE: until the deadline */
     bool is_renewal_due;
-    bool is_lease_busy;      /* a transaction on the lease is under way */
-    int released_to;         /* FREE: who may go first */
-    bool is_grace;           /* ... and the time for that is not over */
-    struct position floor;   /* of a release: who lacks it lacks acknowledged changes */
-    uint64_t cluster_lsn;    /* the last primary's position as published; 0 unknown */
+    bool is_lease_busy;    /* a transaction on the lease is under way */
+    int released_to;       /* FREE: who may go first */
+    bool is_grace;         /* ... and the time for that is not over */
+    struct position floor; /* of a release: who lacks it lacks acknowledged changes */
+    uint64_t cluster_lsn;  /* the last primary's position as published; 0 unknown */
     enum ha_initialize initialize;
     uint64_t system_id;
     bool has_config;
-    bool has_history;        /* the history key reaches this server's timeline */
+    bool has_history; /* the history key reaches this server's timeline */
     bool is_status_due;
 
     struct ha_server server;
     struct ha_request request;
     struct cluster_settings settings;
     int64_t promote_budget_ms; /* lease_times: what must be left for a promotion to begin */
-    bool is_leaving;         /* the agent was told to stop, and the server with it */
+    bool is_leaving;           /* the agent was told to stop, and the server with it */
 };
 
 enum ha_action_kind {
-    HA_NOTHING,        /* the row only explains */
+    HA_NOTHING, /* the row only explains */
     HA_RENEW,
     HA_ACQUIRE,
-    HA_RELEASE,        /* member: who may go first, or HA_NOBODY; floor */
+    HA_RELEASE, /* member: who may go first, or HA_NOBODY; floor */
     HA_KILL,
     HA_BOOTSTRAP,
-    HA_CLONE,          /* member: source */
-    HA_REWIND,         /* member: source */
-    HA_START,          /* member: upstream or HA_NOBODY */
-    HA_STOP,           /* stop_mode */
+    HA_CLONE,  /* member: source */
+    HA_REWIND, /* member: source */
+    HA_START,  /* member: upstream or HA_NOBODY */
+    HA_STOP,   /* stop_mode */
     HA_PROMOTE,
-    HA_FOLLOW,         /* member: upstream */
+    HA_FOLLOW, /* member: upstream */
     HA_CHECKPOINT,
-    HA_CLAIM,          /* put initialize, empty, if absent */
-    HA_INITIALIZE,     /* put initialize with the system identifier (and config if absent) */
+    HA_CLAIM,      /* put initialize, empty, if absent */
+    HA_INITIALIZE, /* put initialize with the system identifier (and config if absent) */
     HA_PUT_CONFIG,
     HA_PUT_STATUS,
     HA_PUT_HISTORY,
@@ -153,14 +160,15 @@ enum ha_topic {
     TOPICS,
 };
 
-/* What to do. actions[0] belongs to TOPIC_LEASE and actions[1] to TOPIC_SERVER, always; the rest to TOPIC_RECORD. */
+/* What to do. actions[0] belongs to TOPIC_LEASE and actions[1] to TOPIC_SERVER, always; the rest to
+ * TOPIC_RECORD. */
 struct ha_plan {
     unsigned count;
     struct ha_action actions[HA_ACTIONS_MAX];
 };
 
 struct ha_rule {
-    const char *id;   /* "race.acquire" */
+    const char *id; /* "race.acquire" */
     enum ha_topic topic;
     const char *when; /* for the reference */
     const char *why;  /* the sentence shown when it decides */
@@ -183,16 +191,17 @@ const char *ha_bar(const struct ha_view *view, int at);
 /* The best candidate among all members, or HA_NOBODY; except EXCEPT (HA_NOBODY: none excepted). */
 int ha_best(const struct ha_view *view, int except);
 
-/* Compare two eligible members: negative if A should be primary rather than B. Never 0 for A != B. */
+/* Compare two eligible members: negative if A should be primary rather than B. Never 0 for A != B.
+ */
 int ha_rank(const struct ha_view *view, int a, int b);
 
 /* "acquire", "promote", ... */
 const char *ha_action_text(enum ha_action_kind kind);
 
-/* The times of a lease of LENGTH (the ttl), all derived here and nowhere else (lease.c has the proof).
- * length_ms: what a challenger waits without a renewal, on its own clock.
- * hold_ms: after the beginning of a successful renewal the holder may write so long, on its own clock.
- * renew_ms: a renewal begins so often. request_ms: and is given up after. promote_budget_ms: see the view. */
+/* The times of a lease of LENGTH (the ttl), all derived here and nowhere else (lease.c has the
+ * proof). length_ms: what a challenger waits without a renewal, on its own clock. hold_ms: after
+ * the beginning of a successful renewal the holder may write so long, on its own clock. renew_ms: a
+ * renewal begins so often. request_ms: and is given up after. promote_budget_ms: see the view. */
 struct lease_times {
     int64_t length_ms;
     int64_t hold_ms;

@@ -7,7 +7,8 @@
 
 #include <cmocka.h>
 
-/* pick(n) returns 0 .. n-1; a loop `while (pick_more())` around a body that picks runs it for every combination. */
+/* pick(n) returns 0 .. n-1; a loop `while (pick_more())` around a body that picks runs it for every
+ * combination. */
 #define PICKS_MAX 32
 static struct {
     unsigned value[PICKS_MAX];
@@ -107,7 +108,11 @@ static struct ha_view base_view(void)
         .has_history = true,
         .settings = CLUSTER_SETTINGS_DEFAULT,
         .promote_budget_ms = 500,
-        .server = {.state = SERVER_STANDBY, .is_start_due = true, .can_rewind = true, .system_id = SYSTEM_ID},
+        .server =
+            {.state = SERVER_STANDBY,
+             .is_start_due = true,
+             .can_rewind = true,
+             .system_id = SYSTEM_ID},
         .request = {.leader = HA_NOBODY, .candidate = HA_NOBODY},
     };
 
@@ -133,7 +138,8 @@ static void pick_request(struct ha_view *view)
 
 static struct ha_view pick_view(void)
 {
-    static const enum server_state peer_states[] = {SERVER_STANDBY, SERVER_PRIMARY, SERVER_STARTING};
+    static const enum server_state peer_states[] = {
+        SERVER_STANDBY, SERVER_PRIMARY, SERVER_STARTING};
     struct ha_view view = base_view();
 
     view.lease = (enum ha_lease)pick(HA_LEASE_MINE + 1);
@@ -241,8 +247,7 @@ static void check_server_action(const struct ha_view *view, const struct ha_acti
 static void check_lease_action(const struct ha_view *view, const struct ha_action *action)
 {
     bool is_running = view->server.state == SERVER_STANDBY ||
-                      view->server.state == SERVER_PRIMARY ||
-                      view->server.state == SERVER_STOPPING;
+                      view->server.state == SERVER_PRIMARY || view->server.state == SERVER_STOPPING;
 
     if (action->kind == HA_ACQUIRE) {
         assert_true(view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED);
@@ -440,14 +445,22 @@ static void request_stale(struct ha_view *view)
 }
 
 static const struct special specials[] = {
-    {"lease.busy", lease_busy},          {"failover.release", release_failed},
-    {"race.paused", race_paused},        {"race.returning", race_returning},
-    {"stop.overdue", stop_overdue},      {"server.foreign", foreign},
-    {"primary.checkpoint", first_checkpoint}, {"server.paused", server_paused},
-    {"server.back-off", back_off},       {"rewind.early", rewind_early},
-    {"clone.diverged", clone_diverged},  {"standby.follow", follow},
-    {"record.config", config_missing},   {"record.status", status_due},
-    {"record.history", history_missing}, {"request.stale", request_stale},
+    {"lease.busy", lease_busy},
+    {"failover.release", release_failed},
+    {"race.paused", race_paused},
+    {"race.returning", race_returning},
+    {"stop.overdue", stop_overdue},
+    {"server.foreign", foreign},
+    {"primary.checkpoint", first_checkpoint},
+    {"server.paused", server_paused},
+    {"server.back-off", back_off},
+    {"rewind.early", rewind_early},
+    {"clone.diverged", clone_diverged},
+    {"standby.follow", follow},
+    {"record.config", config_missing},
+    {"record.status", status_due},
+    {"record.history", history_missing},
+    {"request.stale", request_stale},
 };
 
 static bool has_rule(const struct ha_plan *plan, const char *rule)
@@ -500,7 +513,8 @@ static void test_every_rule_is_reached(void **state)
     assert_int_equal(missing, 0);
 }
 
-/* Candidates from best to worst; each must beat every later one, whatever the order of the members. */
+/* Candidates from best to worst; each must beat every later one, whatever the order of the members.
+ */
 static void test_rank_is_a_total_order(void **state)
 {
     struct ha_view view = base_view();

@@ -4,10 +4,12 @@
 
 /* Promise B: at no instant do two nodes acknowledge writes.
  *
- * The holder reads its clocks at t0, then sends the renewal; only a committed compare-and-swap counts. It may write until
- * t0 + hold on its own clock. A challenger first sees that renewal at some moment after t0 (cause before effect), and takes
- * over, again by compare-and-swap, not before `length` has passed on its own clock without another one. So with
- *     r      worst rate error of either clock over the length (crystal error; slewing is excluded by using two clocks)
+ * The holder reads its clocks at t0, then sends the renewal; only a committed compare-and-swap
+ * counts. It may write until t0 + hold on its own clock. A challenger first sees that renewal at
+ * some moment after t0 (cause before effect), and takes over, again by compare-and-swap, not before
+ * `length` has passed on its own clock without another one. So with
+ *     r      worst rate error of either clock over the length (crystal error; slewing is excluded
+ * by using two clocks)
  *     late   worst lateness of the guard after the deadline
  *     kill   time to post SIGKILL to every process of the server
  * the old holder is silent before the new one begins if

@@ -39,8 +39,7 @@ static bool is_hopeless(const struct ha_view *view)
     if (server->state != SERVER_DOWN && server->state != SERVER_STARTING) {
         return false;
     }
-    return server->start_failures >= 2 ||
-           server->down_ms > view->settings.primary_start_timeout_ms;
+    return server->start_failures >= 2 || server->down_ms > view->settings.primary_start_timeout_ms;
 }
 
 static bool failover_release(const struct ha_view *view)
@@ -86,8 +85,7 @@ static bool is_server_unsettled(const struct ha_view *view)
 
 static bool is_paused(const struct ha_view *view)
 {
-    return view->settings.is_paused && !view->request.is_present &&
-           view->released_to != view->self;
+    return view->settings.is_paused && !view->request.is_present && view->released_to != view->self;
 }
 
 static bool is_self_barred(const struct ha_view *view)
@@ -159,8 +157,7 @@ static bool is_last_holder_returning(const struct ha_view *view)
         return false;
     }
     last = &view->members[view->holder];
-    return last->is_fresh && last->dcs_ok && !last->nofailover &&
-           last->server == SERVER_STARTING;
+    return last->is_fresh && last->dcs_ok && !last->nofailover && last->server == SERVER_STARTING;
 }
 
 static void about_holder(const struct ha_view *view, struct ha_action *action)
@@ -195,7 +192,8 @@ static void act_acquire(const struct ha_view *view, struct ha_action *action)
     action->member = view->self;
 }
 
-/* With the exact end of the log if it is known, so that nobody who lacks a part of it goes first. */
+/* With the exact end of the log if it is known, so that nobody who lacks a part of it goes first.
+ */
 static void release_to(const struct ha_view *view, struct ha_action *action, int member)
 {
     action->kind = HA_RELEASE;
@@ -219,7 +217,8 @@ static void act_release_to_target(const struct ha_view *view, struct ha_action *
 static const struct ha_rule rows[] = {
     {"lease.busy", TOPIC_LEASE, "a change of the lease is under way",
      "waiting for the store's answer", is_lease_busy, NULL},
-    {"leave.release", TOPIC_LEASE, "the agent is leaving, its server is down, the lease is held here",
+    {"leave.release", TOPIC_LEASE,
+     "the agent is leaving, its server is down, the lease is held here",
      "release the lease: this node is being stopped", leave_release, act_release_to_best},
     {"switchover.release", TOPIC_LEASE,
      "a hand-over was asked for and the server has stopped with a complete log",
@@ -229,8 +228,8 @@ static const struct ha_rule rows[] = {
      "the server cannot be started here within primary_start_timeout and a standby can take over",
      "release the lease: the server does not come back here", failover_release,
      act_release_to_best},
-    {"lease.renew", TOPIC_LEASE, "the lease is held here and its renewal is due",
-     "renew the lease", is_renewal_due, act_renew},
+    {"lease.renew", TOPIC_LEASE, "the lease is held here and its renewal is due", "renew the lease",
+     is_renewal_due, act_renew},
     {"lease.hold", TOPIC_LEASE, "the lease is held here", "this node holds the lease", is_mine,
      NULL},
     {"race.leave", TOPIC_LEASE, "the agent is leaving", "not racing: this node is being stopped",
@@ -252,8 +251,7 @@ static const struct ha_rule rows[] = {
     {"race.successor", TOPIC_LEASE, "the lease was released to this node",
      "take the lease: it was released to this node", is_released_to_self, act_acquire},
     {"race.yield", TOPIC_LEASE, "the lease was released to another node a moment ago",
-     "not racing: the lease was released to another node", is_released_to_other,
-     about_released_to},
+     "not racing: the lease was released to another node", is_released_to_other, about_released_to},
     {"race.named", TOPIC_LEASE, "an operator named another candidate, and it can",
      "not racing: an operator named another candidate", is_other_named, about_candidate},
     {"race.settle", TOPIC_LEASE, "another member may still answer",
@@ -262,7 +260,8 @@ static const struct ha_rule rows[] = {
      "waiting for the last primary, which is recovering", is_last_holder_returning, about_holder},
     {"race.behind", TOPIC_LEASE, "another member is the better candidate",
      "not racing: another member is the better candidate", is_other_better, about_best},
-    {"race.acquire", TOPIC_LEASE, "the lease is free or expired and this node is the best candidate",
+    {"race.acquire", TOPIC_LEASE,
+     "the lease is free or expired and this node is the best candidate",
      "take the lease: this node is the best candidate", always, act_acquire},
 };
 

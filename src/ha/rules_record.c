@@ -1,6 +1,7 @@
 #include "ha/rules.h"
 
-/* What the store should say. Every row that applies acts; each action is a compare-and-swap, so asking twice is harmless. */
+/* What the store should say. Every row that applies acts; each action is a compare-and-swap, so
+ * asking twice is harmless. */
 
 static bool is_leading(const struct ha_view *view)
 {
@@ -15,7 +16,8 @@ static bool may_claim(const struct ha_view *view)
            !view->settings.is_paused && view->server.is_start_due;
 }
 
-/* The cluster's identity is on disk here but not in the store: this node has just made it, or the store is new. */
+/* The cluster's identity is on disk here but not in the store: this node has just made it, or the
+ * store is new. */
 static bool must_initialize(const struct ha_view *view)
 {
     bool is_open = view->initialize == HA_INITIALIZE_MINE ||
@@ -41,7 +43,8 @@ static bool must_put_history(const struct ha_view *view)
     return is_leading(view) && !view->has_history;
 }
 
-/* The leader that the request names is not the holder any more: it was carried out, or has lost its meaning. */
+/* The leader that the request names is not the holder any more: it was carried out, or has lost its
+ * meaning. */
 static bool is_request_over(const struct ha_view *view)
 {
     const struct ha_request *request = &view->request;
@@ -105,8 +108,8 @@ static const struct ha_rule rows[] = {
      "record the cluster's identity", must_initialize, act_initialize},
     {"record.config", TOPIC_RECORD, "the store has no configuration",
      "record the dynamic configuration", must_put_config, act_put_config},
-    {"record.status", TOPIC_RECORD, "the published position is old",
-     "publish the position", must_put_status, act_put_status},
+    {"record.status", TOPIC_RECORD, "the published position is old", "publish the position",
+     must_put_status, act_put_status},
     {"record.history", TOPIC_RECORD, "the history lacks the current timeline",
      "record the new timeline", must_put_history, act_put_history},
     {"request.over", TOPIC_RECORD, "the request was carried out or does not apply any more",

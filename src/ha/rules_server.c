@@ -2,8 +2,8 @@
 
 /* What to do to the local database server. */
 
-/* How long a stop may take when the operator has set no primary_stop_timeout: the lease is renewed meanwhile, but nobody
- * can write, so there must be an end. */
+/* How long a stop may take when the operator has set no primary_stop_timeout: the lease is renewed
+ * meanwhile, but nobody can write, so there must be an end. */
 static int64_t stop_limit_ms(const struct ha_view *view)
 {
     return view->settings.primary_stop_timeout_ms > 0 ? view->settings.primary_stop_timeout_ms
@@ -18,8 +18,7 @@ static bool is_writable_without_lease(const struct ha_view *view)
 
 static bool is_stop_overdue(const struct ha_view *view)
 {
-    return view->server.state == SERVER_STOPPING &&
-           view->server.stopping_ms > stop_limit_ms(view);
+    return view->server.state == SERVER_STOPPING && view->server.stopping_ms > stop_limit_ms(view);
 }
 
 static bool is_busy(const struct ha_view *view)
@@ -181,8 +180,7 @@ static bool is_down_with_lease(const struct ha_view *view)
 
 static bool is_down_diverged(const struct ha_view *view)
 {
-    return is_down(view) && is_held_elsewhere(view) &&
-           view->server.relation == RELATION_DIVERGED;
+    return is_down(view) && is_held_elsewhere(view) && view->server.relation == RELATION_DIVERGED;
 }
 
 static bool is_diverged_unled(const struct ha_view *view)
@@ -276,8 +274,8 @@ static const struct ha_rule rows[] = {
     {"server.foreign", TOPIC_SERVER, "the data directory belongs to another cluster",
      "the data directory belongs to another cluster: its system identifier differs", is_foreign,
      act_stop_if_running},
-    {"leave.stop", TOPIC_SERVER, "the agent is leaving", "stop the server: this node is being stopped",
-     is_leaving, act_stop_if_running},
+    {"leave.stop", TOPIC_SERVER, "the agent is leaving",
+     "stop the server: this node is being stopped", is_leaving, act_stop_if_running},
     {"bootstrap.run", TOPIC_SERVER, "this node has won the right to make the cluster",
      "make a new cluster", is_bootstrap_won, act_bootstrap},
     {"switchover.checkpoint", TOPIC_SERVER, "a hand-over was asked for and is possible",

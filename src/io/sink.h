@@ -1,7 +1,8 @@
 /* sink.h - where log lines go: standard error or a file, without ever waiting for it.
  *
- * A reader that has stopped reading (a full pipe, a blocked journal) must not stop the loop, and with it the renewal of
- * the lease: a line that cannot be written at once is dropped, and the next one that can be written says how many were. */
+ * A reader that has stopped reading (a full pipe, a blocked journal) must not stop the loop, and
+ * with it the renewal of the lease: a line that cannot be written at once is dropped, and the next
+ * one that can be written says how many were. */
 #pragma once
 
 #include "base/err.h"

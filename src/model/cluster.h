@@ -1,13 +1,15 @@
 /* cluster.h - one consistent reading of the store: the keys below /namespace/scope/, decoded.
  *
- * Revisions are the store's own numbers for compare-and-swap; 0 means that the key does not exist. */
+ * Revisions are the store's own numbers for compare-and-swap; 0 means that the key does not exist.
+ */
 #pragma once
 
 #include "model/member.h"
 
-/* The right to write, as the holder last renewed it (key baton/lease). A challenger counts `length_ms` on its own clock
- * from the moment it first saw this `seq`. An empty holder means released: `released_to` may go first, and nobody whose
- * position is before `floor` may go at all without losing acknowledged changes. */
+/* The right to write, as the holder last renewed it (key baton/lease). A challenger counts
+ * `length_ms` on its own clock from the moment it first saw this `seq`. An empty holder means
+ * released: `released_to` may go first, and nobody whose position is before `floor` may go at all
+ * without losing acknowledged changes. */
 struct lease_record {
     char holder[MEMBER_NAME_SIZE];
     char released_to[MEMBER_NAME_SIZE];

@@ -1,8 +1,10 @@
-/* guard_message.h - the messages between an agent and the guard: fixed structs over SOCK_SEQPACKET, same host, same user.
+/* guard_message.h - the messages between an agent and the guard: fixed structs over SOCK_SEQPACKET,
+ * same host, same user.
  *
- * Every message opens with a header (magic, version, kind, size); one with another size, version or user is refused and
- * the connection closed. There is no text to parse: argument vectors are NUL-separated bytes with counts. The layout is
- * the contract between an agent and a guard of different releases: fields are added at the end only, under a new kind. */
+ * Every message opens with a header (magic, version, kind, size); one with another size, version or
+ * user is refused and the connection closed. There is no text to parse: argument vectors are
+ * NUL-separated bytes with counts. The layout is the contract between an agent and a guard of
+ * different releases: fields are added at the end only, under a new kind. */
 #pragma once
 
 #include "model/instant.h"
@@ -36,8 +38,9 @@ struct guard_order {
     int32_t reserved;
 };
 
-/* Start one process. `text` holds argc arguments, then envc variables, then the working folder, then the file that
- * standard output and error are appended to ("" for the guard's own), each ended by NUL. */
+/* Start one process. `text` holds argc arguments, then envc variables, then the working folder,
+ * then the file that standard output and error are appended to ("" for the guard's own), each ended
+ * by NUL. */
 struct guard_start {
     struct guard_header header;
     uint16_t argc;
@@ -48,16 +51,16 @@ struct guard_start {
 
 struct guard_state {
     struct guard_header header;
-    struct instant deadline;  /* {0,0}: not armed */
+    struct instant deadline; /* {0,0}: not armed */
     int64_t guard_pid;
-    int64_t pid;              /* of the first process; 0: nothing is supervised */
-    uint64_t starts;          /* processes started so far: a restart that nobody saw shows */
+    int64_t pid;     /* of the first process; 0: nothing is supervised */
+    uint64_t starts; /* processes started so far: a restart that nobody saw shows */
     int64_t started_real_ms;
-    int32_t exit_code;        /* of the last one that ended; -1 none or killed */
-    int32_t exit_signal;      /* 0: none */
-    int32_t start_errno;      /* of the last start that failed; 0: none */
-    uint8_t was_fenced;       /* the last one was killed at the deadline */
-    uint8_t was_killed;       /* the last one was killed by GUARD_KILL */
-    uint8_t is_ending;        /* the first process is gone, others of its tree are not yet */
+    int32_t exit_code;   /* of the last one that ended; -1 none or killed */
+    int32_t exit_signal; /* 0: none */
+    int32_t start_errno; /* of the last start that failed; 0: none */
+    uint8_t was_fenced;  /* the last one was killed at the deadline */
+    uint8_t was_killed;  /* the last one was killed by GUARD_KILL */
+    uint8_t is_ending;   /* the first process is gone, others of its tree are not yet */
     uint8_t reserved[5];
 };

@@ -23,9 +23,12 @@ static const char *const states[] = {
 };
 
 static const char *const roles[] = {
-    [ROLE_UNINITIALIZED] = "uninitialized", [ROLE_REPLICA] = "replica",
-    [ROLE_PRIMARY] = "primary",             [ROLE_STANDBY_LEADER] = "standby_leader",
-    [ROLE_DEMOTED] = "demoted",             [ROLE_PROMOTED] = "promoted",
+    [ROLE_UNINITIALIZED] = "uninitialized",
+    [ROLE_REPLICA] = "replica",
+    [ROLE_PRIMARY] = "primary",
+    [ROLE_STANDBY_LEADER] = "standby_leader",
+    [ROLE_DEMOTED] = "demoted",
+    [ROLE_PROMOTED] = "promoted",
 };
 
 const char *member_state_text(enum member_state state)

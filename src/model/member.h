@@ -1,5 +1,5 @@
-/* member.h - what the cluster knows of one member: the words that Patroni uses for state and role, tags, and the record
- * that a member publishes in the store and on its REST port. */
+/* member.h - what the cluster knows of one member: the words that Patroni uses for state and role,
+ * tags, and the record that a member publishes in the store and on its REST port. */
 #pragma once
 
 #include "model/timeline.h"
@@ -8,24 +8,25 @@
 #define MEMBERS_MAX 16
 #define URL_SIZE 256
 
-/* What the database server of a member is doing. The order is Patroni's (its metrics publish the number). */
+/* What the database server of a member is doing. The order is Patroni's (its metrics publish the
+ * number). */
 enum member_state {
-    STATE_INITDB,           /* "initializing new cluster" */
-    STATE_INITDB_FAILED,    /* "initdb failed" */
-    STATE_CUSTOM_BOOTSTRAP, /* "running custom bootstrap script" */
-    STATE_CUSTOM_FAILED,    /* "custom bootstrap failed" */
-    STATE_CREATING_REPLICA, /* "creating replica" */
-    STATE_RUNNING,          /* "running" */
-    STATE_STARTING,         /* "starting" */
+    STATE_INITDB,             /* "initializing new cluster" */
+    STATE_INITDB_FAILED,      /* "initdb failed" */
+    STATE_CUSTOM_BOOTSTRAP,   /* "running custom bootstrap script" */
+    STATE_CUSTOM_FAILED,      /* "custom bootstrap failed" */
+    STATE_CREATING_REPLICA,   /* "creating replica" */
+    STATE_RUNNING,            /* "running" */
+    STATE_STARTING,           /* "starting" */
     STATE_BOOTSTRAP_STARTING, /* "starting after custom bootstrap" */
-    STATE_START_FAILED,     /* "start failed" */
-    STATE_RESTARTING,       /* "restarting" */
-    STATE_RESTART_FAILED,   /* "restart failed" */
-    STATE_STOPPING,         /* "stopping" */
-    STATE_STOPPED,          /* "stopped" */
-    STATE_STOP_FAILED,      /* "stop failed" */
-    STATE_CRASHED,          /* "crashed" */
-    STATE_UNKNOWN,          /* a word that is not in the list */
+    STATE_START_FAILED,       /* "start failed" */
+    STATE_RESTARTING,         /* "restarting" */
+    STATE_RESTART_FAILED,     /* "restart failed" */
+    STATE_STOPPING,           /* "stopping" */
+    STATE_STOPPED,            /* "stopped" */
+    STATE_STOP_FAILED,        /* "stop failed" */
+    STATE_CRASHED,            /* "crashed" */
+    STATE_UNKNOWN,            /* a word that is not in the list */
 };
 
 enum member_role {
@@ -37,6 +38,7 @@ enum member_role {
     ROLE_PROMOTED,
 };
 
+/* Patroni's words; an unknown word gives STATE_UNKNOWN or ROLE_UNINITIALIZED. */
 const char *member_state_text(enum member_state state);
 enum member_state member_state_parse(const char *text);
 const char *member_role_text(enum member_role role);
@@ -52,7 +54,10 @@ struct member_tags {
     int failover_priority; /* 1 unless set; 0 is nofailover */
     char replicatefrom[MEMBER_NAME_SIZE];
 };
-#define MEMBER_TAGS_DEFAULT {.failover_priority = 1}
+#define MEMBER_TAGS_DEFAULT \
+    { \
+        .failover_priority = 1 \
+    }
 
 /* The members/NAME record in the store. */
 struct member {
@@ -63,13 +68,14 @@ struct member {
     enum member_state state;
     enum member_role role;
     struct member_tags tags;
-    uint64_t location_lsn; /* xlog_location: flushed (primary) or the larger of received and replayed */
+    uint64_t
+        location_lsn; /* xlog_location: flushed (primary) or the larger of received and replayed */
     uint64_t received_lsn;
     uint64_t replayed_lsn;
     uint32_t timeline;
     char replication_state[24]; /* "streaming", "in archive recovery" or "" */
-    char problem[192];          /* baton's own: why this member is not running, "" when all is well */
-    bool is_baton;              /* has a "baton" object */
+    char problem[192]; /* baton's own: why this member is not running, "" when all is well */
+    bool is_baton;     /* has a "baton" object */
     bool pending_restart;
-    bool is_checkpointed;       /* no checkpoint_after_promote:false */
+    bool is_checkpointed; /* no checkpoint_after_promote:false */
 };

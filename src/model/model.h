@@ -1,5 +1,6 @@
-/* model.h - the values that every layer shares: moments, positions, members, the cluster as the store shows it.
- * Values are plain structs, copied freely; no function here does more than compare, find and write down. */
+/* model.h - the values that every layer shares: moments, positions, members, the cluster as the
+ * store shows it. Values are plain structs, copied freely; no function here does more than compare,
+ * find and write down. */
 #pragma once
 
 #include "model/cluster.h"

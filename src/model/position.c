@@ -43,7 +43,8 @@ void position_format(struct position position, char *buffer)
     char lsn[LSN_TEXT_SIZE];
 
     lsn_format(position.lsn, lsn);
-    IGNORE(!str_format(buffer, POSITION_TEXT_SIZE, "%" PRIu32 "/%s", position.timeline, lsn), "fits");
+    IGNORE(
+        !str_format(buffer, POSITION_TEXT_SIZE, "%" PRIu32 "/%s", position.timeline, lsn), "fits");
 }
 
 int position_parse(const char *text, struct position *ret, struct err *e)

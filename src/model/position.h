@@ -1,7 +1,8 @@
 /* position.h - how far a server's history reaches.
  *
- * PostgreSQL: an LSN on a timeline. Positions are ordered by timeline first: the history of a later timeline contains
- * everything that was allowed to survive of the earlier ones. (MySQL's GTID sets will join this struct as a second kind.) */
+ * PostgreSQL: an LSN on a timeline. Positions are ordered by timeline first: the history of a later
+ * timeline contains everything that was allowed to survive of the earlier ones. (MySQL's GTID sets
+ * will join this struct as a second kind.) */
 #pragma once
 
 #include "base/err.h"

@@ -1,4 +1,5 @@
-/* server.h - what a database server can be doing, and how it can be stopped: words shared by decisions and engines. */
+/* server.h - what a database server can be doing, and how it can be stopped: words shared by
+ * decisions and engines. */
 #pragma once
 
 #include "base/base.h"

@@ -21,7 +21,8 @@ enum relation timeline_relate(struct position position, const struct timeline_hi
             return position.lsn <= left->lsn ? RELATION_CONTAINS : RELATION_DIVERGED;
         }
     }
-    /* A full table has dropped its oldest entries: absence proves nothing. A timeline that was skipped never led here. */
+    /* A full table has dropped its oldest entries: absence proves nothing. A timeline that was
+     * skipped never led here. */
     return history->count == TIMELINES_MAX && position.timeline < history->switches[0].timeline
                ? RELATION_UNKNOWN
                : RELATION_DIVERGED;
@@ -35,5 +36,6 @@ void timeline_history_add(struct timeline_history *history, uint32_t timeline, u
             (TIMELINES_MAX - 1) * sizeof(history->switches[0]));
         history->count--;
     }
-    history->switches[history->count++] = (struct timeline_switch){.timeline = timeline, .lsn = lsn};
+    history->switches[history->count++] =
+        (struct timeline_switch){.timeline = timeline, .lsn = lsn};
 }

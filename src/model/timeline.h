@@ -1,7 +1,8 @@
-/* timeline.h - the branches of a server's history, and whether one server's history is contained in another's.
+/* timeline.h - the branches of a server's history, and whether one server's history is contained in
+ * another's.
  *
- * A promotion starts a new timeline at a switch point. Entry {4, X} says: timeline 4 was left at LSN X; what timeline 4
- * holds beyond X is not part of this history. */
+ * A promotion starts a new timeline at a switch point. Entry {4, X} says: timeline 4 was left at
+ * LSN X; what timeline 4 holds beyond X is not part of this history. */
 #pragma once
 
 #include "model/position.h"
@@ -13,7 +14,8 @@ struct timeline_switch {
     uint64_t lsn;      /* where */
 };
 
-/* The history of a server on `timeline`, oldest switch first. Only the newest TIMELINES_MAX switches are kept. */
+/* The history of a server on `timeline`, oldest switch first. Only the newest TIMELINES_MAX
+ * switches are kept. */
 struct timeline_history {
     uint32_t timeline; /* current; 0: nothing known */
     unsigned count;
@@ -27,7 +29,8 @@ enum relation {
     RELATION_DIVERGED, /* it holds changes that the history does not: rewind or clone */
 };
 
-/* Relate POSITION (the end of a server's log) to HISTORY. A position on a later timeline than HISTORY's has diverged. */
+/* Relate POSITION (the end of a server's log) to HISTORY. A position on a later timeline than
+ * HISTORY's has diverged. */
 enum relation timeline_relate(struct position position, const struct timeline_history *history);
 
 /* Append a switch, dropping the oldest one when full. */

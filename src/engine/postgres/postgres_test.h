@@ -358,22 +358,31 @@ static void drop_root(void)
     }
 }
 
+/* BATON_GUARD, or the build's: one folder above this program, or beside it. */
 static bool find_guard(void)
 {
     const char *given = process_env("BATON_GUARD");
-    char own[512];
-    char *slash;
+    char folder[512];
 
     if (given != NULL) {
         return str_copy(lab.guard, sizeof(lab.guard), given) && file_is_program(lab.guard);
     }
-    if (process_program(own, sizeof(own), NULL) < 0) {
+    if (process_program(folder, sizeof(folder), NULL) < 0) {
         return false;
     }
-    slash = strrchr(own, '/');
-    *slash = '\0';
-    str_format(lab.guard, sizeof(lab.guard), "%s/baton-guard", own);
-    return file_is_program(lab.guard);
+    for (int level = 0; level < 2; level++) {
+        char *slash = strrchr(folder, '/');
+
+        if (slash == NULL) {
+            return false;
+        }
+        *slash = '\0';
+        str_format(lab.guard, sizeof(lab.guard), "%s/baton-guard", folder);
+        if (file_is_program(lab.guard)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void add_member(unsigned number)
