@@ -260,7 +260,8 @@ void agent_on_status(void *arg, const struct engine_status *status)
     if (status->state == SERVER_STANDBY || status->state == SERVER_PRIMARY) {
         server->start_failures = 0;
     }
-    if (server->has_status && status->state != server->status.state) {
+    if (server->has_status && status->state != server->status.state &&
+        status->state != SERVER_UNKNOWN) {
         agent_log(
             agent, LOG_LEVEL_INFO, "server.state", "the server is %s now (was %s)%s%s",
             server_state_text(status->state), server_state_text(server->status.state),

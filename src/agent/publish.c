@@ -5,10 +5,6 @@
 #define PUBLISH_TIMEOUT_MS 2000
 #define PUBLISH_RETRY_MS 1000
 
-/* The release of Patroni whose layout and REST bodies are spoken here; its nodes judge a member by
- * it. */
-#define PATRONI_LEVEL "4.1.4"
-
 #define POLL_TIMEOUT_MIN_MS 300
 #define POLL_TIMEOUT_MAX_MS 1000
 
@@ -90,7 +86,7 @@ static void describe_self(const struct agent *agent, struct member *member)
         config->postgresql.connect.host, config->postgresql.connect.port, database,
         sizeof(database));
     IGNORE(!str_copy(member->name, sizeof(member->name), config->name), "same size");
-    IGNORE(!str_copy(member->version, sizeof(member->version), PATRONI_LEVEL), "fits");
+    IGNORE(!str_copy(member->version, sizeof(member->version), RECORD_PATRONI_LEVEL), "fits");
     IGNORE(!str_copy(member->problem, sizeof(member->problem), problem), "cut is fine");
     IGNORE(
         !str_format(
@@ -137,6 +133,7 @@ void agent_publish(struct agent *agent)
     struct member member;
     struct dcs_txn txn = {.op_count = 1};
     char key[MEMBER_NAME_SIZE + sizeof(KEY_MEMBERS)];
+    AUTO_FREE char *tags = config_extra_tags(agent->config);
     AUTO_FREE char *still = NULL;
     AUTO_FREE char *json = NULL;
     bool is_due =
@@ -152,7 +149,7 @@ void agent_publish(struct agent *agent)
         (!is_due || member.location_lsn == agent->published_lsn)) {
         return;
     }
-    json = record_member_encode(&member, NULL);
+    json = record_member_encode(&member, tags);
     IGNORE(!str_format(key, sizeof(key), KEY_MEMBERS "%s", agent->config->name), "fits");
     txn.ops[0] = (struct dcs_op){.kind = DCS_PUT, .key = key, .value = json, .with_session = true};
     mem_free(agent->published);

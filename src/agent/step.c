@@ -203,6 +203,8 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
         .last_turn_ms = instant_elapsed_max_ms(agent->stepped, now),
         .is_candidate = ha_bar(&view, view.self) == NULL,
         .down_ms = view.server.down_ms,
+        .config_json = agent->config_json,
+        .history_json = agent->history_json,
     };
     ret->cluster.lease = agent->lease.record;
     show_decision(&agent->decisions[TOPIC_LEASE], &ret->lease);

@@ -107,20 +107,17 @@ struct dcs *store_connect(struct store *store)
         .cert_file = etcd->tls.cert_file,
         .key_file = etcd->tls.key_file,
     };
-    struct dcs *dcs;
+    size_t slot = 0;
 
     for (unsigned at = 0; at < options.endpoint_count; at++) {
         endpoints[at] = texts[at];
     }
-    dcs = etcd_new(store->loop, &options);
-    for (size_t at = 0; at < STORE_DRIVERS_MAX; at++) {
-        if (store->drivers[at] == NULL) {
-            store->drivers[at] = dcs;
-            return dcs;
-        }
+    while (slot < STORE_DRIVERS_MAX && store->drivers[slot] != NULL) {
+        slot++;
     }
-    ASSERT(!"there is room for every driver");
-    return dcs;
+    ASSERT(slot < STORE_DRIVERS_MAX);
+    store->drivers[slot] = etcd_new(store->loop, &options);
+    return store->drivers[slot];
 }
 
 void store_disconnect(struct store *store, struct dcs *dcs)

@@ -19,13 +19,6 @@
 #define API_BODY_MAX 65536
 #define API_CALLS_MAX 16
 
-/* The release of Patroni whose layout, routes and bodies are spoken; its nodes judge a member by
- * it. */
-#define API_PATRONI_LEVEL "4.1.4"
-
-/* This program's own. */
-#define BATON_VERSION "0.1.0"
-
 /* One line of the present decision, per topic: why the node does what it does. */
 struct api_decision {
     char rule[32];

@@ -2,6 +2,7 @@
 
 #include "api/api.h"
 #include "base/assert.h"
+#include "codec/codec.h"
 
 enum form {
     FORM_NUMBER,
@@ -23,7 +24,7 @@ static int64_t patroni_level(const struct api_snapshot *snapshot)
     int64_t part = 0;
 
     (void)snapshot;
-    for (const char *at = API_PATRONI_LEVEL; *at != '\0'; at++) {
+    for (const char *at = RECORD_PATRONI_LEVEL; *at != '\0'; at++) {
         if (*at == '.') {
             level = (level + part) * 100;
             part = 0;

@@ -2,7 +2,7 @@
 
 #include "api/access.h"
 #include "api/routes.h"
-#include "api/socket.h"
+#include "io/listen.h"
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/parse.h"
@@ -126,7 +126,7 @@ static void make_room(struct api *api)
     if (best != NULL) {
         best->is_sent_off = true;
         /* The library has no call to end a connection, but it watches for the end of its input. */
-        socket_hang_up(best->fd);
+        listen_hang_up(best->fd);
     }
 }
 
@@ -434,8 +434,8 @@ static enum MHD_Result begin(
     return MHD_YES;
 }
 
-/* A request, with libmicrohttpd's parameters. Called for its head, for each piece of its body, and
- * when it is complete; again after it was resumed. */
+/* A request: its head, each piece of its body, its end; again after it was resumed.
+ * The parameters are those of libmicrohttpd. */
 static enum MHD_Result on_request(
     void *arg, struct MHD_Connection *connection, const char *url, const char *method,
     const char *version, const char *upload, size_t *upload_size, void **slot)
@@ -536,7 +536,7 @@ int api_new(
     int r = read_pem(&config->restapi, &pem, e);
 
     if (r == 0) {
-        r = socket_listen(listen->host, listen->port, &fd, e);
+        r = listen_open(listen->host, listen->port, &fd, e);
     }
     if (r < 0) {
         pem_fini(&pem);
@@ -547,7 +547,7 @@ int api_new(
         .loop = loop,
         .config = config,
         .source = *source,
-        .port = socket_port(fd),
+        .port = listen_port(fd),
     };
     api->quiet.next = &api->quiet;
     api->quiet.previous = &api->quiet;

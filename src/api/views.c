@@ -14,7 +14,7 @@ char *view_status(const struct api_snapshot *snapshot)
 {
     const struct engine_status *server = &snapshot->server;
     const struct cluster *cluster = &snapshot->cluster;
-    AUTO_FREE char *tags = tags_encode_extra(snapshot->config);
+    AUTO_FREE char *tags = config_extra_tags(snapshot->config);
     struct record_report report = {
         .peer =
             {
@@ -42,7 +42,7 @@ char *view_status(const struct api_snapshot *snapshot)
         .pending_restart = server->pending_restart,
         .dcs_last_seen_real_s = snapshot->dcs_seen_real_ms / 1000,
         .extra_tags_json = tags,
-        .version = API_PATRONI_LEVEL,
+        .version = RECORD_PATRONI_LEVEL,
         .scope = snapshot->config->scope,
         .name = snapshot->config->name,
         .problem = server->problem,
@@ -119,7 +119,7 @@ static json_t *encode_member(const struct api_snapshot *snapshot, unsigned at)
     bool has_state = !is_leader && member->replication_state[0] != '\0';
     const char *problem =
         is_self && snapshot->server.problem[0] != '\0' ? snapshot->server.problem : member->problem;
-    AUTO_FREE char *tags = is_self ? tags_encode_extra(snapshot->config) : NULL;
+    AUTO_FREE char *tags = is_self ? config_extra_tags(snapshot->config) : NULL;
     json_t *out = json_object();
 
     field_set_text(out, "name", member->name);

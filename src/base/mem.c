@@ -155,6 +155,7 @@ char *arena_format(struct arena *arena, const char *format, ...)
     char *text;
     int length;
 
+    ASSERT(format != NULL);
     va_start(args, format);
     length = vsnprintf(NULL, 0, format, args);
     va_end(args);

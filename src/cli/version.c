@@ -1,4 +1,4 @@
-#include "api/api.h"
+#include "codec/codec.h"
 #include "cli/verbs.h"
 
 #include <stdio.h>
@@ -6,7 +6,7 @@
 static int run(const struct cli_args *args)
 {
     (void)args;
-    printf("baton %s (speaks Patroni %s)\n", BATON_VERSION, API_PATRONI_LEVEL);
+    printf("baton %s (speaks Patroni %s)\n", BATON_VERSION, RECORD_PATRONI_LEVEL);
     return CLI_DONE;
 }
 

@@ -8,6 +8,9 @@
 
 #include "model/model.h"
 
+/* The release of Patroni whose layout, routes and bodies are spoken; its nodes judge a member by it. */
+#define RECORD_PATRONI_LEVEL "4.1.4"
+
 /* Keys relative to the prefix. */
 #define KEY_INITIALIZE "initialize"
 #define KEY_CONFIG "config"

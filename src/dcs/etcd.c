@@ -61,8 +61,8 @@ static void compose_health(const struct etcd *etcd, struct dcs_health *ret)
     }
     is_good = str_copy(ret->endpoint, sizeof(ret->endpoint), endpoint);
     /* Before the first read has ended, the attempts know more than the watch. */
-    if (!ret->is_connected && !etcd_watch_has_snapshot(etcd->watch) && etcd->pool->why[0] != '\0') {
-        problem = etcd->pool->why;
+    if (!ret->is_connected && problem[0] == '\0') {
+        problem = etcd->pool->why[0] != '\0' ? etcd->pool->why : "connecting";
     }
     if (etcd->pool->is_replaced) {
         problem = "the store was replaced or restored: it knows less than it has told before. "

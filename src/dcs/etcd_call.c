@@ -51,8 +51,9 @@ static int64_t left_ms(const struct etcd_call *call)
 
 static int64_t try_ms(const struct etcd_call *call)
 {
-    int64_t part = MAX(4 * call->pool->write_ms, ETCD_TRY_MIN_MS);
+    int64_t part = MAX(call->pool->mean_us + 4 * call->pool->deviation_us, INT64_C(0)) / 1000;
 
+    part = MAX(part, ETCD_TRY_MIN_MS);
     if (call->retry == ETCD_ONCE) {
         part = MAX(part, call->timeout_ms / 3);
     }
@@ -369,6 +370,17 @@ static void on_verified(struct etcd_call *call, const struct http_answer *answer
     }
 }
 
+/* Jacobson's estimate, as in TCP: it follows a slow disk, and forgets an election soon. */
+static void note_time(const struct etcd_call *call)
+{
+    struct etcd_pool *pool = call->pool;
+    int64_t taken_us = instant_elapsed_max_ms(call->reply.sent_at, clock_now()) * 1000;
+    int64_t error_us = taken_us - pool->mean_us;
+
+    pool->mean_us += error_us / 8;
+    pool->deviation_us += ((error_us < 0 ? -error_us : error_us) - pool->deviation_us) / 4;
+}
+
 static void on_answer(void *arg, const struct http_answer *answer)
 {
     struct etcd_call *call = arg;
@@ -391,11 +403,7 @@ static void on_answer(void *arg, const struct http_answer *answer)
     }
     if (call->retry != ETCD_HERE) {
         call->pool->preferred = call->endpoint;
-    }
-    if (is_write(call)) {
-        int64_t taken_ms = instant_elapsed_max_ms(call->reply.sent_at, clock_now());
-
-        call->pool->write_ms = MAX(taken_ms, call->pool->write_ms * 7 / 8);
+        note_time(call);
     }
     call->reply.body = answer->body;
     call->reply.length = answer->length;

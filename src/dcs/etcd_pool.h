@@ -16,7 +16,7 @@
 #include "dcs/etcd.h"
 #include "dcs/etcd_wire.h"
 #include "io/http.h"
-#include "model/instant.h"
+#include "model/model.h"
 
 #define ETCD_POOL_MAX (ETCD_ENDPOINTS_MAX + ETCD_MEMBERS_MAX)
 
@@ -49,8 +49,9 @@ struct etcd_pool {
         known; /* cluster_id 0: nothing known yet; revision and raft_term: the largest seen */
     unsigned regress_count;
     struct instant regress_at;
-    int64_t write_ms; /* how long writes took lately: a maximum that decays */
-    char why[256];    /* the last attempt that failed, for people */
+    int64_t mean_us;      /* how long answers took lately */
+    int64_t deviation_us; /* ... and how far they were from it */
+    char why[256];        /* the last attempt that failed, for people */
     struct etcd_call *calls;
     struct http_request *auth_request; /* in flight; all calls without a token wait for it */
     unsigned auth_endpoint;

@@ -395,7 +395,6 @@ struct etcd_watch *etcd_watch_new(
     watch->line = (struct str)STR_INIT(ETCD_BODY_MAX);
     watch->tick = loop_timer_new(pool->loop, on_tick, watch);
     watch->read_again = loop_timer_new(pool->loop, on_read_again, watch);
-    IGNORE(str_copy(watch->problem, sizeof(watch->problem), "connecting"), "it fits");
     loop_timer_start(watch->tick, probe_ms(watch));
     read_now(watch);
     return watch;

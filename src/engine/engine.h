@@ -27,7 +27,8 @@ struct engine_status {
     enum server_state state;
     bool is_answering; /* the last probe was answered in time */
     bool
-        was_clean; /* DOWN: its last stop wrote a complete end (control file: "shut down" or "in recovery") */
+        /* DOWN: its last stop wrote a complete end (control file: "shut down" or "in recovery"). */
+        was_clean;
     bool was_primary;     /* DOWN: it was writable when it last ran */
     bool is_promoting;    /* promotion asked for, still in recovery */
     bool is_streaming;    /* STANDBY: receiving from an upstream */
@@ -57,10 +58,12 @@ struct engine_peer {
 
 enum engine_order {
     ORDER_NONE,
-    ORDER_BOOTSTRAP, /* make a new, empty database with the configured users; leaves the server DOWN */
+    /* Make a new, empty database with the configured users; leaves the server DOWN. */
+    ORDER_BOOTSTRAP,
     ORDER_CLONE,     /* copy a peer's data directory (the old one renamed aside); leaves DOWN */
     ORDER_REWIND,    /* make a DOWN server's data follow a peer's history again; leaves DOWN */
-    ORDER_START, /* start as a standby; ends when the process runs and was seen STARTING or STANDBY */
+    /* Start as a standby; ends when the process runs and was seen STARTING or STANDBY. */
+    ORDER_START,
     ORDER_STOP,       /* ends when every process is gone */
     ORDER_PROMOTE,    /* ends when writable */
     ORDER_CHECKPOINT, /* ends when complete */

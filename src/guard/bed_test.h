@@ -10,7 +10,7 @@
 #pragma once
 
 #include "base/err.h"
-#include "model/guard_message.h"
+#include "model/model.h"
 
 #define PATIENCE_MS 15000
 #define TREE_SIZE 11

@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "guard/tree.h"
 #include "io/clock.h"
-#include "model/guard_message.h"
+#include "model/model.h"
 
 #include <fcntl.h>
 #include <poll.h>

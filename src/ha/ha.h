@@ -37,9 +37,9 @@
 enum ha_lease {
     HA_LEASE_UNKNOWN, /* the store has not been read yet */
     HA_LEASE_FREE,    /* nobody holds it: released, or never held */
-    HA_LEASE_EXPIRED, /* not renewed for its length on this node's clock; or the own one of before */
-    HA_LEASE_OTHER, /* held by somebody else */
-    HA_LEASE_MINE,  /* held here, and the deadline has not passed */
+    HA_LEASE_EXPIRED, /* not renewed for its length on the own clock; or the own, of before */
+    HA_LEASE_OTHER,   /* held by somebody else */
+    HA_LEASE_MINE,    /* held here, and the deadline has not passed */
 };
 
 enum ha_initialize {

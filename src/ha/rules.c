@@ -93,13 +93,13 @@ static struct ha_action act(const struct ha_view *view, const struct ha_rule *ru
 /* The first row that applies; the last row of a topic always does. */
 static struct ha_action decide_first(const struct ha_view *view, struct ha_rows rules)
 {
-    for (unsigned at = 0; at < rules.count; at++) {
-        if (rules.rows[at].applies(view)) {
-            return act(view, &rules.rows[at]);
-        }
+    unsigned at = 0;
+
+    while (at + 1 < rules.count && !rules.rows[at].applies(view)) {
+        at++;
     }
-    ASSERT(!"the last row of a topic applies always");
-    return (struct ha_action){.kind = HA_NOTHING};
+    ASSERT(rules.rows[at].applies(view));
+    return act(view, &rules.rows[at]);
 }
 
 void ha_decide(const struct ha_view *view, struct ha_plan *plan)

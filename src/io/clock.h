@@ -1,7 +1,7 @@
 /* clock.h - the clocks of this host. The only place that reads them. */
 #pragma once
 
-#include "model/instant.h"
+#include "model/model.h"
 
 /* Now, on CLOCK_BOOTTIME and CLOCK_MONOTONIC_RAW. Deadlines and ages are counted from this. */
 struct instant clock_now(void);

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "io/loop.h"
-#include "model/guard_message.h"
+#include "model/model.h"
 
 struct guard_link;
 

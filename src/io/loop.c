@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "model/instant.h"
+#include "model/model.h"
 
 #include <sys/wait.h>
 #include <uv.h>

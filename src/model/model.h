@@ -4,6 +4,7 @@
 #pragma once
 
 #include "model/cluster.h"
+#include "model/guard_message.h"
 #include "model/instant.h"
 #include "model/member.h"
 #include "model/position.h"

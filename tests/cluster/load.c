@@ -1,15 +1,16 @@
-/* load.c - the writing workload of demo, cluster tests and bench: one client that inserts rows, and keeps an honest log.
+/* load.c - the writing workload of demo, cluster tests and bench: one client that inserts rows, and
+ * keeps an honest log.
  *
  *   baton-load LOG CONNINFO [CONNINFO ...]     write until SIGTERM; one CONNINFO a server
  *   baton-load --read CONNINFO                 print the ids that a server has, sorted
  *
- * LOG has one line an attempt: "NS OUTCOME ID HOST", NS on CLOCK_MONOTONIC when the outcome was known:
- *   try      written before the row is sent
- *   ok       the server acknowledged the commit
- *   fail     the server refused it before the commit: it is certainly not there
- *   unknown  anything else: the connection broke or no answer came in time; it may be there or not
- * and "NS open - HOST" when a writable server was found. An id is never used twice, also not for a retry.
- * Every write to a server waits for the last one; a server that does not answer for TIMEOUT_MS is left for the next. */
+ * LOG has one line an attempt: "NS OUTCOME ID HOST", NS on CLOCK_MONOTONIC when the outcome was
+ * known: try      written before the row is sent ok       the server acknowledged the commit fail
+ * the server refused it before the commit: it is certainly not there unknown  anything else: the
+ * connection broke or no answer came in time; it may be there or not and "NS open - HOST" when a
+ * writable server was found. An id is never used twice, also not for a retry. Every write to a
+ * server waits for the last one; a server that does not answer for TIMEOUT_MS is left for the
+ * next. */
 #include "base/base.h"
 
 #include <libpq-fe.h>
@@ -47,7 +48,8 @@ static void pause_ms(int ms)
     poll(NULL, 0, ms);
 }
 
-/* Wait for the socket until DEADLINE_NS; false when it has passed or the program was told to stop. */
+/* Wait for the socket until DEADLINE_NS; false when it has passed or the program was told to
+ * stop. */
 static bool wait_socket(PGconn *connection, short events, int64_t deadline_ns)
 {
     struct pollfd fd = {.fd = PQsocket(connection), .events = events};
@@ -153,7 +155,9 @@ static void write_rows(char **conninfos, unsigned count)
                 pause_ms(PAUSE_MS);
                 continue;
             }
-            if (execute(connection, "CREATE TABLE IF NOT EXISTS baton_load (id bigint PRIMARY KEY)") < 0) {
+            if (execute(
+                    connection, "CREATE TABLE IF NOT EXISTS baton_load (id bigint PRIMARY KEY)") <
+                0) {
                 PQfinish(connection);
                 connection = NULL;
                 pause_ms(PAUSE_MS);

@@ -1,6 +1,8 @@
-/* fuzz_main.c - replays saved inputs through a fuzz target, so that every fuzzer is an ordinary test as well.
+/* fuzz_main.c - replays saved inputs through a fuzz target, so that every fuzzer is an ordinary
+ * test as well.
  *
- * Arguments are files or folders. At least one input must exist: a replay of nothing proves nothing. */
+ * Arguments are files or folders. At least one input must exist: a replay of nothing proves
+ * nothing. */
 #include "base/base.h"
 
 #include <dirent.h>

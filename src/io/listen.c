@@ -1,4 +1,4 @@
-#include "api/socket.h"
+#include "io/listen.h"
 
 #include "base/assert.h"
 #include "base/str.h"
@@ -57,7 +57,7 @@ static int open_listener(const struct addrinfo *address)
     return -1;
 }
 
-int socket_listen(const char *host, int port, int *ret_fd, struct err *e)
+int listen_open(const char *host, int port, int *ret_fd, struct err *e)
 {
     static const char *const every[] = {"::", "0.0.0.0", NULL};
     const char *one[] = {host, NULL};
@@ -90,7 +90,7 @@ int socket_listen(const char *host, int port, int *ret_fd, struct err *e)
     return explain(is_every ? "*" : host, port, e);
 }
 
-int socket_port(int fd)
+int listen_port(int fd)
 {
     union {
         struct sockaddr any;
@@ -103,7 +103,7 @@ int socket_port(int fd)
     return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
-void socket_hang_up(int fd)
+void listen_hang_up(int fd)
 {
     IGNORE(shutdown(fd, SHUT_RDWR), "it is gone already");
 }
