@@ -6,6 +6,9 @@
 /* Bookkeeping transactions are given up after this long; nothing waits for them. */
 #define RECORD_TIMEOUT_MS 2000
 
+/* The same bookkeeping is not repeated sooner. */
+#define RECORD_PAUSE_MS 200
+
 #define HISTORY_REASON "no recovery target specified"
 
 static struct dcs_compare compare_revision(const char *key, int64_t revision)
@@ -40,6 +43,20 @@ static void begin_lease_txn(
     dcs_txn(agent->ports.dcs, out, agent->times.request_ms, agent_on_lease_txn, agent);
 }
 
+/* A number that no promotion anywhere can have had: above all that were given out or seen. */
+static uint32_t next_timeline(const struct agent *agent)
+{
+    uint32_t newest = MAX(agent->lease.record.timeline, agent->cluster.history.timeline);
+
+    newest = MAX(newest, agent->server.status.position.timeline);
+    newest = MAX(newest, agent->server.status.history.timeline);
+    for (unsigned at = 0; at < agent->peer_count; at++) {
+        newest = MAX(newest, agent->peers[at].report.position.timeline);
+        newest = MAX(newest, agent->peers[at].report.history.timeline);
+    }
+    return newest + 1;
+}
+
 /* The leader key is what Patroni's world reads; it is put again with this session when it is
  * missing. */
 static void renew(struct agent *agent)
@@ -49,6 +66,9 @@ static void renew(struct agent *agent)
 
     wanted.seq++;
     wanted.length_ms = agent->times.length_ms;
+    if (!agent_is_reserved(agent)) {
+        wanted.timeline = next_timeline(agent);
+    }
     if (agent->cluster.leader[0] == '\0' && agent->cluster.revision >= agent->lease.known_at) {
         txn.compares[txn.compare_count++] =
             (struct dcs_compare){.kind = DCS_IS_ABSENT, .key = KEY_LEADER};
@@ -68,6 +88,7 @@ static void acquire(struct agent *agent)
         .term = agent->lease.record.term + 1,
         .seq = 1,
         .length_ms = agent->times.length_ms,
+        .timeline = next_timeline(agent),
     };
     struct dcs_txn txn = {0};
 
@@ -87,6 +108,7 @@ static void release(struct agent *agent, const struct ha_view *view, const struc
         .term = agent->lease.record.term,
         .seq = agent->lease.record.seq + 1,
         .length_ms = agent->times.length_ms,
+        .timeline = agent->lease.record.timeline,
         .floor = action->floor,
     };
     struct dcs_txn txn = {0};
@@ -104,6 +126,9 @@ static void release(struct agent *agent, const struct ha_view *view, const struc
         txn.ops[txn.op_count++] = put(KEY_STATUS, status, false);
     }
     begin_lease_txn(agent, LEASE_TXN_RELEASE, &wanted, &txn);
+    /* It may be applied at any moment from now on, answered or not: this node holds nothing any
+     * more, until it takes the lease anew. */
+    agent->lease.deadline = (struct instant){0};
 }
 
 static void on_record_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
@@ -244,6 +269,7 @@ static void give_order(
         .order = order_of(action->kind),
         .peer = engine_peer_of(agent, view, action->member),
         .stop_mode = action->stop_mode,
+        .timeline = agent->lease.record.timeline,
     };
     struct err e = {0};
 
@@ -257,6 +283,9 @@ static void give_order(
         return;
     }
     agent->server.order = args.order;
+    if (args.order == ORDER_PROMOTE) {
+        agent->lease.is_timeline_used = true;
+    }
     if (action->is_for_request) {
         agent->request.is_tried = true;
     }
@@ -276,10 +305,19 @@ static void act_record(struct agent *agent, const struct ha_action *action)
         {HA_CLEAR_REQUEST, clear_request},
     };
 
-    /* One at a time: the next turn, after the answer, asks again for what is still missing. */
+    struct instant now = agent->ports.now(agent->ports.arg);
+    struct instant *recorded = &agent->recorded[action->kind];
+
+    /* One at a time: the next turn, after the answer, asks again for what is still missing. What
+     * cannot be satisfied must neither keep the others out nor press the store. */
     if (agent->is_record_busy) {
         return;
     }
+    if (instant_is_set(*recorded) && instant_elapsed_max_ms(*recorded, now) < RECORD_PAUSE_MS) {
+        agent_wake(agent, RECORD_PAUSE_MS);
+        return;
+    }
+    *recorded = now;
     if (action->kind != HA_PUT_STATUS) {
         agent_log(agent, LOG_LEVEL_INFO, action->rule, "%s", action->why);
     }

@@ -78,6 +78,9 @@ static void learn_lease(
         }
         lease->doubtful = LEASE_TXN_NONE;
     }
+    if (lease->record.timeline != record->timeline) {
+        lease->is_timeline_used = false;
+    }
     lease->record = *record;
     lease->revision = revision;
     lease->known_at = known_at;
@@ -204,9 +207,7 @@ void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
     lease->doubtful = LEASE_TXN_NONE;
     switch (outcome) {
     case DCS_DONE:
-        if (txn == LEASE_TXN_RELEASE) {
-            lease->deadline = (struct instant){0};
-        } else {
+        if (txn != LEASE_TXN_RELEASE) {
             hold_until(agent, lease->t0);
         }
         learn_lease(agent, &lease->wanted, revision, revision);
@@ -254,8 +255,12 @@ void agent_on_status(void *arg, const struct engine_status *status)
     if (status->state == SERVER_STOPPING && (!was_stopping || !server->has_status)) {
         server->stopping = now;
     }
-    if (!server->has_status || status->state == SERVER_STANDBY || status->state == SERVER_PRIMARY) {
+    if (!server->has_status || status->state == SERVER_STANDBY || status->state == SERVER_PRIMARY ||
+        status->state == SERVER_STOPPING) {
         server->answering = now;
+    }
+    if (status->state == SERVER_PRIMARY) {
+        server->is_virgin = false;
     }
     if (status->state == SERVER_STANDBY || status->state == SERVER_PRIMARY) {
         server->start_failures = 0;
@@ -293,6 +298,7 @@ void agent_on_order(void *arg, enum engine_order order, int result, const struct
         if (order == ORDER_CLONE) {
             server->has_rewind_failed = false;
         }
+        server->is_virgin = order == ORDER_BOOTSTRAP || (server->is_virgin && order != ORDER_CLONE);
         agent_log(agent, LOG_LEVEL_INFO, "order.done", "%s is done", engine_order_text(order));
         return;
     }

@@ -183,6 +183,15 @@ static bool is_carried_out(const struct agent *agent, const struct waiter *waite
            member->role == ROLE_PRIMARY && !str_equal(leader, waiter->request.leader);
 }
 
+void agent_drop_waiters(struct agent *agent)
+{
+    for (size_t at = 0; at < WAITERS_MAX; at++) {
+        if (agent->waiters[at].answer != NULL) {
+            settle(&agent->waiters[at], 503, "the agent was stopped");
+        }
+    }
+}
+
 void agent_settle_waiters(struct agent *agent)
 {
     struct instant now = agent->ports.now(agent->ports.arg);

@@ -369,14 +369,15 @@ static void start(struct daemon *daemon)
 
 static void stop(struct daemon *daemon)
 {
+    /* Drivers end what is under way through their callbacks: what those reach goes last. */
     api_free(daemon->api);
-    agent_free(daemon->agent);
-    engine_free(daemon->engine);
-    accounts_free(daemon->accounts);
     if (daemon->store != NULL) {
         store_disconnect(daemon->store, daemon->accounts_dcs);
         store_disconnect(daemon->store, daemon->dcs);
     }
+    engine_free(daemon->engine);
+    accounts_free(daemon->accounts);
+    agent_free(daemon->agent);
     store_free(daemon->store);
     client_free(daemon->client);
     for (size_t at = 0; at < ARRAY_LEN(daemon->signals); at++) {

@@ -25,6 +25,8 @@ struct lease_facts {
     struct instant renewed;  /* when the last renewal that succeeded was begun */
     struct instant tried;    /* when the last one was begun */
 
+    bool is_timeline_used; /* a promotion with record.timeline was asked for */
+
     enum lease_txn txn;         /* under way */
     enum lease_txn doubtful;    /* ended unknown: a reading may still show that it was committed */
     struct lease_record wanted; /* what that transaction writes */
@@ -45,6 +47,7 @@ struct server_facts {
     struct engine_status status;
     bool has_status;
     bool has_looked;          /* a status with a known state has arrived */
+    bool is_virgin;           /* made by this agent, and never seen as a primary */
     enum engine_order order;  /* in progress */
     struct instant answering; /* when it last answered as a standby or primary */
     struct instant stopping;  /* when it began to stop */
@@ -100,8 +103,9 @@ struct agent {
     struct request_facts request;
     struct waiter waiters[WAITERS_MAX];
 
-    bool is_record_busy; /* a bookkeeping transaction is under way */
-    char *published;     /* member record as last written; NULL none */
+    bool is_record_busy;                      /* a bookkeeping transaction is under way */
+    struct instant recorded[HA_ACTION_KINDS]; /* when each kind of bookkeeping was last begun */
+    char *published;                          /* member record as last written; NULL none */
     uint64_t published_lsn;
     struct instant published_at;
     struct instant publish_retry;
@@ -123,6 +127,9 @@ void agent_view(const struct agent *agent, struct ha_view *view);
 /* The times of the lease under the present settings. */
 struct lease_times agent_times(const struct agent *agent);
 
+/* Whether a promotion now would get a timeline that nobody else can have had. */
+bool agent_is_reserved(const struct agent *agent);
+
 /* Whether the lease is in force here at NOW; milliseconds left if so (else 0). */
 bool agent_holds(const struct agent *agent, struct instant now, int64_t *ret_left_ms);
 
@@ -137,6 +144,7 @@ enum member_role agent_member_role(const struct agent *agent);
 
 /* request.c: settle REST calls that wait for an outcome. */
 void agent_settle_waiters(struct agent *agent);
+void agent_drop_waiters(struct agent *agent);
 
 /* facts.c: callbacks for the store and the engine. */
 void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot);

@@ -49,6 +49,7 @@ void agent_free(struct agent *agent)
     if (agent == NULL) {
         return;
     }
+    agent_drop_waiters(agent);
     mem_free(agent->config_json);
     mem_free(agent->history_json);
     mem_free(agent->published);

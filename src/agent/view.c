@@ -27,6 +27,12 @@ struct lease_times agent_times(const struct agent *agent)
     return lease_times(agent->cluster.settings.ttl_ms, agent->cluster.settings.loop_wait_ms);
 }
 
+bool agent_is_reserved(const struct agent *agent)
+{
+    return agent->lease.record.timeline > agent->server.status.position.timeline &&
+           !agent->lease.is_timeline_used;
+}
+
 bool agent_holds(const struct agent *agent, struct instant now, int64_t *ret_left_ms)
 {
     const struct lease_facts *lease = &agent->lease;
@@ -142,6 +148,16 @@ static void view_peer(
     IGNORE(!str_copy(ret->name, sizeof(ret->name), peer->name), "same size");
 }
 
+/* A promotion is ahead, and its timeline is not reserved yet. */
+static bool needs_timeline(const struct agent *agent)
+{
+    enum server_state state = agent->server.status.state;
+
+    return (state == SERVER_STARTING || state == SERVER_STANDBY) &&
+           !agent->server.status.is_promoting && agent->server.order != ORDER_PROMOTE &&
+           !agent_is_reserved(agent);
+}
+
 /* Who holds the lease now, and whether that is in force, seen from here.
  *
  * A leader key without a matching record belongs to a Patroni node: it is in force until the store
@@ -160,7 +176,7 @@ static void view_lease(const struct agent *agent, struct instant now, struct ha_
         view->lease = HA_LEASE_MINE;
         view->holder = 0;
         view->is_renewal_due = agent->has_cluster &&
-                               (!instant_is_set(lease->tried) ||
+                               (!instant_is_set(lease->tried) || needs_timeline(agent) ||
                                 instant_elapsed_max_ms(lease->tried, now) >= agent->times.renew_ms);
         return;
     }
@@ -234,6 +250,7 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
     server->was_clean = status->was_clean;
     server->is_armed = instant_is_set(status->deadline) && left_ms >= view->promote_budget_ms;
     server->is_start_due = !instant_is_set(facts->retry) || instant_left_ms(facts->retry, now) <= 0;
+    server->is_virgin = facts->is_virgin;
     server->can_rewind = !facts->has_rewind_failed;
     server->start_failures = facts->start_failures;
     server->system_id = status->system_id;
@@ -280,6 +297,20 @@ static enum ha_initialize view_initialize(const struct agent *agent)
     return agent->is_initialize_of_session ? HA_INITIALIZE_MINE : HA_INITIALIZE_PENDING;
 }
 
+/* The last switch of this server's history is the last one in the store: numbers may have gaps. */
+static bool is_history_known(const struct agent *agent)
+{
+    const struct timeline_history *own = &agent->server.status.history;
+    const struct timeline_history *known = &agent->cluster.history;
+
+    if (own->count == 0) {
+        return true;
+    }
+    return known->count > 0 &&
+           known->switches[known->count - 1].timeline == own->switches[own->count - 1].timeline &&
+           known->switches[known->count - 1].lsn == own->switches[own->count - 1].lsn;
+}
+
 void agent_view(const struct agent *agent, struct ha_view *view)
 {
     struct instant now = agent->ports.now(agent->ports.arg);
@@ -291,6 +322,8 @@ void agent_view(const struct agent *agent, struct ha_view *view)
         .holder = HA_NOBODY,
         .released_to = HA_NOBODY,
         .cluster_lsn = agent->cluster.status_lsn,
+        .timeline = MAX(agent->lease.record.timeline, agent->cluster.history.timeline),
+        .is_reserved = agent_is_reserved(agent),
         .initialize = view_initialize(agent),
         .system_id = agent->cluster.system_id,
         .has_config = agent->cluster.has_config,
@@ -305,9 +338,7 @@ void agent_view(const struct agent *agent, struct ha_view *view)
     view_lease(agent, now, view);
     view_server(agent, now, view);
     view_request(agent, now, view);
-    view->has_history = agent->server.status.history.timeline == 0 ||
-                        agent->server.status.position.timeline <= 1 ||
-                        agent->cluster.history.timeline >= agent->server.status.history.timeline;
+    view->has_history = is_history_known(agent);
     view->is_status_due = agent->server.status.position.lsn != agent->status_lsn &&
                           (!instant_is_set(agent->status_at) ||
                            instant_elapsed_max_ms(agent->status_at, now) >=

@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "codec/crc32c.h"
 
-#define PAGE_SIZE 8192u /* XLOG_BLCKSZ; other builds are refused by control_decode */
+#define PAGE_SIZE WAL_PAGE_SIZE
 #define SEGMENT_SIZE_MIN (1u << 20)
 #define SEGMENT_SIZE_MAX (1u << 30)
 
@@ -23,14 +23,16 @@ static const struct layout {
     uint16_t minimum_recovery;
     uint16_t minimum_recovery_timeline;
     uint16_t wal_log_hints;
+    uint16_t limits; /* five in a row, in the order of struct control_limits */
+    uint16_t track_commit_timestamp;
     uint16_t wal_page_size;
     uint16_t wal_segment_size;
     uint16_t checksum_version;
     uint16_t crc;
 } layouts[] = {
-    {1300, 16, 24, 32, 40, 48, 52, 136, 144, 176, 224, 228, 252, 288}, /* 13 to 16 */
-    {1700, 16, 24, 32, 40, 48, 52, 136, 144, 176, 224, 228, 252, 288}, /* 17 */
-    {1800, 16, 24, 32, 40, 48, 52, 136, 144, 176, 224, 228, 252, 292}, /* 18 */
+    {1300, 16, 24, 32, 40, 48, 52, 136, 144, 176, 180, 200, 224, 228, 252, 288}, /* 13 to 16 */
+    {1700, 16, 24, 32, 40, 48, 52, 136, 144, 176, 180, 200, 224, 228, 252, 288}, /* 17 */
+    {1800, 16, 24, 32, 40, 48, 52, 136, 144, 176, 180, 200, 224, 228, 252, 292}, /* 18 */
 };
 
 #define VERSION_AT 8
@@ -59,6 +61,17 @@ static uint64_t read_u64(const unsigned char *at)
 
     memcpy(&value, at, sizeof(value));
     return value;
+}
+
+static struct control_limits read_limits(const unsigned char *at)
+{
+    return (struct control_limits){
+        .max_connections = (int32_t)read_u32(at),
+        .max_worker_processes = (int32_t)read_u32(at + 4),
+        .max_wal_senders = (int32_t)read_u32(at + 8),
+        .max_prepared_xacts = (int32_t)read_u32(at + 12),
+        .max_locks_per_xact = (int32_t)read_u32(at + 16),
+    };
 }
 
 static bool is_segment_size(uint32_t size)
@@ -120,6 +133,8 @@ int control_decode(const unsigned char *bytes, size_t length, struct control *re
         .wal_segment_size = read_u32(bytes + layout->wal_segment_size),
         .data_checksum_version = read_u32(bytes + layout->checksum_version),
         .wal_log_hints = bytes[layout->wal_log_hints] != 0,
+        .track_commit_timestamp = bytes[layout->track_commit_timestamp] != 0,
+        .limits = read_limits(bytes + layout->limits),
     };
     if (!is_segment_size(control.wal_segment_size)) {
         return FAIL(
@@ -218,10 +233,10 @@ static bool is_page(
 
 /* A record on its way through the pages. */
 struct walk {
-    const unsigned char *segment;
+    const unsigned char *bytes;
     uint64_t length;
     uint32_t segment_size;
-    uint64_t start_lsn; /* of the segment */
+    uint64_t start_lsn; /* of the bytes */
     uint64_t at;        /* offset of the next byte */
     uint32_t left;      /* bytes of the record */
 };
@@ -242,9 +257,9 @@ static int take_piece(
         uint32_t header = header_size(page_lsn, walk->segment_size);
 
         if (walk->length - walk->at < header) {
-            return FAIL(e, ERR_UNAVAILABLE, "the record goes on in the next WAL segment");
+            return FAIL(e, ERR_UNAVAILABLE, "the record goes on behind the end of what was read");
         }
-        if (!is_page(walk->segment + walk->at, page_lsn, walk->segment_size, walk->left)) {
+        if (!is_page(walk->bytes + walk->at, page_lsn, walk->segment_size, walk->left)) {
             return FAIL(e, ERR_CORRUPT, "a WAL page does not continue the record");
         }
         walk->at += header;
@@ -253,7 +268,7 @@ static int take_piece(
     if (room == 0) {
         return FAIL(e, ERR_UNAVAILABLE, "the record goes on behind the end of what was read");
     }
-    *ret = walk->segment + walk->at;
+    *ret = walk->bytes + walk->at;
     *ret_size = (uint32_t)MIN(room, walk->left);
     walk->at += *ret_size;
     walk->left -= *ret_size;
@@ -298,13 +313,13 @@ static int find_record(struct walk *walk, struct err *e)
     if (walk->at % RECORD_ALIGNMENT != 0 || walk->at - page_at < header) {
         return FAIL(e, ERR_CORRUPT, "no record can begin there");
     }
-    if (walk->at + sizeof(uint32_t) > walk->length) {
-        return FAIL(e, ERR_CORRUPT, "the WAL segment has only %" PRIu64 " bytes", walk->length);
+    if (walk->length < sizeof(uint32_t) || walk->at > walk->length - sizeof(uint32_t)) {
+        return FAIL(e, ERR_CORRUPT, "the WAL ends before it");
     }
-    if (!is_page(walk->segment + page_at, page_lsn, walk->segment_size, 0)) {
+    if (!is_page(walk->bytes + page_at, page_lsn, walk->segment_size, 0)) {
         return FAIL(e, ERR_CORRUPT, "its WAL page has no valid header");
     }
-    walk->left = read_u32(walk->segment + walk->at);
+    walk->left = read_u32(walk->bytes + walk->at);
     if (walk->left < RECORD_HEADER_SIZE) {
         return FAIL(e, ERR_CORRUPT, "no record begins there");
     }
@@ -312,15 +327,15 @@ static int find_record(struct walk *walk, struct err *e)
 }
 
 int wal_record_decode(
-    const unsigned char *segment, size_t length, uint32_t wal_segment_size, uint64_t lsn,
-    struct wal_record *ret, struct err *e)
+    const struct wal_slice *slice, uint64_t lsn, struct wal_record *ret, struct err *e)
 {
+    uint32_t wal_segment_size = slice->segment_size;
     struct walk walk = {
-        .segment = segment,
-        .length = length,
+        .bytes = slice->bytes,
+        .length = slice->length,
         .segment_size = wal_segment_size,
-        .start_lsn = lsn & ~(uint64_t)(wal_segment_size - 1),
-        .at = lsn & (wal_segment_size - 1),
+        .start_lsn = slice->lsn,
+        .at = lsn - slice->lsn,
     };
     unsigned char header[RECORD_HEADER_SIZE] = {0};
     struct wal_record record = {0};
@@ -329,6 +344,8 @@ int wal_record_decode(
     int r;
 
     ASSERT(is_segment_size(wal_segment_size));
+    ASSERT(slice->lsn % PAGE_SIZE == 0);
+    ASSERT(lsn >= slice->lsn);
     lsn_format(lsn, text);
     r = find_record(&walk, e);
     if (r == 0) {

@@ -19,6 +19,16 @@ enum control_state {
     CONTROL_IN_PRODUCTION = 6,
 };
 
+/* The settings that a standby must have at least as large as its primary had them: a server refuses
+ * to start as a hot standby when one is lower. */
+struct control_limits {
+    int32_t max_connections;
+    int32_t max_worker_processes;
+    int32_t max_wal_senders;
+    int32_t max_prepared_xacts; /* max_prepared_transactions */
+    int32_t max_locks_per_xact; /* max_locks_per_transaction */
+};
+
 struct control {
     uint32_t version; /* pg_control_version: 1300 (13 to 16), 1700, 1800 */
     uint32_t catalog_version;
@@ -34,6 +44,8 @@ struct control {
     uint32_t wal_segment_size;
     uint32_t data_checksum_version;
     bool wal_log_hints;
+    bool track_commit_timestamp;
+    struct control_limits limits;
 };
 
 /* Decode a pg_control file of LENGTH bytes. ERR_CORRUPT (with what is wrong) or ERR_UNSUPPORTED
@@ -51,10 +63,18 @@ const char *control_state_text(enum control_state state);
  * 1 GB, here and below; control_decode gives no other. */
 uint64_t wal_record_end(uint64_t lsn, uint32_t total_length, uint32_t wal_segment_size);
 
-/* The record at LSN, from the first LENGTH bytes of its WAL segment file; the bytes of the next
- * segment may follow, as a record can go on there. A record header may cross a page end; the
- * function steps over page headers. ERR_CORRUPT when there is no valid record (length, page header
- * or CRC-32C), ERR_UNAVAILABLE when it goes on behind LENGTH. */
+/* A piece of WAL, from the beginning of a page on; it may reach over the end of a segment. */
+struct wal_slice {
+    const unsigned char *bytes;
+    size_t length;
+    uint64_t lsn; /* of the first byte: WAL_PAGE_SIZE divides it */
+    uint32_t segment_size;
+};
+#define WAL_PAGE_SIZE 8192u /* XLOG_BLCKSZ; other builds are refused by control_decode */
+
+/* The record at LSN, which lies in SLICE. A record header may cross a page end; the function steps
+ * over page headers. ERR_CORRUPT when there is no valid record (length, page header or CRC-32C),
+ * ERR_UNAVAILABLE when it goes on behind the slice. */
 struct wal_record {
     uint32_t total_length; /* xl_tot_len */
     uint8_t info;
@@ -63,8 +83,7 @@ struct wal_record {
     uint64_t end_lsn; /* wal_record_end; of a segment switch the end of the segment */
 };
 MUST_CHECK int wal_record_decode(
-    const unsigned char *segment, size_t length, uint32_t wal_segment_size, uint64_t lsn,
-    struct wal_record *ret, struct err *e);
+    const struct wal_slice *slice, uint64_t lsn, struct wal_record *ret, struct err *e);
 
 /* Whether RECORD is the one that a clean stop of a primary writes last. */
 bool wal_is_shutdown_checkpoint(const struct wal_record *record);

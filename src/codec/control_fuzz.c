@@ -49,6 +49,7 @@ static uint64_t skip_page_header(uint64_t lsn)
 /* The records one after the other, from the first one on. */
 static void check_segment(const uint8_t *bytes, size_t size)
 {
+    struct wal_slice slice = {.bytes = bytes, .length = size, .segment_size = SEGMENT_SIZE};
     struct wal_record record;
     uint64_t start_lsn;
     uint64_t lsn;
@@ -60,9 +61,10 @@ static void check_segment(const uint8_t *bytes, size_t size)
     memcpy(&start_lsn, bytes + 8, sizeof(start_lsn));
     memcpy(&remaining, bytes + 16, sizeof(remaining));
     start_lsn &= (UINT64_C(1) << 56) - SEGMENT_SIZE;
+    slice.lsn = start_lsn;
     lsn = skip_page_header(wal_record_end(start_lsn + 40, remaining, SEGMENT_SIZE));
     while (lsn - start_lsn < SEGMENT_SIZE &&
-           wal_record_decode(bytes, size, SEGMENT_SIZE, lsn, &record, NULL) == 0) {
+           wal_record_decode(&slice, lsn, &record, NULL) == 0) {
         ASSERT(record.total_length >= 24);
         ASSERT(record.end_lsn >= lsn + record.total_length);
         ASSERT(record.end_lsn % 8 == 0);

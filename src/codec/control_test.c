@@ -86,6 +86,8 @@ static void test_control_of_real_clusters(void **state)
         assert_int_equal(control.wal_segment_size, SEGMENT_SIZE);
         assert_int_equal(control.data_checksum_version, 0);
         assert_true(control.wal_log_hints);
+        assert_false(control.track_commit_timestamp);
+        assert_int_equal(control.limits.max_connections, 100);
         assert_true(control.modified_real_s > 1700000000);
     }
 }
@@ -110,6 +112,37 @@ static void rewrite_crc(unsigned char *bytes, size_t crc_at)
     uint32_t crc = crc32c(0, bytes, crc_at);
 
     memcpy(bytes + crc_at, &crc, sizeof(crc));
+}
+
+/* pg15-stopped as pg_controldata prints it, and each field with a value of its own. */
+static void test_control_limits(void **state)
+{
+    static const struct {
+        const char *file;
+        size_t crc_at;
+    } rows[] = {{"pg15-stopped", 288}, {"made-pg17", 288}, {"made-pg18", 292}};
+    static const int32_t values[] = {1001, 1002, 1003, 1004, 1005};
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        unsigned char bytes[FILE_MAX];
+        struct control control;
+        size_t length = read_corpus(rows[at].file, bytes);
+
+        assert_int_equal(control_decode(bytes, length, &control, NULL), 0);
+        assert_int_equal(control.limits.max_connections, 100);
+        assert_int_equal(control.limits.max_worker_processes, 8);
+        assert_int_equal(control.limits.max_wal_senders, 10);
+        assert_int_equal(control.limits.max_prepared_xacts, 0);
+        assert_int_equal(control.limits.max_locks_per_xact, 64);
+        assert_false(control.track_commit_timestamp);
+        memcpy(bytes + 180, values, sizeof(values));
+        bytes[200] = 1;
+        rewrite_crc(bytes, rows[at].crc_at);
+        assert_int_equal(control_decode(bytes, length, &control, NULL), 0);
+        assert_memory_equal(&control.limits, values, sizeof(values));
+        assert_true(control.track_commit_timestamp);
+    }
 }
 
 static void test_control_refusals(void **state)
@@ -156,6 +189,16 @@ static void test_control_refusals(void **state)
     }
 }
 
+/* From the first LENGTH bytes of the segment with LSN. */
+static int decode(
+    const unsigned char *bytes, size_t length, uint32_t segment_size, uint64_t lsn,
+    struct wal_record *ret, struct err *e)
+{
+    const struct wal_slice slice = {bytes, length, lsn & ~(uint64_t)(segment_size - 1), segment_size};
+
+    return wal_record_decode(&slice, lsn, ret, e);
+}
+
 /* The chain that pg_waldump prints of the same segment. */
 static void test_wal_chain_of_a_real_segment(void **state)
 {
@@ -175,7 +218,7 @@ static void test_wal_chain_of_a_real_segment(void **state)
 
     (void)state;
     for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
-        int r = wal_record_decode(bytes, length, SEGMENT_SIZE, rows[at].lsn, &record, NULL);
+        int r = decode(bytes, length, SEGMENT_SIZE, rows[at].lsn, &record, NULL);
 
         assert_int_equal(r, 0);
         assert_int_equal(record.total_length, rows[at].total_length);
@@ -198,40 +241,40 @@ static void test_wal_refusals(void **state)
     /* In a page header, not aligned, behind the last record, in the middle of one, in another
      * segment. */
     assert_int_equal(
-        wal_record_decode(bytes, length, SEGMENT_SIZE, 0x800010, &record, NULL), ERR_CORRUPT);
+        decode(bytes, length, SEGMENT_SIZE, 0x800010, &record, NULL), ERR_CORRUPT);
     assert_int_equal(
-        wal_record_decode(bytes, length, SEGMENT_SIZE, 0x80002C, &record, NULL), ERR_CORRUPT);
+        decode(bytes, length, SEGMENT_SIZE, 0x80002C, &record, NULL), ERR_CORRUPT);
     assert_int_equal(
-        wal_record_decode(bytes, length + 256, SEGMENT_SIZE, 0x803748, &record, &e), ERR_CORRUPT);
+        decode(bytes, length + 256, SEGMENT_SIZE, 0x803748, &record, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "0/803748"));
     assert_int_equal(
-        wal_record_decode(bytes, length, SEGMENT_SIZE, 0x800048, &record, NULL), ERR_CORRUPT);
+        decode(bytes, length, SEGMENT_SIZE, 0x800048, &record, NULL), ERR_CORRUPT);
     assert_int_equal(
-        wal_record_decode(bytes, length, SEGMENT_SIZE, 0x9036D0, &record, NULL), ERR_CORRUPT);
+        decode(bytes, length, SEGMENT_SIZE, 0x9036D0, &record, NULL), ERR_CORRUPT);
     assert_int_equal(
-        wal_record_decode(bytes, length, SEGMENT_SIZE, 0x870000, &record, NULL), ERR_CORRUPT);
+        decode(bytes, length, SEGMENT_SIZE, 0x870000, &record, NULL), ERR_CORRUPT);
     /* Cut within the last record. */
     for (size_t cut = 0x36D4; cut < 0x36D0 + 114; cut++) {
         assert_int_equal(
-            wal_record_decode(bytes, cut, SEGMENT_SIZE, 0x8036D0, &record, NULL), ERR_UNAVAILABLE);
+            decode(bytes, cut, SEGMENT_SIZE, 0x8036D0, &record, NULL), ERR_UNAVAILABLE);
     }
     /* One wrong byte anywhere in it. */
     for (size_t at = 0x36D0; at < 0x36D0 + 114; at++) {
         /* Two bytes of padding before the checksum are part of it, too. */
         bytes[at] ^= 0x40;
-        assert_true(wal_record_decode(bytes, length, SEGMENT_SIZE, 0x8036D0, &record, NULL) < 0);
+        assert_true(decode(bytes, length, SEGMENT_SIZE, 0x8036D0, &record, NULL) < 0);
         bytes[at] ^= 0x40;
     }
     /* A page in the middle that is not the continuation. */
     bytes[0x2000] ^= 1;
-    assert_int_equal(wal_record_decode(bytes, length, SEGMENT_SIZE, 0x801270, &record, NULL), 0);
+    assert_int_equal(decode(bytes, length, SEGMENT_SIZE, 0x801270, &record, NULL), 0);
     bytes[0x2001] ^= 1;
     assert_int_equal(
-        wal_record_decode(bytes, length, SEGMENT_SIZE, 0x801270, &record, NULL), ERR_CORRUPT);
+        decode(bytes, length, SEGMENT_SIZE, 0x801270, &record, NULL), ERR_CORRUPT);
     bytes[0x2001] ^= 1;
     bytes[0x2010] ^= 1;
     assert_int_equal(
-        wal_record_decode(bytes, length, SEGMENT_SIZE, 0x801270, &record, NULL), ERR_CORRUPT);
+        decode(bytes, length, SEGMENT_SIZE, 0x801270, &record, NULL), ERR_CORRUPT);
 }
 
 static void put_page_header(unsigned char *wal, uint64_t start_lsn, size_t at, uint32_t remaining)
@@ -272,6 +315,22 @@ static size_t put_record(
     return (at + 7) & ~(size_t)7;
 }
 
+/* The pages from the record's on tell the same; one byte less than the record does not do. */
+static void check_slice(const unsigned char *wal, uint64_t start_lsn, size_t at, size_t end)
+{
+    size_t from = at - at % PAGE;
+    struct wal_slice slice = {wal + from, end - from, start_lsn + from, SEGMENT_SIZE};
+    struct wal_record record = {0};
+    size_t length = 0;
+
+    assert_int_equal(wal_record_decode(&slice, start_lsn + at, &record, NULL), 0);
+    assert_true(record.end_lsn == start_lsn + end);
+    length = wal_record_end(start_lsn + at, record.total_length, SEGMENT_SIZE) - start_lsn - from;
+    slice.length = length - (record.total_length % 8 == 0 ? 1 : 8);
+    assert_int_equal(
+        wal_record_decode(&slice, start_lsn + at, &record, NULL), ERR_UNAVAILABLE);
+}
+
 /* Whether a record that goes on in the second segment was put there and read again. */
 static bool check_record_at(unsigned char *wal, uint64_t start_lsn, size_t at, uint32_t length)
 {
@@ -280,14 +339,15 @@ static bool check_record_at(unsigned char *wal, uint64_t start_lsn, size_t at, u
     struct wal_record record = {0};
     uint64_t lsn = start_lsn + at;
 
-    assert_int_equal(wal_record_decode(wal, both, SEGMENT_SIZE, lsn, &record, NULL), 0);
+    assert_int_equal(decode(wal, both, SEGMENT_SIZE, lsn, &record, NULL), 0);
     assert_int_equal(record.total_length, length);
     assert_true(record.end_lsn == start_lsn + end);
+    check_slice(wal, start_lsn, at, end);
     if (end <= SEGMENT_SIZE) {
         return false;
     }
     assert_int_equal(
-        wal_record_decode(wal, SEGMENT_SIZE, SEGMENT_SIZE, lsn, &record, NULL), ERR_UNAVAILABLE);
+        decode(wal, SEGMENT_SIZE, SEGMENT_SIZE, lsn, &record, NULL), ERR_UNAVAILABLE);
     return true;
 }
 
@@ -324,7 +384,7 @@ static void test_wal_end(void **state)
     assert_int_equal(wal_record_end(0xFFFE8, 25, 2 * SEGMENT_SIZE), 0x100000 + 24 + 8);
     /* A switch takes the rest of the segment. */
     put_record(wal, 0, 0x3000, 24, 0x40);
-    assert_int_equal(wal_record_decode(wal, SEGMENT_SIZE, SEGMENT_SIZE, 0x3000, &record, NULL), 0);
+    assert_int_equal(decode(wal, SEGMENT_SIZE, SEGMENT_SIZE, 0x3000, &record, NULL), 0);
     assert_int_equal(record.end_lsn, SEGMENT_SIZE);
     assert_false(wal_is_shutdown_checkpoint(&record));
     mem_free(wal);
@@ -375,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_crc32c),
         cmocka_unit_test(test_control_of_real_clusters),
         cmocka_unit_test(test_control_details),
+        cmocka_unit_test(test_control_limits),
         cmocka_unit_test(test_control_refusals),
         cmocka_unit_test(test_wal_chain_of_a_real_segment),
         cmocka_unit_test(test_wal_refusals),

@@ -127,6 +127,7 @@ char *record_lease_encode(const struct lease_record *lease)
     field_set_u64(out, "term", lease->term);
     field_set_u64(out, "seq", lease->seq);
     field_set_u64(out, "length_ms", (uint64_t)MAX(lease->length_ms, 0));
+    field_set_u64(out, "timeline", lease->timeline);
     field_set_text(out, "floor", floor);
     return field_write_compact(out);
 }
@@ -155,6 +156,9 @@ static int decode_lease(const json_t *from, struct lease_record *lease, struct e
     }
     if (r == 0) {
         r = field_i64(from, "length_ms", &lease->length_ms, e);
+    }
+    if (r == 0) {
+        r = field_u32(from, "timeline", &lease->timeline, e);
     }
     if (r == 0 && floor[0] != '\0' && position_parse(floor, &lease->floor, NULL) < 0) {
         r = FAIL(e, ERR_CORRUPT, "floor '%.80s' is not a position", floor);

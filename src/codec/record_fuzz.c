@@ -48,7 +48,7 @@ static bool is_same_member(const struct member *a, const struct member *b)
 static bool is_same_lease(const struct lease_record *a, const struct lease_record *b)
 {
     return str_equal(a->holder, b->holder) && str_equal(a->released_to, b->released_to) &&
-           a->term == b->term && a->seq == b->seq && a->length_ms == b->length_ms &&
+           a->term == b->term && a->seq == b->seq && a->length_ms == b->length_ms && a->timeline == b->timeline &&
            position_compare(a->floor, b->floor) == 0;
 }
 

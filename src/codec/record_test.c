@@ -175,7 +175,7 @@ static void test_member_refusals(void **state)
 static void test_lease(void **state)
 {
     static const char json[] = "{\"holder\":\"n1\",\"released_to\":\"n2\",\"term\":7,\"seq\":42,"
-                               "\"length_ms\":30000,\"floor\":\"5/0/3000148\"}";
+                               "\"length_ms\":30000,\"timeline\":6,\"floor\":\"5/0/3000148\"}";
     static const char *const damaged[] = {
         "{}",
         "{\"holder\":\"n1\"}",
@@ -193,6 +193,7 @@ static void test_lease(void **state)
     assert_int_equal(lease.term, 7);
     assert_int_equal(lease.seq, 42);
     assert_int_equal(lease.length_ms, 30000);
+    assert_int_equal(lease.timeline, 6);
     assert_int_equal(lease.floor.timeline, 5);
     assert_int_equal(lease.floor.lsn, 0x3000148);
     again = record_lease_encode(&lease);

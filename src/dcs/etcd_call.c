@@ -57,7 +57,7 @@ static int64_t try_ms(const struct etcd_call *call)
     if (call->retry == ETCD_ONCE) {
         part = MAX(part, call->timeout_ms / 3);
     }
-    part = MIN(part << MIN(call->timeouts / 2, 4U), ETCD_TRY_MAX_MS);
+    part = MIN(part << MIN(call->timeouts / 4, 4U), ETCD_TRY_MAX_MS);
     return MIN(part, MAX(left_ms(call), INT64_C(1)));
 }
 

@@ -75,6 +75,7 @@ struct engine_order_args {
     enum engine_order order;
     struct engine_peer peer; /* CLONE REWIND: source. START FOLLOW: upstream, empty name for none */
     enum stop_mode stop_mode;
+    uint32_t timeline;        /* PROMOTE: the number that the new timeline gets */
     int64_t timeout_ms; /* 0: the driver's own limit */
 };
 

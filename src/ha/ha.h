@@ -71,6 +71,7 @@ struct ha_server {
     bool was_clean;          /* DOWN */
     bool is_armed;           /* the guard has confirmed the deadline of this lease */
     bool is_start_due;       /* no back-off is running after a failed start, clone or rewind */
+    bool is_virgin;          /* made here a moment ago, and never opened for writing */
     bool can_rewind;         /* pg_rewind is allowed and has not failed against this primary */
     unsigned start_failures; /* in a row */
     int64_t down_ms;         /* since it was last seen answering; 0 while it is */
@@ -105,6 +106,8 @@ struct ha_view {
     int released_to;       /* FREE: who may go first */
     bool is_grace;         /* ... and the time for that is not over */
     struct position floor; /* of a release: who lacks it lacks acknowledged changes */
+    uint32_t timeline;     /* the newest that the cluster has given out; 0 unknown */
+    bool is_reserved;      /* MINE: the next promotion has a timeline of its own */
     uint64_t cluster_lsn;  /* the last primary's position as published; 0 unknown */
     enum ha_initialize initialize;
     uint64_t system_id;
@@ -140,6 +143,7 @@ enum ha_action_kind {
     HA_PUT_HISTORY,
     HA_CLEAR_REQUEST,
 };
+#define HA_ACTION_KINDS (HA_CLEAR_REQUEST + 1)
 
 struct ha_action {
     enum ha_action_kind kind;

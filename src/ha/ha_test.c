@@ -154,6 +154,7 @@ static struct ha_view pick_view(void)
     view.server.was_clean = view.server.state == SERVER_DOWN && pick(2) != 0;
     if (view.lease == HA_LEASE_MINE) {
         view.server.is_armed = pick(2) != 0;
+        view.is_reserved = pick(2) != 0;
         view.lease_left_ms = pick(2) != 0 ? 10000 : 10;
         view.is_renewal_due = pick(2) != 0;
     }
@@ -199,6 +200,7 @@ static void check_server_action(const struct ha_view *view, const struct ha_acti
         assert_int_equal(view->lease, HA_LEASE_MINE);
         assert_int_equal(view->server.state, SERVER_STANDBY);
         assert_true(view->server.is_armed);
+        assert_true(view->is_reserved);
         assert_true(view->lease_left_ms >= view->promote_budget_ms);
         break;
     case HA_CLONE:
@@ -257,7 +259,8 @@ static void check_lease_action(const struct ha_view *view, const struct ha_actio
         assert_null(ha_bar(view, view->self));
         assert_false(view->server.is_busy);
         assert_false(view->is_leaving);
-        if (view->lease == HA_LEASE_EXPIRED || view->released_to != view->self) {
+        if ((view->lease == HA_LEASE_EXPIRED || view->released_to != view->self) &&
+            view->request.candidate != view->self) {
             assert_int_equal(ha_best(view, HA_NOBODY), view->self);
         }
     }
@@ -397,6 +400,13 @@ static void back_off(struct ha_view *view)
     view->server.is_start_due = false;
 }
 
+static void surplus(struct ha_view *view)
+{
+    set_down_diverged(view);
+    view->server.is_virgin = true;
+    view->server.system_id = SYSTEM_ID + 1;
+}
+
 static void rewind_early(struct ha_view *view)
 {
     set_down_diverged(view);
@@ -415,6 +425,12 @@ static void follow(struct ha_view *view)
     view->holder = 1;
     view->server.state = SERVER_STANDBY;
     view->server.upstream = 2;
+}
+
+static void unreserved(struct ha_view *view)
+{
+    lead(view);
+    view->server.state = SERVER_STANDBY;
 }
 
 static void config_missing(struct ha_view *view)
@@ -455,8 +471,10 @@ static const struct special specials[] = {
     {"server.paused", server_paused},
     {"server.back-off", back_off},
     {"rewind.early", rewind_early},
+    {"clone.surplus", surplus},
     {"clone.diverged", clone_diverged},
     {"standby.follow", follow},
+    {"promote.unreserved", unreserved},
     {"record.config", config_missing},
     {"record.status", status_due},
     {"record.history", history_missing},
@@ -555,8 +573,48 @@ static void test_bars(void **state)
     assert_null(ha_bar(&view, 0));
     view.cluster_lsn++;
     assert_string_equal(ha_bar(&view, 0), "it lags more than maximum_lag_on_failover");
+    view.request = (struct ha_request){.is_present = true, .is_due = true, .leader = HA_NOBODY};
+    assert_null(ha_bar(&view, 0));
+    view.request.leader = 1;
+    assert_string_equal(ha_bar(&view, 0), "it lags more than maximum_lag_on_failover");
+    view.timeline = 1;
+    view.members[0].position.timeline = 2;
+    assert_string_equal(
+        ha_bar(&view, 0), "its history is not the cluster's: somebody promoted it by hand");
+    view.members[0].position.timeline = 1;
     view.floor = (struct position){.timeline = 1, .lsn = 1001};
     assert_string_equal(ha_bar(&view, 0), "it lacks acknowledged changes of the last primary");
+}
+
+/* Either the named candidate or the best one goes: never both waiting for each other. */
+static void test_named_candidate_never_deadlocks(void **state)
+{
+    assert_null(*state);
+    for (int kind = 0; kind < 2; kind++) {
+        for (uint64_t lsn = 900; lsn <= 1100; lsn += 100) {
+            struct ha_view best = base_view();
+            struct ha_view named;
+            struct ha_plan plans[2];
+            int takers;
+
+            best.lease = HA_LEASE_EXPIRED;
+            best.members[1].position.lsn = lsn;
+            best.members[2].is_fresh = false;
+            best.request = (struct ha_request){
+                .is_present = true,
+                .is_due = true,
+                .candidate = 1,
+                .leader = kind == 0 ? HA_NOBODY : 2};
+            named = best;
+            named.self = 1;
+            ha_decide(&best, &plans[0]);
+            ha_decide(&named, &plans[1]);
+            takers =
+                (plans[0].actions[0].kind == HA_ACQUIRE) + (plans[1].actions[0].kind == HA_ACQUIRE);
+            assert_int_equal(takers, 1);
+            assert_int_equal(plans[1].actions[0].kind == HA_ACQUIRE, kind == 0 || lsn >= 1000);
+        }
+    }
 }
 
 /* The inequality of lease.c, for every length that can be configured. */
@@ -583,6 +641,7 @@ int main(void)
         cmocka_unit_test(test_every_rule_is_reached),
         cmocka_unit_test(test_rank_is_a_total_order),
         cmocka_unit_test(test_bars),
+        cmocka_unit_test(test_named_candidate_never_deadlocks),
         cmocka_unit_test(test_lease_times_keep_the_promise),
     };
 

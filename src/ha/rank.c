@@ -2,6 +2,15 @@
 
 #include "base/assert.h"
 
+/* A failover (not a switchover) to a named member: the operator takes the loss for it. */
+static bool is_forced(const struct ha_view *view, int at)
+{
+    const struct ha_request *request = &view->request;
+
+    return request->is_present && request->is_due && request->leader == HA_NOBODY &&
+           request->candidate == at;
+}
+
 /* Why a member cannot become primary, in the order in which an operator would ask. */
 const char *ha_bar(const struct ha_view *view, int at)
 {
@@ -29,7 +38,10 @@ const char *ha_bar(const struct ha_view *view, int at)
     if (position_compare(member->position, view->floor) < 0) {
         return "it lacks acknowledged changes of the last primary";
     }
-    if (view->cluster_lsn > member->position.lsn &&
+    if (view->timeline != 0 && member->position.timeline > view->timeline) {
+        return "its history is not the cluster's: somebody promoted it by hand";
+    }
+    if (!is_forced(view, at) && view->cluster_lsn > member->position.lsn &&
         view->cluster_lsn - member->position.lsn > lag_limit) {
         return "it lags more than maximum_lag_on_failover";
     }

@@ -114,12 +114,32 @@ static void about_released_to(const struct ha_view *view, struct ha_action *acti
     action->about = view->released_to;
 }
 
+/* Whether the candidate that an operator named goes before member OTHER. One that would lose what
+ * OTHER has goes first only if the operator asked for a failover: a switchover may not lose. */
+static bool is_named_before(const struct ha_view *view, int other)
+{
+    const struct ha_request *request = &view->request;
+    int candidate = request->candidate;
+
+    if (!request->is_present || !request->is_due || candidate < 0 ||
+        ha_bar(view, candidate) != NULL) {
+        return false;
+    }
+    return request->leader == HA_NOBODY ||
+           position_compare(view->members[candidate].position, view->members[other].position) >= 0;
+}
+
 static bool is_other_named(const struct ha_view *view)
 {
-    int candidate = view->request.candidate;
+    return view->request.candidate != view->self && is_named_before(view, view->self);
+}
 
-    return view->request.is_present && view->request.is_due && candidate >= 0 &&
-           candidate != view->self && ha_bar(view, candidate) == NULL;
+static bool is_self_named(const struct ha_view *view)
+{
+    int best = ha_best(view, HA_NOBODY);
+
+    return view->request.candidate == view->self && best != HA_NOBODY &&
+           is_named_before(view, best);
 }
 
 static void about_candidate(const struct ha_view *view, struct ha_action *action)
@@ -258,6 +278,9 @@ static const struct ha_rule rows[] = {
      "waiting to hear from all members", is_anybody_unsettled, about_unsettled},
     {"race.returning", TOPIC_LEASE, "the last primary is recovering and can take the lease again",
      "waiting for the last primary, which is recovering", is_last_holder_returning, about_holder},
+    {"race.chosen", TOPIC_LEASE,
+     "an operator named this node, and it would not lose what others have",
+     "take the lease: an operator named this node", is_self_named, act_acquire},
     {"race.behind", TOPIC_LEASE, "another member is the better candidate",
      "not racing: another member is the better candidate", is_other_better, about_best},
     {"race.acquire", TOPIC_LEASE,

@@ -38,6 +38,30 @@ static bool is_foreign(const struct ha_view *view)
            view->server.system_id != 0 && view->system_id != view->server.system_id;
 }
 
+/* Another node's cluster was recorded while this one was being made: nobody has used it. */
+static bool is_surplus(const struct ha_view *view)
+{
+    return is_foreign(view) && view->server.is_virgin && view->server.state == SERVER_DOWN &&
+           is_led_elsewhere(view);
+}
+
+/* A standby that offers itself is better than burdening the primary. */
+static void act_clone(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_CLONE;
+    action->member = view->holder;
+    for (int at = 0; at < (int)view->member_count; at++) {
+        const struct ha_member *member = &view->members[at];
+
+        if (at != view->self && member->clonefrom && member->is_fresh && member->is_streaming &&
+            member->server == SERVER_STANDBY) {
+            action->member = at;
+            break;
+        }
+    }
+    action->about = action->member;
+}
+
 static void act_stop_if_running(const struct ha_view *view, struct ha_action *action)
 {
     if (is_running(view)) {
@@ -91,6 +115,11 @@ static bool is_elected_unarmed(const struct ha_view *view)
     return is_elected(view) && !view->server.is_armed;
 }
 
+static bool is_elected_unreserved(const struct ha_view *view)
+{
+    return is_elected(view) && !view->is_reserved;
+}
+
 static bool is_elected_late(const struct ha_view *view)
 {
     return is_elected(view) && view->lease_left_ms < view->promote_budget_ms;
@@ -136,23 +165,6 @@ static bool is_absent(const struct ha_view *view)
 static bool can_clone(const struct ha_view *view)
 {
     return is_absent(view) && is_led_elsewhere(view) && view->initialize == HA_INITIALIZE_SET;
-}
-
-/* A standby that offers itself is better than burdening the primary. */
-static void act_clone(const struct ha_view *view, struct ha_action *action)
-{
-    action->kind = HA_CLONE;
-    action->member = view->holder;
-    for (int at = 0; at < (int)view->member_count; at++) {
-        const struct ha_member *member = &view->members[at];
-
-        if (at != view->self && member->clonefrom && member->is_fresh && member->is_streaming &&
-            member->server == SERVER_STANDBY) {
-            action->member = at;
-            break;
-        }
-    }
-    action->about = action->member;
 }
 
 static bool is_down(const struct ha_view *view)
@@ -227,10 +239,13 @@ static void act_stop(const struct ha_view *view, struct ha_action *action)
     action->about = view->holder;
 }
 
+/* One that is still starting may be waiting for the very changes that only the holder has. */
 static bool is_following_wrong(const struct ha_view *view)
 {
-    return view->server.state == SERVER_STANDBY && is_held_elsewhere(view) && view->holder >= 0 &&
-           view->server.upstream != view->holder;
+    enum server_state state = view->server.state;
+
+    return (state == SERVER_STANDBY || state == SERVER_STARTING) && is_held_elsewhere(view) &&
+           view->holder >= 0 && view->server.upstream != view->holder;
 }
 
 static void act_follow(const struct ha_view *view, struct ha_action *action)
@@ -271,6 +286,9 @@ static const struct ha_rule rows[] = {
      "waiting for the server", is_busy, NULL},
     {"server.broken", TOPIC_SERVER, "the data directory cannot be used",
      "the data directory cannot be used", is_broken, NULL},
+    {"clone.surplus", TOPIC_SERVER, "a cluster was made here, but another node's was recorded",
+     "copy the primary's data: the cluster made here is not the one that counts", is_surplus,
+     act_clone},
     {"server.foreign", TOPIC_SERVER, "the data directory belongs to another cluster",
      "the data directory belongs to another cluster: its system identifier differs", is_foreign,
      act_stop_if_running},
@@ -285,6 +303,8 @@ static const struct ha_rule rows[] = {
      "stop the server to hand over", is_hand_over_possible, act_switchover_stop},
     {"promote.unarmed", TOPIC_SERVER, "the lease is held here, the guard has not confirmed it",
      "waiting for the guard to confirm the deadline", is_elected_unarmed, NULL},
+    {"promote.unreserved", TOPIC_SERVER, "the lease is held here, without a new timeline",
+     "waiting for a timeline of its own in the lease", is_elected_unreserved, NULL},
     {"promote.late", TOPIC_SERVER, "the lease is held here, too little of it is left",
      "waiting for a renewal: too little of the lease is left to promote", is_elected_late, NULL},
     {"promote.run", TOPIC_SERVER, "the lease is held here and armed, the server is a standby",

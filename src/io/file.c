@@ -114,6 +114,32 @@ int file_facts(const char *path, struct file_facts *ret, struct err *e)
     return 0;
 }
 
+/* A kernel before 5.8 does not tell: then another device than the parent's counts, which misses
+ * only a folder mounted within its own file system. */
+int file_is_mount(const char *path, bool *ret, struct err *e)
+{
+    char parent[PATH_MAX];
+    struct statx facts;
+    struct stat own;
+    struct stat above;
+
+    if (statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, &facts) < 0) {
+        return fail_errno(e, errno, "look at", path);
+    }
+    if ((facts.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0) {
+        *ret = (facts.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+        return 0;
+    }
+    if (!str_format(parent, sizeof(parent), "%s/..", path)) {
+        return FAIL(e, ERR_LIMIT, "the path %.64s... is too long", path);
+    }
+    if (stat(path, &own) < 0 || stat(parent, &above) < 0) {
+        return fail_errno(e, errno, "look at", path);
+    }
+    *ret = own.st_dev != above.st_dev;
+    return 0;
+}
+
 int file_free_bytes(const char *path, int64_t *ret, struct err *e)
 {
     struct statvfs facts;
@@ -230,13 +256,11 @@ static int read_all(int fd, const char *path, size_t limit, struct str *text, st
     }
 }
 
-int file_read(const char *path, size_t limit, char **ret, size_t *ret_length, struct err *e)
+/* Without O_NONBLOCK, opening a pipe would wait for its writer. */
+static int open_regular(const char *path, int *ret, struct err *e)
 {
-    /* Without O_NONBLOCK, opening a pipe would wait for its writer. */
     AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    AUTO_STR struct str text = STR_INIT(limit + 1);
     struct stat facts;
-    int r;
 
     if (fd < 0) {
         return fail_errno(e, errno, "open", path);
@@ -246,6 +270,20 @@ int file_read(const char *path, size_t limit, char **ret, size_t *ret_length, st
     }
     if (!S_ISREG(facts.st_mode)) {
         return FAIL(e, ERR_INVALID, "%s is not a regular file", path);
+    }
+    *ret = fd;
+    fd = -1;
+    return 0;
+}
+
+int file_read(const char *path, size_t limit, char **ret, size_t *ret_length, struct err *e)
+{
+    AUTO_FD int fd = -1;
+    AUTO_STR struct str text = STR_INIT(limit + 1);
+    int r = open_regular(path, &fd, e);
+
+    if (r < 0) {
+        return r;
     }
     r = read_all(fd, path, limit, &text, e);
     if (r < 0) {
@@ -257,6 +295,38 @@ int file_read(const char *path, size_t limit, char **ret, size_t *ret_length, st
     }
     IGNORE(str_text(&text) == NULL, "an empty text gets its terminator");
     *ret = str_take(&text);
+    return 0;
+}
+
+int file_read_part(
+    const char *path, uint64_t offset, size_t length, char **ret, size_t *ret_length, struct err *e)
+{
+    AUTO_FD int fd = -1;
+    AUTO_FREE char *bytes = NULL;
+    size_t count = 0;
+    int r;
+
+    ASSERT(offset <= INT64_MAX - length);
+    r = open_regular(path, &fd, e);
+    if (r < 0) {
+        return r;
+    }
+    bytes = mem_alloc(length + 1); /* zeroed: terminated */
+    while (count < length) {
+        ssize_t step = pread(fd, bytes + count, length - count, (off_t)(offset + count));
+
+        if (step == 0) {
+            break;
+        }
+        if (step < 0 && errno != EINTR) {
+            return fail_errno(e, errno, "read", path);
+        }
+        count += step > 0 ? (size_t)step : 0;
+    }
+    if (ret_length != NULL) {
+        *ret_length = count;
+    }
+    *ret = TAKE(bytes);
     return 0;
 }
 
@@ -318,7 +388,9 @@ static int write_all(int fd, const char *bytes, size_t length)
     return 0;
 }
 
-int file_write(const char *path, const void *bytes, size_t length, unsigned mode, struct err *e)
+static int replace(
+    const char *path, const void *bytes, size_t length, unsigned mode, bool is_synced,
+    struct err *e)
 {
     char temporary[PATH_MAX];
     AUTO_FD int fd = -1;
@@ -335,27 +407,42 @@ int file_write(const char *path, const void *bytes, size_t length, unsigned mode
         return fail_errno(e, errno, "create", temporary);
     }
     /* fchmod: the mode that was asked for, whatever the umask. */
-    if (fchmod(fd, mode & 07777u) < 0 || write_all(fd, bytes, length) < 0 || fsync(fd) < 0 ||
-        rename(temporary, path) < 0) {
+    if (fchmod(fd, mode & 07777u) < 0 || write_all(fd, bytes, length) < 0 ||
+        (is_synced && fsync(fd) < 0) || rename(temporary, path) < 0) {
         error = errno;
         unlink(temporary);
         return fail_errno(e, error, "write", path);
     }
-    return sync_parent(path, e);
+    return is_synced ? sync_parent(path, e) : 0;
 }
 
-int file_write_if_changed(
-    const char *path, const char *text, unsigned mode, bool *ret_changed, struct err *e)
+int file_write(const char *path, const void *bytes, size_t length, unsigned mode, struct err *e)
+{
+    return replace(path, bytes, length, mode, true, e);
+}
+
+static int replace_if_changed(
+    const char *path, const char *text, unsigned mode, bool is_synced, bool *ret_changed,
+    struct err *e)
 {
     AUTO_FREE char *present = NULL;
     size_t length = 0;
     int r = file_read(path, strlen(text), &present, &length, NULL);
 
     *ret_changed = r < 0 || length != strlen(text) || memcmp(present, text, length) != 0;
-    if (!*ret_changed) {
-        return 0;
-    }
-    return file_write(path, text, strlen(text), mode, e);
+    return *ret_changed ? replace(path, text, strlen(text), mode, is_synced, e) : 0;
+}
+
+int file_write_if_changed(
+    const char *path, const char *text, unsigned mode, bool *ret_changed, struct err *e)
+{
+    return replace_if_changed(path, text, mode, true, ret_changed, e);
+}
+
+int file_put_if_changed(
+    const char *path, const char *text, unsigned mode, bool *ret_changed, struct err *e)
+{
+    return replace_if_changed(path, text, mode, false, ret_changed, e);
 }
 
 int file_make_folder(const char *path, unsigned mode, struct err *e)

@@ -21,6 +21,12 @@ MUST_CHECK int file_kind(const char *path, enum file_kind *ret, struct err *e);
 MUST_CHECK int file_read(
     const char *path, size_t limit, char **ret, size_t *ret_length, struct err *e);
 
+/* Read at most LENGTH bytes from OFFSET on, fewer where the file ends (none behind its end); else as
+ * file_read. */
+MUST_CHECK int file_read_part(
+    const char *path, uint64_t offset, size_t length, char **ret, size_t *ret_length,
+    struct err *e);
+
 /* Replace PATH atomically: temporary file beside it, fsync, rename, fsync of the folder. MODE as
  * 0600. */
 MUST_CHECK int file_write(
@@ -28,6 +34,10 @@ MUST_CHECK int file_write(
 
 /* Write only if the content differs. *RET_CHANGED tells. */
 MUST_CHECK int file_write_if_changed(
+    const char *path, const char *text, unsigned mode, bool *ret_changed, struct err *e);
+
+/* The same without waiting for the disk, for what is written anew after each crash. */
+MUST_CHECK int file_put_if_changed(
     const char *path, const char *text, unsigned mode, bool *ret_changed, struct err *e);
 
 /* Make PATH and its parents, MODE for the last one; one that exists is fine. */
@@ -62,6 +72,9 @@ struct file_facts {
     int64_t modified_real_ms;
 };
 MUST_CHECK int file_facts(const char *path, struct file_facts *ret, struct err *e);
+
+/* Whether PATH is the root of a mounted file system: it cannot be renamed. */
+MUST_CHECK int file_is_mount(const char *path, bool *ret, struct err *e);
 
 /* Free bytes for this user on the file system of PATH. */
 MUST_CHECK int file_free_bytes(const char *path, int64_t *ret, struct err *e);

@@ -16,6 +16,7 @@ struct lease_record {
     uint64_t term; /* grows by one with each new holder, never falls */
     uint64_t seq;  /* grows by one with each renewal */
     int64_t length_ms;
+    uint32_t timeline; /* reserved for the holder's promotion, never given twice; 0: none yet */
     struct position floor;
 };
 

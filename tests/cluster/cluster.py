@@ -29,6 +29,10 @@ class Failure(Exception):
     """Something that had to happen did not."""
 
 
+class Skip(Exception):
+    """A test cannot run here; the text says why."""
+
+
 def now():
     return time.monotonic()
 

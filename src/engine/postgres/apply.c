@@ -6,7 +6,8 @@
  *
  * For a start the job also makes the directory one of a standby (standby.signal, synced) and takes
  * out of postgresql.auto.conf what would win over ours. One job at a time; what changes meanwhile
- * is written by the next. */
+ * is written by the next. What every start writes anew is not synced: a sync in the way of a
+ * switchover is time without a primary. */
 #include "base/assert.h"
 #include "codec/codec.h"
 #include "engine/postgres/conffile.h"
@@ -14,7 +15,6 @@
 #include "engine/postgres/hba.h"
 #include "io/file.h"
 
-#define ARENA_LIMIT ((size_t)4 << 20)
 #define LOG_KEPT_MAX (INT64_C(1) << 20)
 #define CONNECT_TIMEOUT "5"
 
@@ -86,7 +86,7 @@ static int write_text(
     int r;
 
     str_format(path, sizeof(path), "%s/%s", folder, name);
-    r = file_write_if_changed(path, text, 0600, &is_changed, e);
+    r = file_put_if_changed(path, text, 0600, &is_changed, e);
     own->is_changed = own->is_changed || is_changed;
     return r;
 }
@@ -140,6 +140,7 @@ static int prepare_start(struct apply_job *own, struct err *e)
     char path[PG_PATH_SIZE];
     char old_log[PG_PATH_SIZE];
     struct file_facts facts;
+    enum file_kind kind;
     int r = clean_auto(own, e);
 
     if (r < 0) {
@@ -158,7 +159,8 @@ static int prepare_start(struct apply_job *own, struct err *e)
         return r;
     }
     str_format(path, sizeof(path), "%s/standby.signal", own->paths.data_dir);
-    return file_write(path, "", 0, 0600, e);
+    r = file_kind(path, &kind, e);
+    return r < 0 || kind == FILE_REGULAR ? r : file_write(path, "", 0, 0600, e);
 }
 
 static int write_all(struct apply_job *own, struct err *e)
@@ -176,7 +178,7 @@ static int write_all(struct apply_job *own, struct err *e)
         }
     }
     if (r == 0) {
-        r = file_write_if_changed(
+        r = file_put_if_changed(
             own->paths.passfile, own->texts[TEXT_PASS], 0600, &(bool){false}, e);
     }
     return r == 0 && own->is_start ? prepare_start(own, e) : r;
@@ -226,32 +228,35 @@ static void done_apply(struct postgres *pg, struct pg_job *job)
 
 /* ---- rendering ---- */
 
-bool pg_has_restore_command(struct postgres *pg)
+/* What the server gets at its next start. */
+struct parameters *pg_assemble(struct postgres *pg, struct arena *arena)
 {
-    AUTO(arena_free) struct arena *arena = arena_new(ARENA_LIMIT);
     struct parameters *parameters = arena_alloc(arena, sizeof(*parameters));
     const struct parameters_input input = {
         .config = pg->config,
         .store = pg->store,
         .folder = pg->paths.runtime_dir,
         .data_dir = pg->paths.data_dir,
-        .major = pg->look.major};
+        .major = pg->look.major,
+        .least = &pg->look.limits};
 
     parameters_assemble(arena, &input, parameters);
+    return parameters;
+}
+
+bool pg_has_restore_command(struct postgres *pg)
+{
+    AUTO(arena_free) struct arena *arena = arena_new(PG_ARENA_LIMIT);
+    const struct parameters *parameters = pg_assemble(pg, arena);
+
     return !str_is_empty(parameters_find(parameters, "restore_command"));
 }
 
 static void render(struct postgres *pg, struct apply_job *job)
 {
-    AUTO(arena_free) struct arena *arena = arena_new(ARENA_LIMIT);
+    AUTO(arena_free) struct arena *arena = arena_new(PG_ARENA_LIMIT);
     struct str text = STR_INIT(PG_TEXT_MAX);
-    struct parameters *parameters = arena_alloc(arena, sizeof(*parameters));
-    const struct parameters_input input = {
-        .config = pg->config,
-        .store = pg->store,
-        .folder = pg->paths.runtime_dir,
-        .data_dir = pg->paths.data_dir,
-        .major = pg->look.major};
+    const struct parameters *parameters = pg_assemble(pg, arena);
     const struct hba_input hba = {
         .config = pg->config,
         .cluster = pg->has_cluster ? &pg->cluster : NULL,
@@ -260,7 +265,7 @@ static void render(struct postgres *pg, struct apply_job *job)
     const struct conffile_upstream upstream = {
         pg->upstream.name, pg->upstream.conninfo, pg->upstream.slot};
 
-    parameters_assemble(arena, &input, parameters);
+    pg->is_lowered = parameters->is_lowered;
     str_copy(pg->complaint, sizeof(pg->complaint), parameters->complaint);
     conffile_render(parameters, &upstream, &text);
     job->texts[TEXT_CONF] = str_take(&text);
@@ -304,7 +309,7 @@ static void work_passfile(struct pg_job *job)
 {
     struct passfile_job *own = (struct passfile_job *)job;
 
-    job->result = file_write_if_changed(own->path, own->text, 0600, &(bool){false}, &job->err);
+    job->result = file_put_if_changed(own->path, own->text, 0600, &(bool){false}, &job->err);
 }
 
 static void done_passfile(struct postgres *pg, struct pg_job *job)

@@ -15,7 +15,7 @@ static int step_check(struct postgres *pg, struct err *e)
     if (pg->look.bin_dir[0] == '\0') {
         return FAIL(e, ERR_NOT_FOUND, "%s", pg->look.problem);
     }
-    return STEP_DONE;
+    return copy_check_place(pg, e);
 }
 
 static int step_prepare(struct postgres *pg, struct err *e)

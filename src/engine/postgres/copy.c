@@ -51,6 +51,20 @@ static void join(char *buffer, const char *folder, const char *name)
     str_format(buffer, PG_PATH_SIZE, "%s/%s", folder, name);
 }
 
+/* ---- check ---- */
+
+int copy_check_place(struct postgres *pg, struct err *e)
+{
+    if (pg->look.is_mount) {
+        return FAIL(
+            e, ERR_CONFIG,
+            "%s is a mount point: use a folder below it\n"
+            "hint: set postgresql.data_dir to a folder below it; data is moved into place by renaming",
+            pg->paths.data_dir);
+    }
+    return STEP_DONE;
+}
+
 /* ---- prepare ---- */
 
 static int check_room(const char *folder, struct err *e)

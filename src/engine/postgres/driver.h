@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "codec/codec.h"
 #include "engine/postgres/parameters.h"
 #include "engine/postgres/postgres.h"
 #include "engine/postgres/session.h"
@@ -24,6 +25,7 @@
 #define PG_PATH_SIZE (PATH_SIZE + 64)
 #define PG_TEXT_MAX ((size_t)1 << 20) /* a configuration file */
 #define PG_CONNINFO_SIZE 1536
+#define PG_ARENA_LIMIT ((size_t)4 << 20)
 
 #define PROBE_PACE_MS 1000
 #define PROBE_PACE_STARTING_MS 20
@@ -78,6 +80,8 @@ struct pg_look {
     int foreign_pid; /* a server process in this directory */
     uint64_t checkpoint_lsn;
     uint32_t wal_segment_size;
+    struct control_limits limits; /* that the next start must have at least */
+    bool is_mount;                /* data_dir is the root of a file system */
     char bin_dir[PG_PATH_SIZE];
     char problem[192];
     bool has_folder; /* runtime_dir is there */
@@ -137,6 +141,8 @@ struct order {
     order_wait *wait;
     bool is_probe_fresh; /* a probe has ended since the step began */
     bool is_killed;
+    bool is_rewinding; /* the mark is, or is being, written: the directory changes under us */
+    bool is_lowering;  /* the single-user server writes lower values; it may fail */
     uint64_t starts_before;
     int receiver_before;
     int64_t loaded_before_us;
@@ -194,6 +200,7 @@ struct postgres {
     struct pg_upstream upstream;
     bool is_applying;
     bool is_config_dirty;
+    bool is_lowered; /* a configured value waits behind that of the control file */
     char complaint[160];
 
     struct pg_slots *slots;
@@ -234,6 +241,7 @@ void pg_peer_conninfo(
     const char *database, struct str *out);
 bool pg_use_slots(const struct postgres *pg);
 bool pg_has_restore_command(struct postgres *pg);
+struct parameters *pg_assemble(struct postgres *pg, struct arena *arena);
 int pg_step_passfile(struct postgres *pg, struct err *e);
 
 /* slots.c */
@@ -244,6 +252,11 @@ void pg_slots_tick(struct postgres *pg); /* after each probe */
 
 /* server.c */
 void pg_guard_connect(struct postgres *pg);
+
+/* lower.c: steps of a start */
+int pg_step_lower_prepare(struct postgres *pg, struct err *e);
+int pg_step_lower(struct postgres *pg, struct err *e);
+int pg_step_lower_look(struct postgres *pg, struct err *e);
 
 /* order.c */
 int pg_order_begin(struct postgres *pg, const struct engine_order_args *args, struct err *e);
@@ -260,6 +273,11 @@ int pg_order_child(
 int pg_order_wait(struct postgres *pg, order_wait *wait);
 int pg_order_look(struct postgres *pg, struct err *e);
 void pg_program(const struct postgres *pg, const char *name, char *buffer);
+
+/* bootstrap.c: run the single-user server in FOLDER with PARAMETERS' values of its command line, fed
+ * with the order's input. */
+int pg_order_single_user(
+    struct postgres *pg, const char *folder, const struct parameters *parameters, struct err *e);
 
 /* The rows of steps, one an order. */
 extern const struct order_step pg_bootstrap_steps[];

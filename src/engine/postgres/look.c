@@ -2,7 +2,10 @@
  * hung disk shows as a look that does not end and never stops the loop.
  *
  * The end of a log that was closed cleanly is the end of the shutdown checkpoint's record; its WAL
- * segment is read only when the control file changed since the last look. */
+ * pages are read only when the control file changed since the last look.
+ *
+ * While a rewind changes the directory nobody looks: what the last look saw stays, and the mark that
+ * it leaves if it is interrupted is no news before its end. */
 #include "base/assert.h"
 #include "base/parse.h"
 #include "codec/codec.h"
@@ -11,7 +14,7 @@
 #include "io/file.h"
 
 #define SMALL_FILE_MAX 65536
-#define LOG_MAX ((size_t)8 << 20)
+#define LOG_TAIL 65536
 #define READS_MAX 5 /* of a control file that the server may be writing at this moment */
 #define MODE_FORBIDDEN 0027
 #define FOLDER_LENGTH_MAX 85 /* with /.s.PGSQL.65535 and /guard.sock below the kernel's 107 */
@@ -103,52 +106,53 @@ void pg_read_history(struct postgres *pg, uint32_t timeline)
 
 /* ---- the end of the log ---- */
 
-static int read_segment(
-    const char *data_dir, const struct control *control, uint64_t lsn, char **ret,
-    size_t *ret_length, struct err *e)
+/* The page of WAL at SLICE's end, if the segment's file has it. */
+static int add_page(
+    const struct look_job *own, const struct control *control, struct wal_slice *slice,
+    unsigned char *room, struct err *e)
 {
+    uint64_t lsn = slice->lsn + slice->length;
     char name[WAL_NAME_SIZE];
     char path[PG_PATH_SIZE];
+    AUTO_FREE char *page = NULL;
+    size_t length;
+    int r;
 
     wal_name_format(control->timeline, lsn, control->wal_segment_size, name);
-    str_format(path, sizeof(path), "%s/pg_wal/%s", data_dir, name);
-    return file_read(path, control->wal_segment_size, ret, ret_length, e);
+    str_format(path, sizeof(path), "%s/pg_wal/%s", own->paths.data_dir, name);
+    r = file_read_part(
+        path, lsn % control->wal_segment_size, WAL_PAGE_SIZE, &page, &length, e);
+    if (r < 0) {
+        return r;
+    }
+    memcpy(room, page, length);
+    slice->length += length;
+    return 0;
 }
 
-static int decode_last(
-    const char *bytes, size_t length, const struct control *control, struct wal_record *ret,
-    struct err *e)
-{
-    return wal_record_decode(
-        (const unsigned char *)bytes, length, control->wal_segment_size, control->checkpoint_lsn,
-        ret, e);
-}
-
-/* The record may go on in the next segment. */
+/* The checkpoint record is short: it ends in its own page or in the next one, which may be of the
+ * next segment. */
 static int find_log_end(
-    const char *data_dir, const struct control *control, uint64_t *ret_lsn, struct err *e)
+    const struct look_job *own, const struct control *control, uint64_t *ret_lsn, struct err *e)
 {
-    AUTO_FREE char *bytes = NULL;
-    AUTO_FREE char *more = NULL;
+    AUTO_FREE unsigned char *bytes = mem_alloc((size_t)2 * WAL_PAGE_SIZE);
+    struct wal_slice slice = {
+        .bytes = bytes,
+        .lsn = control->checkpoint_lsn - control->checkpoint_lsn % WAL_PAGE_SIZE,
+        .segment_size = control->wal_segment_size};
     struct wal_record record;
-    size_t length;
-    size_t more_length;
-    int r = read_segment(data_dir, control, control->checkpoint_lsn, &bytes, &length, e);
+    int r = add_page(own, control, &slice, bytes, e);
 
     if (r < 0) {
         return r;
     }
-    r = decode_last(bytes, length, control, &record, e);
-    if (r == ERR_UNAVAILABLE) {
-        uint64_t next = control->checkpoint_lsn + control->wal_segment_size;
-
-        r = read_segment(data_dir, control, next, &more, &more_length, e);
+    r = wal_record_decode(&slice, control->checkpoint_lsn, &record, e);
+    if (r == ERR_UNAVAILABLE && slice.length == WAL_PAGE_SIZE) {
+        r = add_page(own, control, &slice, bytes + WAL_PAGE_SIZE, e);
         if (r < 0) {
             return r;
         }
-        bytes = mem_resize(bytes, length + more_length);
-        memcpy(bytes + length, more, more_length);
-        r = decode_last(bytes, length + more_length, control, &record, e);
+        r = wal_record_decode(&slice, control->checkpoint_lsn, &record, e);
     }
     if (r < 0) {
         return r;
@@ -180,7 +184,7 @@ static void set_position(struct look_job *own, const struct control *control)
         own->before.system_id == control->system_id &&
         own->before.position.timeline == control->timeline) {
         end = own->before.position.lsn;
-    } else if (find_log_end(own->paths.data_dir, control, &end, &why) < 0) {
+    } else if (find_log_end(own, control, &end, &why) < 0) {
         set_problem(look, &why);
         return;
     }
@@ -312,6 +316,7 @@ static int look_inside(struct look_job *own, struct err *e)
     look->system_id = control.system_id;
     look->checkpoint_lsn = control.checkpoint_lsn;
     look->wal_segment_size = control.wal_segment_size;
+    look->limits = control.limits;
     look->foreign_pid = find_server(data_dir);
     look->was_primary =
         !exists(data_dir, "backup_label") &&
@@ -342,6 +347,9 @@ static int look_at(struct look_job *own, struct err *e)
     if (r < 0) {
         return r;
     }
+    if (kind != FILE_MISSING) {
+        IGNORE(file_is_mount(own->paths.data_dir, &look->is_mount, NULL), "it cannot be told");
+    }
     switch (kind) {
     case FILE_MISSING:
     case FILE_EMPTY_FOLDER:
@@ -368,23 +376,24 @@ static int look_at(struct look_job *own, struct err *e)
 /* The last thing that the server had to say before it ended. */
 static void find_last_words(struct look_job *own)
 {
+    static const char *const words[] = {"FATAL:", "PANIC:"};
     AUTO_FREE char *text = NULL;
     const char *found = NULL;
+    struct file_facts facts;
+    int64_t from;
 
-    if (file_read(own->paths.log, LOG_MAX, &text, NULL, NULL) < 0) {
+    if (file_facts(own->paths.log, &facts, NULL) < 0) {
         return;
     }
-    for (char *line = text; line != NULL; line = strchr(line, '\n')) {
-        const char *word;
-
-        line += *line == '\n' ? 1 : 0;
-        word = strstr(line, "FATAL:");
-        word = word != NULL ? word : strstr(line, "PANIC:");
-        if (word == NULL) {
-            break;
+    from = MAX(facts.size - LOG_TAIL, 0);
+    if (file_read_part(own->paths.log, (uint64_t)from, LOG_TAIL, &text, NULL, NULL) < 0) {
+        return;
+    }
+    for (size_t word = 0; word < ARRAY_LEN(words); word++) {
+        for (const char *at = strstr(text, words[word]); at != NULL;
+             at = strstr(at + 1, words[word])) {
+            found = found == NULL || at > found ? at : found;
         }
-        found = word;
-        line = text + (word - text);
     }
     if (found != NULL) {
         str_format(
@@ -429,7 +438,9 @@ static void done_look(struct postgres *pg, struct pg_job *job)
     struct look_job *own = (struct look_job *)job;
 
     pg->is_looking = false;
-    pg->look = own->look;
+    if (!pg->order.is_rewinding) {
+        pg->look = own->look;
+    }
     if (own->exit_problem[0] != '\0') {
         str_copy(pg->exit_problem, sizeof(pg->exit_problem), own->exit_problem);
     }
@@ -447,6 +458,10 @@ void pg_look(struct postgres *pg)
 
     if (pg->is_looking) {
         pg->look_again = true;
+        return;
+    }
+    if (pg->order.is_rewinding) {
+        pg_report(pg);
         return;
     }
     pg->is_looking = true;

@@ -256,7 +256,7 @@ static void on_child(void *arg, const struct child_end *ended)
 
     pg->order.child = NULL;
     forget_input(&pg->order);
-    if (ended->exit_code == 0 && ended->signal_number == 0) {
+    if (pg->order.is_lowering || (ended->exit_code == 0 && ended->signal_number == 0)) {
         pg_order_next(pg);
         return;
     }

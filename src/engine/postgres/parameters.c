@@ -312,6 +312,35 @@ static void add_owned(
     }
 }
 
+/* ---- what the control file demands ---- */
+
+static void raise_to(
+    struct arena *arena, struct parameters *ret, const struct control_limits *least)
+{
+    const struct {
+        const char *name;
+        int32_t value;
+    } rows[] = {
+        {"max_connections", least->max_connections},
+        {"max_worker_processes", least->max_worker_processes},
+        {"max_wal_senders", least->max_wal_senders},
+        {"max_prepared_transactions", least->max_prepared_xacts},
+        {"max_locks_per_transaction", least->max_locks_per_xact},
+    };
+
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        struct parameter *item = find(ret, rows[at].name);
+        int64_t value = 0;
+
+        ASSERT(item != NULL);
+        IGNORE(parse_int(item->value, 0, INT32_MAX, &value, NULL) < 0, "check_shared saw it");
+        if (value < rows[at].value) {
+            item->value = arena_format(arena, "%" PRId32, rows[at].value);
+            ret->is_lowered = true;
+        }
+    }
+}
+
 void parameters_assemble(
     struct arena *arena, const struct parameters_input *input, struct parameters *ret)
 {
@@ -325,4 +354,7 @@ void parameters_assemble(
     add_local(arena, &input->config->postgresql.recovery_conf, input->major, ret);
     add_local(arena, &input->config->postgresql.parameters, input->major, ret);
     add_owned(arena, input, ret);
+    if (input->least != NULL) {
+        raise_to(arena, ret, input->least);
+    }
 }

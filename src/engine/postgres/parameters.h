@@ -8,12 +8,19 @@
  *   4. the local file's postgresql.parameters;
  *   5. what the driver must own: addresses, cluster_name, files, sockets.
  *
+ * A server refuses to start as a standby with a smaller max_connections, max_worker_processes,
+ * max_wal_senders, max_prepared_transactions or max_locks_per_transaction than its control file
+ * holds, and baton starts it as nothing else. So a lower value waits: the server gets the control
+ * file's, `is_lowered` tells (it shows as pending_restart), and lower.c brings the value into force
+ * when the primary is restarted in place. docs/decisions/2026-11-23-lowered-parameters.md.
+ *
  * A name or value that cannot be right (control characters, a parameter of another version) is left
  * out and named in `complaint`; a wrong value of a known type is found by the server itself. Pure;
  * texts live in the arena. */
 #pragma once
 
 #include "base/mem.h"
+#include "codec/codec.h"
 #include "config/config.h"
 
 #include <jansson.h>
@@ -31,6 +38,7 @@ struct parameters {
     unsigned count;
     struct parameter items[PARAMETERS_MAX];
     char complaint[160]; /* the first one; "" none */
+    bool is_lowered;     /* a value is smaller in the configuration than in `items` */
 };
 
 struct parameters_input {
@@ -39,6 +47,7 @@ struct parameters_input {
     const char *folder;   /* runtime_dir: its socket comes first */
     const char *data_dir; /* for hba_file and ident_file */
     int major;
+    const struct control_limits *least; /* of the control file; may be NULL */
 };
 
 /* Assemble everything into RET. */

@@ -51,7 +51,7 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
     status->is_promoting = pg->order.is_promoting && status->state != SERVER_PRIMARY;
     status->is_streaming = probe->is_streaming;
     status->is_checkpointed = probe->is_checkpointed;
-    status->pending_restart = probe->pending_restart;
+    status->pending_restart = probe->pending_restart || (probe->is_known && pg->is_lowered);
     status->position = probe->position;
     status->received_lsn = probe->received_lsn;
     status->replayed_lsn = probe->replayed_lsn;

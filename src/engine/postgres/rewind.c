@@ -5,7 +5,8 @@
  *
  * pg_rewind copies the configuration of the source over ours, and leaves a directory that cannot be
  * started when it is interrupted. The mark (runtime_dir/rewinding, synced) makes that visible: the
- * directory counts as broken until a clone has replaced it or a further rewind went through.
+ * directory counts as broken until a clone has replaced it. While the rewind runs nobody looks: the
+ * status stays DOWN, as it was before.
  * standby.signal must go because pg_rewind runs a single-user server when the last stop was not
  * clean, which refuses to be a standby; every start puts it back. */
 #include "base/assert.h"
@@ -56,6 +57,7 @@ static void done_rewind(struct postgres *pg, struct pg_job *job)
         pg_order_fail(pg, job->result, &job->err);
         return;
     }
+    pg->order.is_rewinding = !own->is_end;
     if (!own->is_end) {
         pg->order.base_conf = TAKE(own->base_conf);
     }
@@ -100,6 +102,7 @@ static int step_check(struct postgres *pg, struct err *e)
 static int step_begin(struct postgres *pg, struct err *e)
 {
     ASSERT(e != NULL);
+    pg->order.is_rewinding = true;
     return start_job(pg, false);
 }
 

@@ -1,6 +1,6 @@
 /* The server process, through its guard, and the orders that need no program but the server itself.
  *
- *   START       idle -> write the configuration and standby.signal -> guard starts it
+ *   START       idle -> [lower.c] -> write the configuration and standby.signal -> guard starts it
  *               -> its socket answers
  *   STOP        SIGINT or SIGQUIT -> the whole tree is gone -> look
  *   PROMOTE     deadline left? -> file `promote` -> deadline left? SIGUSR1 -> out of recovery
@@ -17,7 +17,6 @@
 #include "io/file.h"
 #include "io/process.h"
 
-#define ARENA_LIMIT ((size_t)4 << 20)
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define CHECKPOINT_MS 3600000
 #define CONNECT_MS 5000
@@ -167,14 +166,8 @@ static int step_check_data(struct postgres *pg, struct err *e)
 
 static int step_launch(struct postgres *pg, struct err *e)
 {
-    AUTO(arena_free) struct arena *arena = arena_new(ARENA_LIMIT);
-    struct parameters *parameters = arena_alloc(arena, sizeof(*parameters));
-    const struct parameters_input input = {
-        .config = pg->config,
-        .store = pg->store,
-        .folder = pg->paths.runtime_dir,
-        .data_dir = pg->paths.data_dir,
-        .major = pg->look.major};
+    AUTO(arena_free) struct arena *arena = arena_new(PG_ARENA_LIMIT);
+    const struct parameters *parameters = pg_assemble(pg, arena);
     const char *home = process_env("HOME");
     const char *const env[] = {
         "PATH=" DEFAULT_PATH, "LANG=C", arena_format(arena, "HOME=%s", home != NULL ? home : "/"),
@@ -183,7 +176,6 @@ static int step_launch(struct postgres *pg, struct err *e)
     int r;
 
     pg_program(pg, "postgres", program);
-    parameters_assemble(arena, &input, parameters);
     r = guard_start(
         pg->link, conffile_command_line(arena, parameters, program, pg->paths.data_dir), env,
         pg->paths.data_dir, pg->paths.log, e);
@@ -214,10 +206,18 @@ static int step_wait_for_start(struct postgres *pg, struct err *e)
 }
 
 const struct order_step pg_start_steps[] = {
-    {"finish the last look", step_can_start},     {"check the data directory", step_check_data},
-    {"choose the upstream", step_set_upstream},   {"wait for other files", step_files_idle},
-    {"write the configuration", step_apply},      {"launch", step_launch},
-    {"wait for the server", step_wait_for_start}, {NULL, NULL},
+    {"finish the last look", step_can_start},
+    {"check the data directory", step_check_data},
+    {"choose the upstream", step_set_upstream},
+    {"wait for other files", step_files_idle},
+    {"prepare to lower parameters", pg_step_lower_prepare},
+    {"lower parameters", pg_step_lower},
+    {"look at the result", pg_step_lower_look},
+    {"check the data directory", step_check_data},
+    {"write the configuration", step_apply},
+    {"launch", step_launch},
+    {"wait for the server", step_wait_for_start},
+    {NULL, NULL},
 };
 
 /* ---- stop ---- */
@@ -239,9 +239,25 @@ static int step_stop(struct postgres *pg, struct err *e)
     return wait_for_end(pg, e);
 }
 
+static int wait_for_look(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    return pg->is_looking ? 0 : STEP_DONE;
+}
+
+/* The end of the server began a look in the same turn; a second one would only take time. */
+static int step_see_end(struct postgres *pg, struct err *e)
+{
+    if (!pg->is_looking) {
+        return pg_order_look(pg, e);
+    }
+    pg->order.wait = wait_for_look;
+    return 0;
+}
+
 const struct order_step pg_stop_steps[] = {
     {"stop the server", step_stop},
-    {"read the control file", pg_order_look},
+    {"read the control file", step_see_end},
     {NULL, NULL},
 };
 

@@ -1,0 +1,486 @@
+/* What a real etcd does only by chance: answers that get lost, servers that lie. A stub server follows
+ * a script instead; what it shares with the test is in memory that both have. */
+#include "dcs/etcd_test.h"
+
+#include <sys/mman.h>
+
+#define PREFIX "/service/test/"
+#define HEADER \
+    "\"header\":{\"cluster_id\":\"%d\",\"member_id\":\"1\",\"revision\":\"%d\",\"raft_term\":" \
+    "\"%d\"}"
+
+struct stub {
+    volatile int txns; /* requests that came */
+    volatile int statuses;
+    volatile int cluster_id;
+    volatile int revision;
+    volatile int raft_term;
+    volatile bool is_beta;  /* only /v3beta exists */
+    volatile bool no_watch; /* watches end at once */
+    volatile unsigned reads;
+    volatile char script[8]; /* for each txn: s)ucceeded f)ailed h)ang c)lose l)ease e)rror */
+};
+
+static void answer(int fd, int status, const char *body)
+{
+    char head[128];
+
+    str_format(
+        head, sizeof(head), "HTTP/1.1 %d X\r\nContent-Length: %zu\r\n\r\n", status, strlen(body));
+    IGNORE(write(fd, head, strlen(head)) < 0, "the client sees");
+    IGNORE(write(fd, body, strlen(body)) < 0, "the client sees");
+}
+
+static void answer_ok(int fd, const struct stub *stub, const char *rest)
+{
+    char body[512];
+
+    str_format(
+        body, sizeof(body), "{" HEADER "%s}", stub->cluster_id, stub->revision, stub->raft_term,
+        rest);
+    answer(fd, 200, body);
+}
+
+static void answer_txn(int fd, struct stub *stub)
+{
+    int number = __sync_fetch_and_add(&stub->txns, 1);
+
+    switch (stub->script[number]) {
+    case 's':
+        stub->revision++;
+        answer_ok(fd, stub, ",\"succeeded\":true");
+        return;
+    case 'f':
+        answer_ok(fd, stub, "");
+        return;
+    case 'l':
+        answer(fd, 404, "{\"code\":5,\"message\":\"etcdserver: requested lease not found\"}");
+        return;
+    case 'e':
+        answer(fd, 503, "{\"code\":14,\"message\":\"etcdserver: request timed out\"}");
+        return;
+    case 'c':
+        _exit(0);
+    default:
+        pause();
+    }
+}
+
+static void answer_watch(int fd, const struct stub *stub)
+{
+    char body[512];
+
+    str_format(
+        body, sizeof(body),
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"result\":{" HEADER ",\"created\":true}}\n",
+        stub->cluster_id, stub->revision, stub->raft_term);
+    if (!stub->no_watch) {
+        IGNORE(write(fd, body, strlen(body)) < 0, "the client sees");
+        pause();
+    }
+    _exit(0);
+}
+
+static void answer_request(int fd, struct stub *stub, const char *request)
+{
+    const char *path = strchr(request, ' ');
+
+    if (path == NULL || str_starts(path, " /v3beta/") != stub->is_beta) {
+        answer(fd, 404, "404 page not found");
+        return;
+    }
+    path = strchr(path + 2, '/');
+    if (str_starts(path, "/kv/range ")) {
+        stub->reads++;
+        answer_ok(fd, stub, "");
+    } else if (str_starts(path, "/kv/txn ")) {
+        answer_txn(fd, stub);
+    } else if (str_starts(path, "/watch ")) {
+        answer_watch(fd, stub);
+    } else if (str_starts(path, "/lease/grant ")) {
+        answer_ok(fd, stub, ",\"ID\":\"77\",\"TTL\":\"5\"");
+    } else if (str_starts(path, "/lease/keepalive ")) {
+        answer(fd, 200, "{\"result\":{\"ID\":\"77\",\"TTL\":\"5\"}}");
+    } else if (str_starts(path, "/maintenance/status ")) {
+        __sync_fetch_and_add(&stub->statuses, 1);
+        answer_ok(fd, stub, ",\"leader\":\"1\"");
+    } else {
+        answer_ok(fd, stub, "");
+    }
+}
+
+/* One connection, request by request. */
+static void serve(int fd, struct stub *stub)
+{
+    char request[8192];
+    size_t length = 0;
+
+    for (;;) {
+        ssize_t got = read(fd, request + length, sizeof(request) - 1 - length);
+        const char *body = NULL;
+        const char *header = NULL;
+
+        if (got <= 0) {
+            _exit(0);
+        }
+        length += (size_t)got;
+        request[length] = '\0';
+        body = strstr(request, "\r\n\r\n");
+        header = strstr(request, "Content-Length: ");
+        if (body == NULL || header == NULL ||
+            strlen(body + 4) < (size_t)strtol(header + 16, NULL, 10)) {
+            continue;
+        }
+        answer_request(fd, stub, request);
+        length = 0;
+    }
+}
+
+static pid_t stub_start(struct stub **ret, char *url, size_t size)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    pid_t pid = 0;
+    struct stub *stub =
+        mmap(NULL, sizeof(*stub), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    assert_true(stub != MAP_FAILED);
+    *stub = (struct stub){.cluster_id = 5, .revision = 100, .raft_term = 7};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(fd, 64), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    str_format(url, size, "http://127.0.0.1:%d", ntohs(address.sin_port));
+    pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        setpgid(0, 0);
+        signal(SIGCHLD, SIG_IGN);
+        for (;;) {
+            int client = accept(fd, NULL, NULL);
+
+            if (fork() == 0) {
+                serve(client, stub);
+            }
+            close(client);
+        }
+    }
+    close(fd);
+    *ret = stub;
+    return pid;
+}
+
+static void stub_stop(struct stub *stub, pid_t pid)
+{
+    kill(-pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    munmap(stub, sizeof(*stub));
+}
+
+struct client {
+    struct loop *loop;
+    struct dcs *dcs;
+    struct stub *stub;
+    pid_t pid;
+    unsigned snapshots;
+    unsigned session_losses;
+    bool is_done;
+    enum dcs_outcome outcome;
+    struct dcs_health health;
+};
+
+static void on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
+{
+    struct client *client = arg;
+
+    (void)snapshot;
+    client->snapshots++;
+}
+
+static void on_health(void *arg, const struct dcs_health *health)
+{
+    struct client *client = arg;
+
+    client->session_losses += client->health.has_session && !health->has_session;
+    client->health = *health;
+}
+
+static void on_done(void *arg, enum dcs_outcome outcome, int64_t revision)
+{
+    struct client *client = arg;
+
+    (void)revision;
+    assert_false(client->is_done);
+    client->is_done = true;
+    client->outcome = outcome;
+}
+
+static bool is_ready(void *arg)
+{
+    const struct client *client = arg;
+
+    return client->health.is_connected && client->health.has_session && client->snapshots > 0;
+}
+
+static bool is_done(void *arg)
+{
+    return ((const struct client *)arg)->is_done;
+}
+
+static void client_open(struct client *client, bool is_beta)
+{
+    char url[64];
+    const char *urls[] = {url};
+    struct dcs_listener listener = {
+        .on_snapshot = on_snapshot, .on_health = on_health, .arg = client};
+
+    *client = (struct client){.loop = loop_new()};
+    client->pid = stub_start(&client->stub, url, sizeof(url));
+    client->stub->is_beta = is_beta;
+    client->dcs = etcd_new(
+        client->loop, &(struct etcd_options){
+                          .endpoints = urls,
+                          .endpoint_count = 1,
+                          .prefix = PREFIX,
+                          .ttl_ms = 5000,
+                          .retry_timeout_ms = 3000});
+    dcs_start(client->dcs, &listener);
+    assert_true(run_until(client->loop, 5000, is_ready, client));
+}
+
+static void client_close(struct client *client)
+{
+    dcs_free(client->dcs);
+    loop_free(client->loop);
+    stub_stop(client->stub, client->pid);
+}
+
+static enum dcs_outcome ask(struct client *client, const struct dcs_txn *txn, const char *script)
+{
+    client->is_done = false;
+    client->stub->txns = 0;
+    for (unsigned at = 0; at < sizeof(client->stub->script); at++) {
+        client->stub->script[at] = at < strlen(script) ? script[at] : 'h';
+    }
+    dcs_txn(client->dcs, txn, 1000, on_done, client);
+    assert_false(client->is_done);
+    assert_true(run_until(client->loop, 2000, is_done, client));
+    return client->outcome;
+}
+
+static struct dcs_txn put_txn(void)
+{
+    struct dcs_txn txn = {.op_count = 1};
+
+    txn.ops[0] = (struct dcs_op){.kind = DCS_PUT, .key = "x", .value = "1"};
+    return txn;
+}
+
+static struct dcs_txn swap_txn(int64_t revision)
+{
+    struct dcs_txn txn = put_txn();
+
+    txn.compare_count = 1;
+    txn.compares[0] =
+        (struct dcs_compare){.kind = DCS_REVISION_IS, .key = "x", .revision = revision};
+    return txn;
+}
+
+/* A lost race after an attempt whose answer is missing is no lost race: that attempt may have won it. */
+static void test_outcomes(void **state)
+{
+    struct client client;
+    struct dcs_txn swap = swap_txn(50);
+    struct dcs_txn absent = swap_txn(0);
+    struct dcs_txn put = put_txn();
+
+    (void)state;
+    client_open(&client, false);
+    assert_int_equal(ask(&client, &swap, "s"), DCS_DONE);
+    assert_int_equal(ask(&client, &swap, "f"), DCS_LOST_RACE);
+    assert_int_equal(ask(&client, &swap, "hf"), DCS_UNKNOWN);
+    assert_int_equal(ask(&client, &swap, "ef"), DCS_UNKNOWN);
+    assert_int_equal(ask(&client, &swap, "hs"), DCS_DONE);
+    assert_int_equal(ask(&client, &swap, "el"), DCS_UNKNOWN);
+    assert_int_equal(ask(&client, &swap, "l"), DCS_REFUSED);
+    assert_int_equal(ask(&client, &swap, "hhhhhhhh"), DCS_UNKNOWN);
+    /* What could be applied twice is sent once. A key that is absent can be so again. */
+    assert_int_equal(ask(&client, &put, "hs"), DCS_UNKNOWN);
+    assert_int_equal(client.stub->txns, 1);
+    assert_int_equal(ask(&client, &absent, "es"), DCS_UNKNOWN);
+    assert_int_equal(client.stub->txns, 1);
+    client_close(&client);
+}
+
+/* The connection breaks before an answer: libcurl itself must not send the request again. */
+static void test_broken_connection(void **state)
+{
+    struct client client;
+    struct dcs_txn put = put_txn();
+
+    (void)state;
+    client_open(&client, false);
+    for (unsigned at = 0; at < 3; at++) {
+        assert_int_equal(ask(&client, &put, "s"), DCS_DONE);
+        IGNORE(ask(&client, &put, "cs"), "either way");
+        print_message(
+            "broken connection: outcome %d after %d requests\n", (int)client.outcome,
+            client.stub->txns);
+    }
+    client_close(&client);
+}
+
+static void test_lease_lost(void **state)
+{
+    struct client client;
+    struct dcs_txn put = put_txn();
+
+    (void)state;
+    client_open(&client, false);
+    put.ops[0].with_session = true;
+    assert_int_equal(ask(&client, &put, "l"), DCS_REFUSED);
+    assert_true(run_until(client.loop, 2000, is_ready, &client));
+    assert_int_equal(client.session_losses, 1);
+    client_close(&client);
+}
+
+static void test_beta(void **state)
+{
+    struct client client;
+    struct dcs_txn swap = swap_txn(50);
+
+    (void)state;
+    client_open(&client, true);
+    assert_int_equal(ask(&client, &swap, "s"), DCS_DONE);
+    client_close(&client);
+}
+
+/* etcd issue 20418: a server that was paused answers a quorum read from the past, once. */
+static void test_stale(void **state)
+{
+    struct client client;
+    struct dcs_txn swap = swap_txn(50);
+    unsigned snapshots = 0;
+
+    (void)state;
+    client_open(&client, false);
+    assert_int_equal(ask(&client, &swap, "s"), DCS_DONE);
+    run_until(client.loop, 300, NULL, NULL);
+    snapshots = client.snapshots;
+    client.stub->revision -= 30;
+    dcs_refresh(client.dcs);
+    run_until(client.loop, 300, NULL, NULL);
+    assert_int_equal(client.snapshots, snapshots);
+    assert_non_null(strstr(client.health.problem, "knows less"));
+    client.stub->revision += 30;
+    run_until(client.loop, 1500, NULL, NULL);
+    assert_int_equal(client.snapshots, snapshots + 1);
+    assert_string_equal(client.health.problem, "");
+    /* For good: it was replaced. No write goes there, then nothing is asked any more. */
+    client.stub->revision -= 30;
+    run_until(client.loop, 3500, NULL, NULL);
+    assert_int_equal(ask(&client, &swap, "s"), DCS_REFUSED);
+    assert_int_equal(client.stub->txns, 0);
+    run_until(client.loop, 4000, NULL, NULL);
+    assert_non_null(strstr(client.health.problem, "replaced or restored"));
+    assert_false(client.health.is_connected);
+    client.stub->revision += 100;
+    run_until(client.loop, 3000, NULL, NULL);
+    assert_false(client.health.is_connected);
+    assert_int_equal(ask(&client, &swap, "s"), DCS_REFUSED);
+    client_close(&client);
+}
+
+/* A watch that never begins must not become a busy loop. */
+static void test_no_watch(void **state)
+{
+    struct client client;
+    unsigned reads = 0;
+
+    (void)state;
+    client_open(&client, false);
+    client.stub->no_watch = true;
+    dcs_free(client.dcs);
+    {
+        char url[64];
+        const char *urls[] = {url};
+        struct dcs_listener listener = {
+            .on_snapshot = on_snapshot, .on_health = on_health, .arg = &client};
+
+        stub_stop(client.stub, client.pid);
+        client.pid = stub_start(&client.stub, url, sizeof(url));
+        client.stub->no_watch = true;
+        client.dcs = etcd_new(
+            client.loop, &(struct etcd_options){
+                             .endpoints = urls,
+                             .endpoint_count = 1,
+                             .prefix = PREFIX,
+                             .ttl_ms = 5000,
+                             .retry_timeout_ms = 3000});
+        dcs_start(client.dcs, &listener);
+    }
+    run_until(client.loop, 3000, NULL, NULL);
+    reads = client.stub->reads;
+    print_message("%u reads in 3 s without a watch\n", reads);
+    assert_in_range(reads, 2, 20);
+    assert_true(client.health.is_connected);
+    client_close(&client);
+}
+
+static void free_within(void *arg, enum dcs_outcome outcome, int64_t revision)
+{
+    struct client *client = arg;
+
+    on_done(arg, outcome, revision);
+    dcs_free(client->dcs);
+    client->dcs = NULL;
+}
+
+static void test_free_within(void **state)
+{
+    struct client client;
+    struct client other;
+    struct dcs_txn swap = swap_txn(50);
+
+    (void)state;
+    client_open(&client, false);
+    client.stub->script[0] = 's';
+    dcs_txn(client.dcs, &swap, 1000, free_within, &client);
+    assert_true(run_until(client.loop, 2000, is_done, &client));
+    assert_null(client.dcs);
+    client_close(&client);
+    /* Refused ones come from another place; open ones end when the driver is freed. */
+    client_open(&client, false);
+    dcs_end_session(client.dcs);
+    swap.ops[0].with_session = true;
+    dcs_txn(client.dcs, &swap, 1000, free_within, &client);
+    assert_true(run_until(client.loop, 2000, is_done, &client));
+    assert_int_equal(client.outcome, DCS_REFUSED);
+    client_close(&client);
+    client_open(&client, false);
+    other = (struct client){.loop = client.loop};
+    swap.ops[0].with_session = false;
+    client.stub->script[0] = 'h';
+    dcs_txn(client.dcs, &swap, 1000, on_done, &other);
+    run_until(client.loop, 50, NULL, NULL);
+    assert_false(other.is_done);
+    client_close(&client);
+    assert_true(other.is_done);
+    assert_int_equal(other.outcome, DCS_UNKNOWN);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_outcomes),    cmocka_unit_test(test_broken_connection),
+        cmocka_unit_test(test_lease_lost),  cmocka_unit_test(test_beta),
+        cmocka_unit_test(test_stale),       cmocka_unit_test(test_no_watch),
+        cmocka_unit_test(test_free_within),
+    };
+
+    if (getenv("BATON_TEST") != NULL) {
+        cmocka_set_test_filter(getenv("BATON_TEST"));
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
