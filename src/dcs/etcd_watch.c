@@ -16,6 +16,7 @@ struct etcd_watch {
     struct etcd_watch_listener listener;
     char *prefix;
     int64_t retry_ms;
+    int64_t limit_ms; /* of the age of a reading; follows retry_ms with the next good one */
     struct loop_timer *tick;
     struct cache cache;
     bool has_snapshot;
@@ -269,6 +270,7 @@ static void on_read(void *arg, const struct etcd_reply *reply)
         return;
     }
     watch->confirmed_at = reply->sent_at;
+    watch->limit_ms = watch->retry_ms;
     take_over(watch, &fresh);
     cache_fini(&fresh);
     if (watch->stream == NULL || watch->is_suspect) {
@@ -391,6 +393,7 @@ struct etcd_watch *etcd_watch_new(
     watch->listener = *listener;
     watch->prefix = mem_dup(prefix);
     watch->retry_ms = retry_timeout_ms;
+    watch->limit_ms = retry_timeout_ms;
     watch->pause_ms = PAUSE_MIN_MS;
     watch->line = (struct str)STR_INIT(ETCD_BODY_MAX);
     watch->tick = loop_timer_new(pool->loop, on_tick, watch);
@@ -417,7 +420,12 @@ void etcd_watch_free(struct etcd_watch *watch)
 
 void etcd_watch_set_times(struct etcd_watch *watch, int64_t retry_timeout_ms)
 {
+    /* A shorter time is no reason to call a reading old that was good enough a moment ago. */
     watch->retry_ms = retry_timeout_ms;
+    watch->limit_ms = MAX(watch->limit_ms, retry_timeout_ms);
+    if (watch->has_snapshot) {
+        read_now(watch);
+    }
 }
 
 void etcd_watch_refresh(struct etcd_watch *watch, bool is_asked)
@@ -429,7 +437,7 @@ void etcd_watch_refresh(struct etcd_watch *watch, bool is_asked)
 bool etcd_watch_is_fresh(const struct etcd_watch *watch)
 {
     return watch->has_snapshot && !watch->pool->is_replaced &&
-           instant_elapsed_max_ms(watch->confirmed_at, clock_now()) < watch->retry_ms;
+           instant_elapsed_max_ms(watch->confirmed_at, clock_now()) < watch->limit_ms;
 }
 
 bool etcd_watch_has_snapshot(const struct etcd_watch *watch)

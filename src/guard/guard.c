@@ -57,6 +57,7 @@ static void kill_tree(struct guard *guard)
     for (int round = 0; round < 2; round++) {
         size_t count = tree_find(guard->own_pid, guard->pids, TREE_MAX);
 
+        ASSERT(guard->state.pid > 1); /* 0 would mean the guard's own group */
         if (!guard->state.is_ending) {
             kill((pid_t)guard->state.pid, SIGKILL);
         }

@@ -385,6 +385,7 @@ static void remove_freezer(void)
 
 static void who_cannot_die_holds_up_nothing(void **state)
 {
+    struct instant deadline;
     int64_t pid;
 
     (void)state;
@@ -399,6 +400,7 @@ static void who_cannot_die_holds_up_nothing(void **state)
     assert_int_equal(bed.state.pid, pid);
     assert_int_equal(bed.state.was_fenced, 1);
     assert_true(instant_is_set(bed.state.deadline));
+    deadline = bed.state.deadline;
     /* Nothing new beside it, and no way back. */
     bed_start(&bed, bed.fd, "--obey");
     bed_order(bed.fd, GUARD_ARM, 0, bed_in(60000));
@@ -406,6 +408,7 @@ static void who_cannot_die_holds_up_nothing(void **state)
     assert_int_equal(bed.state.start_errno, EBUSY);
     assert_int_equal(bed.state.starts, 1);
     assert_int_equal(bed.state.was_fenced, 1);
+    assert_memory_equal(&bed.state.deadline, &deadline, sizeof(deadline));
     freeze("THAWED", (pid_t)pid);
     bed_wait(&bed, bed_is_gone);
     remove_freezer();

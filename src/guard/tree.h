@@ -1,6 +1,5 @@
-/* tree.h - the descendants of a process, from the parents that /proc shows for all processes of the
- * host. It shows a moment that has passed: ask again until the kernel says that no child is left.
- * (/proc/PID/task/TID/children is quicker, but may miss some, and not every kernel has it.) */
+/* tree.h - the descendants of a process, from the parents that /proc shows for all processes. It
+ * shows a moment that has passed: ask again until the kernel says that no child is left. */
 #pragma once
 
 #include "base/base.h"

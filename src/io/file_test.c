@@ -361,6 +361,79 @@ static int remove_across_a_mount(void)
     return kind_of("tree/" MARK) == FILE_REGULAR ? 0 : -1;
 }
 
+static int look_at_mounts(void)
+{
+    bool is_mount = false;
+
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount(at("place"), at("place"), NULL, MS_BIND, NULL) < 0) {
+        return 0;
+    }
+    return file_is_mount(at("place"), &is_mount, NULL) == 0 && is_mount ? 0 : -1;
+}
+
+static void mounts_are_seen(void **state)
+{
+    bool is_mount = true;
+    int status = 0;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(file_make_folder(at("place"), 0700, NULL), 0);
+    assert_int_equal(file_is_mount(at("place"), &is_mount, NULL), 0);
+    assert_false(is_mount);
+    assert_int_equal(file_is_mount("/proc", &is_mount, NULL), 0);
+    assert_true(is_mount);
+    assert_int_equal(file_is_mount(at("none"), &is_mount, NULL), ERR_NOT_FOUND);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        _exit(look_at_mounts() == 0 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static void reading_parts(void **state)
+{
+    static const struct {
+        uint64_t offset;
+        size_t length;
+        const char *wanted;
+    } rows[] = {{0, 4, "0123"}, {3, 4, "3456"}, {8, 4, "89"}, {10, 4, ""}, {99, 4, ""}, {2, 0, ""}};
+    char *text = NULL;
+    size_t length = 0;
+
+    (void)state;
+    put("file", "0123456789");
+    for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
+        int r = file_read_part(
+            at("file"), rows[row].offset, rows[row].length, &text, &length, NULL);
+
+        assert_int_equal(r, 0);
+        assert_string_equal(text, rows[row].wanted);
+        assert_int_equal(length, strlen(rows[row].wanted));
+        mem_free(text);
+    }
+    assert_int_equal(file_read_part(at("none"), 0, 1, &text, NULL, NULL), ERR_NOT_FOUND);
+    assert_int_equal(file_read_part(folder, 0, 1, &text, NULL, NULL), ERR_INVALID);
+}
+
+static void putting_only_changes(void **state)
+{
+    bool is_changed = false;
+
+    (void)state;
+    assert_int_equal(file_put_if_changed(at("file"), "a", 0600, &is_changed, NULL), 0);
+    assert_true(is_changed);
+    assert_content("file", "a");
+    assert_int_equal(file_put_if_changed(at("file"), "a", 0600, &is_changed, NULL), 0);
+    assert_false(is_changed);
+    assert_int_equal(file_put_if_changed(at("file"), "ab", 0600, &is_changed, NULL), 0);
+    assert_true(is_changed);
+    assert_content("file", "ab");
+}
+
 static void removing_stops_at_a_mount(void **state)
 {
     int status = 0;
@@ -476,6 +549,9 @@ int main(void)
         CASE(kinds),
         CASE(no_permission_is_an_error),
         CASE(reading),
+        CASE(reading_parts),
+        CASE(mounts_are_seen),
+        CASE(putting_only_changes),
         CASE(writing),
         CASE(a_full_disk_keeps_the_old_file),
         CASE(writing_only_changes),

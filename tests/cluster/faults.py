@@ -172,6 +172,19 @@ def check_no_loss(cluster):
     check(not lost, f"{len(lost)} acknowledged rows are lost, the first is {lost[:1]}")
 
 
+def writer_at(cluster, node):
+    """A writer of its own at one server. Its ids begin with the second in which it starts: no two in the same one."""
+    time.sleep(1.1)
+    writer = netns.LocalWriter(cluster, node)
+    time.sleep(1.1)
+    return writer
+
+
+def resume_load(cluster):
+    cluster.start_load()
+    cluster.wait_acks()
+
+
 def runtime(node):
     return node.data + ".baton"
 
@@ -379,7 +392,7 @@ def refusals():
 def member_cluster_up(cluster):
     cluster.start()
     cluster.wait_healthy(90)
-    cluster.start_load()
+    resume_load(cluster)
 
 
 def data_mode_wrong(cluster):
@@ -528,7 +541,7 @@ def name_in_use(cluster):
     config = change_config(node, f"name: {node.name}\n", f"name: {primary.name}\n")
     position = log_end(node)
     third.kill_node()
-    writers = [netns.LocalWriter(cluster, one) for one in (primary, node)]
+    writers = [writer_at(cluster, one) for one in (primary, node)]
     begin = now()
     try:
         node.start()
@@ -585,7 +598,7 @@ def is_copying(node, program):
     return False
 
 
-def agent_killed_in_bootstrap_and_clone(cluster):
+def slow_agent_killed_in_bootstrap_and_clone(cluster):
     """Killed while initdb runs and while pg_basebackup runs: everything begins anew by itself."""
     cluster.start()
     first = kill_when(cluster, cluster.nodes, "initdb runs", lambda one: is_copying(one, "initdb"))
@@ -597,7 +610,7 @@ def agent_killed_in_bootstrap_and_clone(cluster):
     check(len(ids) == 1, f"several system identifiers: {ids}")
     for node in cluster.nodes:
         check(not os.path.exists(node.data + ".baton-new"), f"{node.name} has a half-made copy left")
-    cluster.start_load()
+    resume_load(cluster)
 
 
 def agent_killed_in_rewind(cluster):
@@ -626,16 +639,26 @@ def agent_killed_in_rewind(cluster):
             os.remove(rewinding)
         primary.start()
         cluster.wait_healthy(60)
-        cluster.start_load()
+        resume_load(cluster)
         raise Failure(f"{failure}; it says: {said}") from failure
     check(primary.sql("SELECT count(*) FROM only_there") == "1000", "the new history is not there")
-    cluster.start_load()
+    resume_load(cluster)
 
 
 def agent_terminated(cluster):
     """A planned end: clean stop, quick take-over, nothing lost, no rewind afterwards."""
     begin, primary = now(), cluster.primary()
     position = log_end(primary)
+    try:
+        end_agent(cluster, primary, begin)
+    finally:
+        primary.start()
+    cluster.wait_healthy(60)
+    check_no_loss(cluster)
+    check("rule=rewind.run" not in log_since(primary, position), "the old primary had to be rewound")
+
+
+def end_agent(cluster, primary, begin):
     primary.stop()
     cluster.wait_primary(15, but=primary)
     cluster.wait_acks()
@@ -648,10 +671,6 @@ def agent_terminated(cluster):
     gap = cluster.longest_gap(begin)
     note(f"SIGTERM of the primary's agent: writes paused for {gap * 1000:.0f} ms")
     check(gap < 3, f"writes paused for {gap:.2f} s")
-    primary.start()
-    cluster.wait_healthy(60)
-    check_no_loss(cluster)
-    check("rule=rewind.run" not in log_since(primary, position), "the old primary had to be rewound")
 
 
 def agent_detached_and_reloaded(cluster):
@@ -680,7 +699,7 @@ def promoted_by_hand(cluster):
     """pg_promote() on a standby: fenced, re-joined; the primary does not notice."""
     node = cluster.standbys()[0]
     with Bystander(cluster):
-        writer = netns.LocalWriter(cluster, node)
+        writer = writer_at(cluster, node)
         begin = now()
         try:
             node.sql("SELECT pg_promote(false)")
@@ -701,7 +720,7 @@ def slow_primary_frozen(cluster):
     """The whole node stands still for longer than the lease and thaws: the old primary must not go on."""
     primary = cluster.primary()
     cluster.stop_load()
-    writer = netns.LocalWriter(cluster, primary)
+    writer = writer_at(cluster, primary)
     wait_until("the local writer writes", lambda: len(writer.acks()) > 10, 15)
     since = now()
     pids = primary.signal_node(signal.SIGSTOP)
@@ -721,7 +740,7 @@ def slow_primary_frozen(cluster):
          + (f", the last {(late[-1] - thaw) * 1000:.1f} ms after the thaw" if late else ""))
     cluster.wait_healthy(90)
     check(cluster.primary() is not primary, "the old primary leads again")
-    cluster.start_load()
+    resume_load(cluster)
     check(not late or late[-1] - thaw < 0.5, f"the old primary wrote for {late[-1] - thaw if late else 0:.2f} s after the thaw")
     check(len(late) <= 1, f"{len(late)} rows were acknowledged at the thaw")
 
@@ -753,7 +772,7 @@ def all_data_lost(cluster):
     cluster.wait_healthy(90)
 
 
-@group(agent_killed_in_bootstrap_and_clone, agent_killed_in_rewind, agent_terminated, agent_detached_and_reloaded,
+@group(slow_agent_killed_in_bootstrap_and_clone, agent_killed_in_rewind, agent_terminated, agent_detached_and_reloaded,
        promoted_by_hand, slow_primary_frozen, all_data_lost)
 def moments():
     return Cluster(new_folder(), ttl=TTL, loop_wait=1, settings="    maximum_lag_on_failover: 1GB")
@@ -923,7 +942,7 @@ def disks_up(cluster):
     cluster.mount()
     cluster.start()
     cluster.wait_healthy(90)
-    cluster.start_load()
+    resume_load(cluster)
 
 
 def slow_standby_disk_full(cluster):

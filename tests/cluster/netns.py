@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+from cluster import LOAD, as_user
+
 NETWORK = "10.213.77"
 
 
@@ -83,7 +85,6 @@ class LocalWriter:
     """The workload, inside one node's namespace: a client that shares the fate of its primary's network."""
 
     def __init__(self, cluster, node):
-        from cluster import LOAD
         self.log = os.path.join(cluster.folder, f"local-{node.name}.log")
         self.process = subprocess.Popen(
             node.inside() + [LOAD, self.log, node.conninfo()], stdin=subprocess.DEVNULL)
@@ -99,6 +100,23 @@ class LocalWriter:
     def stop(self):
         self.process.terminate()
         self.process.wait(timeout=15)
+
+
+class LocalEtcd:
+    """A store of one member in one namespace, on etcd's own ports."""
+
+    def __init__(self, host, folder):
+        url, peer = f"http://{host.host}:2379", f"http://{host.host}:2380"
+        with open(os.path.join(folder, "etcd.log"), "ab") as log:
+            self.process = subprocess.Popen(
+                ["ip", "netns", "exec", host.name] + as_user() +
+                ["etcd", "--name", "e", "--data-dir", os.path.join(folder, "etcd"), "--listen-client-urls", url,
+                 "--advertise-client-urls", url, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+                 "--initial-cluster", f"e={peer}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
 
 
 def first_write(node, since, seconds=20.0):

@@ -206,7 +206,8 @@ static void on_watch(struct sim *sim, struct event *event)
     if (order == ORDER_STOP && run == RUN_NONE) {
         engine_done(sim, node, order, 0, NULL);
     } else if ((order == ORDER_PROMOTE && run != RUN_PROMOTING && run != RUN_PRIMARY) ||
-               (order == ORDER_CHECKPOINT && run != RUN_PRIMARY)) {
+               (order == ORDER_CHECKPOINT && run != RUN_PRIMARY) ||
+               (order == ORDER_FOLLOW && run != RUN_STANDBY && run != RUN_STARTING)) {
         engine_done(sim, node, order, ERR_DATABASE, "the server is gone");
     } else {
         sim_post(sim, node, ACTOR_AGENT, WATCH_NS, on_watch, event->a, 0);
@@ -411,7 +412,11 @@ static void begin_promote(struct sim *sim, struct node *node)
         engine_done(sim, node, ORDER_PROMOTE, ERR_CONFLICT, "it is not a standby");
         return;
     }
-    server_promote(sim, node, false);
+    if (node->engine->args.timeline <= node->disk.timeline_max) {
+        engine_done(sim, node, ORDER_PROMOTE, ERR_CONFLICT, "that timeline is known here already");
+        return;
+    }
+    server_promote(sim, node, node->engine->args.timeline);
 }
 
 /* The order reaches the guard, the server, or the child that does it. */

@@ -359,7 +359,7 @@ static void begin(struct sim *sim, struct fault *fault, struct node *node)
         break;
     case BY_HAND:
         if (node->server.run == RUN_STANDBY && !str_equal(sim->check.holder, node->name)) {
-            server_promote(sim, node, true);
+            server_promote(sim, node, 0);
         }
         break;
     case PAUSE:

@@ -38,7 +38,6 @@ struct result {
 };
 
 static bool off[FAULTS_MAX];
-static bool has_reserved_timelines;
 
 static void print_line(struct sim *sim, const char *text)
 {
@@ -52,7 +51,6 @@ static struct result run(uint64_t seed, bool is_tracing, bool is_printing, bool 
     struct result result = {0};
 
     sim->is_tracing = is_tracing;
-    sim->shape.has_reserved_timelines = has_reserved_timelines;
     sim->line = is_printing ? print_line : NULL;
     for (unsigned at = 0; at < FAULTS_MAX; at++) {
         sim->faults[at].is_off = off[at];
@@ -158,7 +156,6 @@ static int run_many(const struct options *options)
     int worst = 0;
     int64_t slowest_ns = 0;
     unsigned lost = 0;
-    unsigned same = 0;
 
     for (int64_t at = 0; at < options->seeds; at++) {
         uint64_t seed = (uint64_t)(options->from + at);
@@ -167,7 +164,6 @@ static int run_many(const struct options *options)
         events += result.events;
         counts[result.verdict]++;
         lost += result.check.lost;
-        same += result.check.same_timelines;
         slowest_ns = MAX(slowest_ns, result.check.converged_ns);
         if (result.verdict == VERDICT_FINE) {
             continue;
@@ -183,9 +179,8 @@ static int run_many(const struct options *options)
     }
     printf(
         "%" PRId64 " seeds: %u fine, %u liveness, %u safety; %" PRIu64
-        " events; slowest convergence %" PRId64 " ms; %u writes lost within the rules; %u timelines "
-        "numbered twice\n",
-        options->seeds, counts[0], counts[1], counts[2], events, slowest_ns / MS, lost, same);
+        " events; slowest convergence %" PRId64 " ms; %u writes lost within the rules\n",
+        options->seeds, counts[0], counts[1], counts[2], events, slowest_ns / MS, lost);
     if (options->is_rules) {
         print_rules(reached);
     }
@@ -224,8 +219,6 @@ static bool read_options(int argc, char **argv, struct options *ret)
             ret->is_tracing = true;
         } else if (str_equal(argv[at], "--shrink")) {
             ret->is_shrinking = true;
-        } else if (str_equal(argv[at], "--reserved-timelines")) {
-            has_reserved_timelines = true;
         } else if (str_equal(argv[at], "--rules")) {
             ret->is_rules = true;
         } else if (str_equal(argv[at], "--update")) {

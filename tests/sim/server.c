@@ -343,24 +343,13 @@ static void on_auto_checkpoint(struct sim *sim, struct event *event)
     }
 }
 
-/* PostgreSQL takes the number after the newest history file that it has; somebody could see to it that none is missing. */
-static uint32_t next_timeline(const struct sim *sim, const struct node *node)
-{
-    uint32_t newest = node->disk.timeline_max;
-
-    for (unsigned at = 0; sim->shape.has_reserved_timelines && at < sim->wal.count; at++) {
-        newest = MAX(newest, sim->wal.branches[at].timeline);
-    }
-    return newest + 1;
-}
-
 static void on_promoted(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
     struct branch branch = {
         .parent = node->disk.end.branch,
         .fork = node->disk.end.lsn,
-        .timeline = next_timeline(sim, node),
+        .timeline = node->server.timeline,
         .system_id = node->disk.system_id,
         .opener = node->index,
         .is_by_hand = node->server.is_by_hand,
@@ -388,12 +377,13 @@ static void on_promoted(struct sim *sim, struct event *event)
     stream_push(sim, node);
 }
 
-void server_promote(struct sim *sim, struct node *node, bool is_by_hand)
+void server_promote(struct sim *sim, struct node *node, uint32_t timeline)
 {
     int64_t length_ns = rng_log(sim, STREAM_SERVER, 10 * MS, sim->shape.promote_ns);
 
     ASSERT(node->server.run == RUN_STANDBY);
-    node->server.is_by_hand = is_by_hand;
+    node->server.is_by_hand = timeline == 0;
+    node->server.timeline = timeline != 0 ? timeline : node->disk.timeline_max + 1;
     break_stream(sim, node);
     node->disk.replayed = node->disk.end.lsn;
     set_run(sim, node, RUN_PROMOTING);

@@ -178,6 +178,7 @@ struct server {
     bool has_received;
     bool is_push_under_way;
     bool is_by_hand;    /* promotion by a DBA under way or done */
+    uint32_t timeline;  /* PROMOTING: the number for the new one */
     bool was_primary;   /* STOPPING */
     uint32_t stream;    /* number of the newest connection to an upstream */
     uint32_t upstream_epoch;
@@ -275,7 +276,6 @@ struct shape {
     unsigned clients;
     int checked_limit_ms;   /* how long the store's silence stays unnoticed */
     bool is_calm;           /* one fault only: the outage is measured */
-    bool has_reserved_timelines; /* no promotion reuses the number of a timeline */
     int nofailover;         /* node with the tag; -1 none */
 };
 
@@ -319,7 +319,6 @@ struct check {
     unsigned acks;
     unsigned lost;           /* acknowledged, then lost within the rules of asynchronous replication */
     unsigned excused;        /* acknowledgements that no clock can prevent */
-    unsigned same_timelines; /* openings with a number that was used before */
     bool is_loss_excused;    /* a disk was lost: what only it held is gone */
     int64_t converged_ns;    /* after the faults ended; -1 not yet */
 };
@@ -431,7 +430,8 @@ enum engine_order engine_in_progress(const struct node *node);
 void server_start(struct sim *sim, struct node *node, int upstream);
 void server_stop(struct sim *sim, struct node *node, enum stop_mode mode);
 void server_kill(struct sim *sim, struct node *node, const char *why);
-void server_promote(struct sim *sim, struct node *node, bool is_by_hand);
+/* TIMELINE: the number that the new timeline gets; 0: a DBA does it, and PostgreSQL takes the next one that it knows. */
+void server_promote(struct sim *sim, struct node *node, uint32_t timeline);
 void server_follow(struct sim *sim, struct node *node, int upstream);
 bool server_is_open(const struct node *node); /* could acknowledge a write now */
 struct place server_source(const struct node *node);

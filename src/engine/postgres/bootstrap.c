@@ -2,7 +2,7 @@
  *
  *   look -> ABSENT? -> fresh <data_dir>.baton-new with its mark, password file -> initdb
  *        -> password file away
- *        -> users, in single-user mode -> rename data into place -> look
+ *        -> users and shared parameters, in single-user mode -> rename data into place -> look
  *
  * Interrupted anywhere, data_dir is not there yet: the next try removes the marked folder and
  * begins anew. Passwords: the superuser's goes to initdb in a 0600 file, the others to the
@@ -15,6 +15,7 @@
 #include "io/file.h"
 
 #define ARGUMENTS_MAX 48
+#define SINGLE_ARGUMENTS_MAX 64
 #define SQL_MAX 8192
 #define PASSWORD_FILE "password"
 
@@ -35,8 +36,11 @@ static int check_account(const struct account *account, struct err *e)
 static int step_check(struct postgres *pg, struct err *e)
 {
     const struct config_postgresql *own = &pg->config->postgresql;
-    int r;
+    int r = copy_check_place(pg, e);
 
+    if (r < 0) {
+        return r;
+    }
     if (pg->look.state != SERVER_ABSENT) {
         return FAIL(e, ERR_CONFLICT, "%s is there already", pg->paths.data_dir);
     }
@@ -152,24 +156,63 @@ static char *render_users(const struct config_postgresql *own)
     return str_take(&sql);
 }
 
-static int step_users(struct postgres *pg, struct err *e)
+int pg_order_single_user(
+    struct postgres *pg, const char *folder, const struct parameters *parameters, struct err *e)
 {
+    static const char *const fixed[] = {
+        "exit_on_error=true",
+        "log_statement=none",
+        "log_min_error_statement=panic",
+        "log_min_duration_statement=-1",
+        "log_checkpoints=off",
+        "password_encryption=scram-sha-256"};
+    AUTO(arena_free) struct arena *arena = arena_new(65536);
+    const char *argv[SINGLE_ARGUMENTS_MAX];
     char program[PG_PATH_SIZE];
-    char folder[PG_PATH_SIZE];
-    const char *const argv[] = {program,    "--single",
-                                "-D",       folder,
-                                "-c",       "exit_on_error=true",
-                                "-c",       "log_statement=none",
-                                "-c",       "log_min_error_statement=panic",
-                                "-c",       "log_min_duration_statement=-1",
-                                "-c",       "log_checkpoints=off",
-                                "-c",       "password_encryption=scram-sha-256",
-                                "postgres", NULL};
+    size_t count = 0;
 
     pg_program(pg, "postgres", program);
+    argv[count++] = program;
+    argv[count++] = "--single";
+    argv[count++] = "-D";
+    argv[count++] = folder;
+    for (size_t at = 0; at < ARRAY_LEN(fixed); at++) {
+        argv[count++] = "-c";
+        argv[count++] = fixed[at];
+    }
+    for (unsigned at = 0; at < parameters->count && count < SINGLE_ARGUMENTS_MAX - 4; at++) {
+        const struct parameter *item = &parameters->items[at];
+
+        if (item->is_shared && item->on_command_line) {
+            argv[count++] = "-c";
+            argv[count++] = arena_format(arena, "%s=%s", item->name, item->value);
+        }
+    }
+    argv[count++] = "postgres";
+    argv[count] = NULL;
+    return pg_order_child(pg, argv, NULL, e);
+}
+
+/* The shared parameters come along: the single-user server writes them into the control file, where
+ * initdb's are, and a standby cannot be started with less than what is there. */
+static int step_users(struct postgres *pg, struct err *e)
+{
+    AUTO(arena_free) struct arena *arena = arena_new(PG_ARENA_LIMIT);
+    struct parameters *parameters = arena_alloc(arena, sizeof(*parameters));
+    bool has_store = pg->has_cluster && pg->cluster.has_config;
+    json_t *first = has_store ? NULL : json_loads(pg->config->bootstrap.dcs_json, 0, NULL);
+    const struct parameters_input input = {
+        .config = pg->config,
+        .store = has_store ? pg->store : first,
+        .folder = pg->paths.runtime_dir,
+        .data_dir = pg->paths.data_dir};
+    char folder[PG_PATH_SIZE];
+
+    parameters_assemble(arena, &input, parameters);
+    json_decref(first);
     str_format(folder, sizeof(folder), "%s/data", pg->paths.new_dir);
     pg->order.input = render_users(&pg->config->postgresql);
-    return pg_order_child(pg, argv, NULL, e);
+    return pg_order_single_user(pg, folder, parameters, e);
 }
 
 const struct order_step pg_bootstrap_steps[] = {

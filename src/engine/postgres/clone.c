@@ -12,10 +12,15 @@
 
 static int step_check(struct postgres *pg, struct err *e)
 {
+    int r = copy_check_place(pg, e);
+
+    if (r < 0) {
+        return r;
+    }
     if (pg->look.bin_dir[0] == '\0') {
         return FAIL(e, ERR_NOT_FOUND, "%s", pg->look.problem);
     }
-    return copy_check_place(pg, e);
+    return STEP_DONE;
 }
 
 static int step_prepare(struct postgres *pg, struct err *e)

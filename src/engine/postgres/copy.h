@@ -12,6 +12,9 @@
 
 #include "engine/postgres/driver.h"
 
+/* STEP_DONE, or a failure: a mount point cannot be replaced by renaming. */
+int copy_check_place(struct postgres *pg, struct err *e);
+
 /* Start the job that makes the folder anew, with a file NAME of TEXT in it (both NULL for none);
  * takes TEXT, a secret. */
 int copy_prepare(struct postgres *pg, const char *name, char *text);

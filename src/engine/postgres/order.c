@@ -14,6 +14,7 @@
 
 #define MINUTE_MS 60000
 #define HOUR_MS (60 * MINUTE_MS)
+#define LOWER_MS 20000 /* then the start goes on without */
 
 /* What an order needs and how long it may take unless told. 0: no limit. */
 static const struct {
@@ -275,7 +276,11 @@ static void on_child(void *arg, const struct child_end *ended)
 int pg_order_child(
     struct postgres *pg, const char *const *argv, const char *const *env, struct err *e)
 {
-    const struct child_options options = {.argv = argv, .env = env, .input = pg->order.input};
+    const struct child_options options = {
+        .argv = argv,
+        .env = env,
+        .input = pg->order.input,
+        .timeout_ms = pg->order.is_lowering ? LOWER_MS : 0};
 
     return child_start(pg->loop, &options, on_child, pg, &pg->order.child, e);
 }

@@ -36,7 +36,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void assemble(struct lab *lab, const char *json, int major)
+static void assemble_with(
+    struct lab *lab, const char *json, int major, const struct control_limits *least)
 {
     json_t *store = json != NULL ? json_loads(json, 0, NULL) : NULL;
     const struct parameters_input input = {
@@ -44,11 +45,17 @@ static void assemble(struct lab *lab, const char *json, int major)
         .store = store,
         .folder = "/run/x",
         .data_dir = "/data",
-        .major = major};
+        .major = major,
+        .least = least};
 
     assert_true(json == NULL || store != NULL);
     parameters_assemble(lab->arena, &input, &lab->got);
     json_decref(store);
+}
+
+static void assemble(struct lab *lab, const char *json, int major)
+{
+    assemble_with(lab, json, major, NULL);
 }
 
 static void expect(const struct lab *lab, const char *name, const char *wanted)
@@ -98,6 +105,32 @@ static void the_store_sets_shared_ones_within_limits(void **state)
     expect(lab, "wal_keep_size", "1GB");
     expect(lab, "max_worker_processes", "8");
     assert_non_null(strstr(lab->got.complaint, "max_wal_senders"));
+}
+
+static void lower_values_wait_behind_the_control_file(void **state)
+{
+    static const struct control_limits least = {100, 8, 10, 0, 64};
+    static const struct control_limits more = {101, 9, 11, 1, 65};
+    struct lab *lab = *state;
+
+    assemble_with(lab, NULL, 15, &least);
+    assert_false(lab->got.is_lowered);
+    expect(lab, "max_connections", "100");
+    assemble_with(lab, NULL, 15, &more);
+    assert_true(lab->got.is_lowered);
+    expect(lab, "max_connections", "101");
+    expect(lab, "max_worker_processes", "9");
+    expect(lab, "max_wal_senders", "11");
+    expect(lab, "max_prepared_transactions", "1");
+    expect(lab, "max_locks_per_transaction", "65");
+    assemble_with(
+        lab, "{\"postgresql\":{\"parameters\":{\"max_connections\":50}}}", 15, &least);
+    assert_true(lab->got.is_lowered);
+    expect(lab, "max_connections", "100");
+    assemble_with(
+        lab, "{\"postgresql\":{\"parameters\":{\"max_connections\":150}}}", 15, &least);
+    assert_false(lab->got.is_lowered);
+    expect(lab, "max_connections", "150");
 }
 
 static void local_values_win_but_not_shared_ones(void **state)
@@ -224,6 +257,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(defaults_are_patronis, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             the_store_sets_shared_ones_within_limits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            lower_values_wait_behind_the_control_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(local_values_win_but_not_shared_ones, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be_right_is_left_out, set_up, tear_down),
         cmocka_unit_test(versions_know_their_parameters),

@@ -24,9 +24,37 @@ static void leave_half_a_copy(const char *folder)
     assert_int_equal(file_write(str_text(&path), "", 0, 0600, NULL), 0);
 }
 
+static void read_control_of(const struct node *node, struct control *ret)
+{
+    char path[1024];
+    AUTO_FREE char *bytes = NULL;
+    size_t length;
+
+    str_format(path, sizeof(path), "%s/global/pg_control", node->config.postgresql.data_dir);
+    assert_int_equal(file_read(path, 65536, &bytes, &length, NULL), 0);
+    assert_int_equal(control_decode((const unsigned char *)bytes, length, ret, NULL), 0);
+}
+
+/* Before anything is done. */
+static void a_mount_point_is_refused(void **state)
+{
+    assert_non_null(state);
+    NEED_LAB();
+    str_copy(a->config.postgresql.data_dir, sizeof(a->config.postgresql.data_dir), "/proc");
+    begin(a);
+    await(a_broken);
+    assert_int_equal(try_to(a, ORDER_BOOTSTRAP, NULL), ERR_CONFIG);
+    assert_non_null(strstr(a->why.text, "/proc is a mount point: use a folder below it"));
+    assert_int_equal(try_to(a, ORDER_CLONE, b), ERR_CONFIG);
+    assert_non_null(strstr(a->why.text, "/proc is a mount point: use a folder below it"));
+    end(a);
+    configure(a, 1);
+}
+
 static void bootstrap_makes_a_database(void **state)
 {
     AUTO_STR struct str path = STR_INIT(1024);
+    struct control control;
     double since;
     enum file_kind kind;
 
@@ -47,6 +75,9 @@ static void bootstrap_makes_a_database(void **state)
     assert_true(a->status.was_clean);
     assert_int_equal(a->status.position.timeline, 1);
     assert_int_equal(a->status.history.timeline, 1);
+    read_control_of(a, &control);
+    assert_int_equal(control.limits.max_connections, 50);
+    assert_true(control.wal_log_hints);
     assert_int_equal(try_to(a, ORDER_BOOTSTRAP, NULL), ERR_CONFLICT);
     assert_int_equal(file_kind(str_text(&path), &kind, NULL), 0);
     assert_int_equal(kind, FILE_MISSING);
@@ -70,6 +101,8 @@ static void start_makes_a_standby(void **state)
     expect(a, "SELECT pg_is_in_recovery()", "t");
     expect(a, "SHOW cluster_name", "lab's");
     expect(a, "SHOW wal_log_hints", "on");
+    expect(a, "SHOW max_connections", "50");
+    assert_false(a->status.pending_restart);
 }
 
 static void promote_needs_a_deadline(void **state)
@@ -132,11 +165,11 @@ static void store_parameters_are_applied(void **state)
     engine_set_cluster(a->engine, &lab.cluster, lab.json);
     await(a_pending);
     expect(a, "SHOW work_mem", "7MB");
-    expect(a, "SHOW max_connections", "100");
+    expect(a, "SHOW max_connections", "50");
     expect(a, "SHOW log_line_prefix", "it's \\ \"100%\" #$x");
     assert_non_null(strstr(a->status.problem, "stats_temp_directory is left out"));
     must_do(a, ORDER_RELOAD, NULL);
-    lab.json = "{\"postgresql\":{\"parameters\":{\"work_mem\":\"6MB\"}}}";
+    lab.json = "{\"postgresql\":{\"parameters\":{\"work_mem\":\"6MB\",\"max_connections\":50}}}";
     engine_set_cluster(a->engine, &lab.cluster, lab.json);
     must_do(a, ORDER_RELOAD, NULL);
     expect(a, "SHOW work_mem", "6MB");
@@ -162,16 +195,25 @@ static void a_new_driver_finds_the_server(void **state)
     expect(b, "SHOW primary_slot_name", "node_2");
 }
 
+/* A message that leaves 64 bytes of its page (its header has 54 bytes, a page's 24): the checkpoint
+ * record of the stop goes on in the next page. Unless the server writes something of its own. */
+static const char fill_page[] =
+    "SELECT pg_logical_emit_message(false, '', repeat('x', (8192 - o + 8192 - 64 - 24 - 54)::int))"
+    " FROM (SELECT (pg_current_wal_insert_lsn() - '0/0') % 8192 AS o) AS s";
+
 static void fast_stop_leaves_equal_positions(void **state)
 {
+    struct control control;
     double since;
 
     assert_non_null(state);
     NEED_LAB();
     run(a, "INSERT INTO t SELECT generate_series(1001, 2000)");
+    run(a, fill_page);
     since = now_ms();
     must_do(a, ORDER_STOP, NULL);
-    print_message("fast stop: %.0f ms\n", now_ms() - since);
+    print_message(
+        "fast stop: %.0f ms, state unknown for %.1f ms\n", now_ms() - since, a->blindness_ms);
     assert_int_equal(a->status.state, SERVER_DOWN);
     assert_true(a->status.was_clean);
     assert_true(a->status.was_primary);
@@ -179,6 +221,9 @@ static void fast_stop_leaves_equal_positions(void **state)
     engine_probe(b->engine);
     await(b_has_it_all);
     assert_int_equal(position_compare(a->status.position, b->status.position), 0);
+    read_control_of(a, &control);
+    print_message("the checkpoint record begins %u bytes before the end of its page\n",
+        WAL_PAGE_SIZE - (unsigned)(control.checkpoint_lsn % WAL_PAGE_SIZE));
 }
 
 /* The receiver must be gone when the order ends: a recruit acknowledges nothing more. */
@@ -216,6 +261,16 @@ static void switchover_needs_no_rewind(void **state)
     expect(b, "SELECT count(*) FROM t", "2001");
 }
 
+static void rewind_while_asked(void)
+{
+    const struct engine_order_args args = args_for(ORDER_REWIND, a);
+
+    b->is_ordered = true;
+    assert_int_equal(engine_order(b->engine, &args, NULL), 0);
+    await(orders_have_ended_probing);
+    assert_int_equal(b->result, 0);
+}
+
 /* The old primary goes on alone after the standby was promoted: two histories. */
 static void rewind_repairs_a_fork(void **state)
 {
@@ -242,7 +297,9 @@ static void rewind_repairs_a_fork(void **state)
     assert_int_equal(file_write(str_text(&base), "work_mem = 5MB # mine\n", 22, 0600, NULL), 0);
     run(a, "INSERT INTO t VALUES (-1)");
     since = now_ms();
-    must_do(b, ORDER_REWIND, a);
+    b->was_broken = false;
+    rewind_while_asked();
+    assert_false(b->was_broken);
     print_message("rewind: %.0f ms\n", now_ms() - since);
     assert_int_equal(b->status.state, SERVER_DOWN);
     assert_int_equal(file_read(str_text(&base), 4096, &text, NULL, NULL), 0);
@@ -368,6 +425,51 @@ static void slots_of_gone_members_are_dropped(void **state)
     engine_set_cluster(a->engine, &lab.cluster, lab.json);
 }
 
+/* First the value of the control file holds; the restart of the primary in place, by whom the
+ * cluster knows as its leader, lowers it. Then the standby can follow. */
+static void lowered_values_come_with_a_restart(void **state)
+{
+    struct control control;
+
+    assert_non_null(state);
+    NEED_LAB();
+    lab.json = JSON_40;
+    engine_set_cluster(a->engine, &lab.cluster, lab.json);
+    engine_set_cluster(b->engine, &lab.cluster, lab.json);
+    await(a_pending);
+    must_do(a, ORDER_STOP, NULL);
+    must_do(a, ORDER_START, NULL);
+    await(a_pending);
+    expect(a, "SHOW max_connections", "50");
+    arm(a);
+    await(a_armed);
+    must_do(a, ORDER_PROMOTE, NULL);
+    must_do(b, ORDER_START, a);
+    await(b_streams);
+    assert_true(b_pending());
+    str_copy(lab.cluster.leader, sizeof(lab.cluster.leader), "node-1");
+    engine_set_cluster(a->engine, &lab.cluster, lab.json);
+    engine_set_cluster(b->engine, &lab.cluster, lab.json);
+    must_do(a, ORDER_STOP, NULL);
+    must_do(a, ORDER_START, NULL);
+    await(a_standby);
+    expect(a, "SHOW max_connections", "40");
+    read_control_of(a, &control);
+    assert_int_equal(control.limits.max_connections, 40);
+    assert_false(a->status.pending_restart);
+    arm(a);
+    await(a_armed);
+    must_do(a, ORDER_PROMOTE, NULL);
+    engine_probe(a->engine);
+    await(b_streams);
+    await(b_has_it_all);
+    must_do(b, ORDER_STOP, NULL);
+    must_do(b, ORDER_START, a);
+    await(b_streams);
+    expect(b, "SHOW max_connections", "40");
+    assert_false(b->status.pending_restart);
+}
+
 static void damage(const char *path, const char *text)
 {
     assert_int_equal(file_write(path, text, strlen(text), 0600, NULL), 0);
@@ -441,6 +543,7 @@ static void a_foreign_owner_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_mount_point_is_refused),
         cmocka_unit_test(bootstrap_makes_a_database),
         cmocka_unit_test(start_makes_a_standby),
         cmocka_unit_test(promote_needs_a_deadline),
@@ -457,6 +560,7 @@ int main(void)
         cmocka_unit_test(bad_parameters_name_the_cause),
         cmocka_unit_test(passwords_work_and_stay_secret),
         cmocka_unit_test(slots_of_gone_members_are_dropped),
+        cmocka_unit_test(lowered_values_come_with_a_restart),
         cmocka_unit_test(broken_directories_are_told),
         cmocka_unit_test(a_foreign_owner_is_told),
     };

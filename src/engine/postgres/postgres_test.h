@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/str.h"
+#include "codec/codec.h"
 #include "engine/postgres/postgres.h"
 #include "engine/postgres/versions.h"
 #include "io/clock.h"
@@ -19,15 +20,23 @@
 #include <cmocka.h>
 
 #define NOBODY 65534
-#define PORT_FIRST 55410
+#define PORT_FIRST 20000 /* below those that the kernel gives away */
+#define PORT_PAIRS 5000
 #define WAIT_MS 60000
 #define LEASE_MS 600000
+
+/* Fewer connections than initdb writes into the control file. */
+#define JSON_50 "{\"postgresql\":{\"parameters\":{\"max_connections\":50}}}"
+#define JSON_40 "{\"postgresql\":{\"parameters\":{\"max_connections\":40}}}"
 
 struct node {
     struct config config;
     struct engine *engine;
     struct engine_status status;
     unsigned statuses;
+    bool was_broken;    /* since somebody cleared it */
+    double unknown_ms;  /* when it became UNKNOWN last */
+    double blindness_ms; /* how long it was UNKNOWN last */
     bool is_ordered; /* an order is in progress */
     int result;
     struct err why;
@@ -38,9 +47,11 @@ static struct {
     struct loop_timer *timer;
     char folder[64];
     char guard[600];
+    int port; /* two runs at a time need ports of their own */
     struct node nodes[2];
     struct cluster cluster;
     const char *json;
+    char dcs_json[128];
     bool (*until)(void);
     bool is_timed_out;
 } lab;
@@ -99,7 +110,13 @@ static void on_status(void *arg, const struct engine_status *status)
 {
     struct node *node = arg;
 
+    if (status->state == SERVER_UNKNOWN && node->status.state != SERVER_UNKNOWN) {
+        node->unknown_ms = now_ms();
+    } else if (status->state != SERVER_UNKNOWN && node->status.state == SERVER_UNKNOWN) {
+        node->blindness_ms = now_ms() - node->unknown_ms;
+    }
     node->status = *status;
+    node->was_broken = node->was_broken || status->state == SERVER_BROKEN;
     node->statuses++;
 }
 
@@ -195,9 +212,10 @@ static void configure(struct node *node, unsigned number)
     str_copy(node->config.scope, sizeof(node->config.scope), "lab's");
     str_format(node->config.name, sizeof(node->config.name), "node-%u", number);
     str_copy(own->listen.host, sizeof(own->listen.host), "127.0.0.1");
-    own->listen.port = own->connect.port = PORT_FIRST + (int)number;
+    own->listen.port = own->connect.port = lab.port + (int)number;
     str_format(own->data_dir, sizeof(own->data_dir), "%s/n%u", lab.folder, number);
     str_format(own->runtime_dir, sizeof(own->runtime_dir), "%s/n%u.baton", lab.folder, number);
+    node->config.bootstrap.dcs_json = lab.dcs_json;
     own->use_slots = own->use_pg_rewind = true;
     set_account(&own->superuser, "postgres", "it's a \\ secret");
     set_account(&own->replication, "replicator", "rep:li\\c'a");
@@ -326,6 +344,20 @@ static bool a_pending(void)
     return a->status.pending_restart;
 }
 
+static bool b_pending(void)
+{
+    return b->status.pending_restart;
+}
+
+/* To be asked for a status at each turn of the loop, while an order goes on. */
+static bool orders_have_ended_probing(void)
+{
+    if (b->is_ordered) {
+        engine_probe(b->engine);
+    }
+    return orders_have_ended();
+}
+
 /* A standby first streams the rest of the old timeline, then the new one. */
 static bool a_streams_timeline_3(void)
 {
@@ -392,8 +424,8 @@ static void add_member(unsigned number)
     *member = (struct member){.tags = MEMBER_TAGS_DEFAULT};
     str_format(member->name, sizeof(member->name), "node-%u", number);
     str_format(
-        member->conn_url, sizeof(member->conn_url), "postgres://127.0.0.1:%u/postgres",
-        PORT_FIRST + number);
+        member->conn_url, sizeof(member->conn_url), "postgres://127.0.0.1:%d/postgres",
+        lab.port + (int)number);
 }
 
 static int set_up(void **state)
@@ -410,10 +442,12 @@ static int set_up(void **state)
     str_format(
         lab.folder, sizeof(lab.folder), "%.40s/baton-pg-XXXXXX", parent != NULL ? parent : "/tmp");
     assert_non_null(mkdtemp(lab.folder));
+    lab.port = PORT_FIRST + 2 * ((int)getpid() % PORT_PAIRS);
     lab.cluster.settings = (struct cluster_settings)CLUSTER_SETTINGS_DEFAULT;
     add_member(1);
     add_member(2);
-    lab.json = "{}";
+    lab.json = JSON_50;
+    str_copy(lab.dcs_json, sizeof(lab.dcs_json), JSON_50);
     lab.loop = loop_new();
     lab.timer = loop_timer_new(lab.loop, on_timer, NULL);
     loop_on_turn(lab.loop, check, NULL);

@@ -143,12 +143,16 @@ static int check_running(struct postgres *pg, struct err *e)
 
 /* ---- start ---- */
 
+static int wait_for_look(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    return pg->is_looking ? 0 : STEP_DONE;
+}
+
 static int step_can_start(struct postgres *pg, struct err *e)
 {
-    if (pg->is_looking) {
-        return pg_order_look(pg, e);
-    }
-    return STEP_DONE;
+    pg->order.wait = wait_for_look;
+    return wait_for_look(pg, e);
 }
 
 static int step_check_data(struct postgres *pg, struct err *e)
@@ -237,12 +241,6 @@ static int step_stop(struct postgres *pg, struct err *e)
     }
     pg->order.wait = wait_for_end;
     return wait_for_end(pg, e);
-}
-
-static int wait_for_look(struct postgres *pg, struct err *e)
-{
-    ASSERT(e != NULL);
-    return pg->is_looking ? 0 : STEP_DONE;
 }
 
 /* The end of the server began a look in the same turn; a second one would only take time. */
