@@ -63,8 +63,7 @@ static void check_segment(const uint8_t *bytes, size_t size)
     start_lsn &= (UINT64_C(1) << 56) - SEGMENT_SIZE;
     slice.lsn = start_lsn;
     lsn = skip_page_header(wal_record_end(start_lsn + 40, remaining, SEGMENT_SIZE));
-    while (lsn - start_lsn < SEGMENT_SIZE &&
-           wal_record_decode(&slice, lsn, &record, NULL) == 0) {
+    while (lsn - start_lsn < SEGMENT_SIZE && wal_record_decode(&slice, lsn, &record, NULL) == 0) {
         ASSERT(record.total_length >= 24);
         ASSERT(record.end_lsn >= lsn + record.total_length);
         ASSERT(record.end_lsn % 8 == 0);

@@ -194,7 +194,8 @@ static int decode(
     const unsigned char *bytes, size_t length, uint32_t segment_size, uint64_t lsn,
     struct wal_record *ret, struct err *e)
 {
-    const struct wal_slice slice = {bytes, length, lsn & ~(uint64_t)(segment_size - 1), segment_size};
+    const struct wal_slice slice = {
+        bytes, length, lsn & ~(uint64_t)(segment_size - 1), segment_size};
 
     return wal_record_decode(&slice, lsn, ret, e);
 }
@@ -240,19 +241,13 @@ static void test_wal_refusals(void **state)
     (void)state;
     /* In a page header, not aligned, behind the last record, in the middle of one, in another
      * segment. */
-    assert_int_equal(
-        decode(bytes, length, SEGMENT_SIZE, 0x800010, &record, NULL), ERR_CORRUPT);
-    assert_int_equal(
-        decode(bytes, length, SEGMENT_SIZE, 0x80002C, &record, NULL), ERR_CORRUPT);
-    assert_int_equal(
-        decode(bytes, length + 256, SEGMENT_SIZE, 0x803748, &record, &e), ERR_CORRUPT);
+    assert_int_equal(decode(bytes, length, SEGMENT_SIZE, 0x800010, &record, NULL), ERR_CORRUPT);
+    assert_int_equal(decode(bytes, length, SEGMENT_SIZE, 0x80002C, &record, NULL), ERR_CORRUPT);
+    assert_int_equal(decode(bytes, length + 256, SEGMENT_SIZE, 0x803748, &record, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "0/803748"));
-    assert_int_equal(
-        decode(bytes, length, SEGMENT_SIZE, 0x800048, &record, NULL), ERR_CORRUPT);
-    assert_int_equal(
-        decode(bytes, length, SEGMENT_SIZE, 0x9036D0, &record, NULL), ERR_CORRUPT);
-    assert_int_equal(
-        decode(bytes, length, SEGMENT_SIZE, 0x870000, &record, NULL), ERR_CORRUPT);
+    assert_int_equal(decode(bytes, length, SEGMENT_SIZE, 0x800048, &record, NULL), ERR_CORRUPT);
+    assert_int_equal(decode(bytes, length, SEGMENT_SIZE, 0x9036D0, &record, NULL), ERR_CORRUPT);
+    assert_int_equal(decode(bytes, length, SEGMENT_SIZE, 0x870000, &record, NULL), ERR_CORRUPT);
     /* Cut within the last record. */
     for (size_t cut = 0x36D4; cut < 0x36D0 + 114; cut++) {
         assert_int_equal(
@@ -269,12 +264,10 @@ static void test_wal_refusals(void **state)
     bytes[0x2000] ^= 1;
     assert_int_equal(decode(bytes, length, SEGMENT_SIZE, 0x801270, &record, NULL), 0);
     bytes[0x2001] ^= 1;
-    assert_int_equal(
-        decode(bytes, length, SEGMENT_SIZE, 0x801270, &record, NULL), ERR_CORRUPT);
+    assert_int_equal(decode(bytes, length, SEGMENT_SIZE, 0x801270, &record, NULL), ERR_CORRUPT);
     bytes[0x2001] ^= 1;
     bytes[0x2010] ^= 1;
-    assert_int_equal(
-        decode(bytes, length, SEGMENT_SIZE, 0x801270, &record, NULL), ERR_CORRUPT);
+    assert_int_equal(decode(bytes, length, SEGMENT_SIZE, 0x801270, &record, NULL), ERR_CORRUPT);
 }
 
 static void put_page_header(unsigned char *wal, uint64_t start_lsn, size_t at, uint32_t remaining)
@@ -327,8 +320,7 @@ static void check_slice(const unsigned char *wal, uint64_t start_lsn, size_t at,
     assert_true(record.end_lsn == start_lsn + end);
     length = wal_record_end(start_lsn + at, record.total_length, SEGMENT_SIZE) - start_lsn - from;
     slice.length = length - (record.total_length % 8 == 0 ? 1 : 8);
-    assert_int_equal(
-        wal_record_decode(&slice, start_lsn + at, &record, NULL), ERR_UNAVAILABLE);
+    assert_int_equal(wal_record_decode(&slice, start_lsn + at, &record, NULL), ERR_UNAVAILABLE);
 }
 
 /* Whether a record that goes on in the second segment was put there and read again. */
@@ -346,8 +338,7 @@ static bool check_record_at(unsigned char *wal, uint64_t start_lsn, size_t at, u
     if (end <= SEGMENT_SIZE) {
         return false;
     }
-    assert_int_equal(
-        decode(wal, SEGMENT_SIZE, SEGMENT_SIZE, lsn, &record, NULL), ERR_UNAVAILABLE);
+    assert_int_equal(decode(wal, SEGMENT_SIZE, SEGMENT_SIZE, lsn, &record, NULL), ERR_UNAVAILABLE);
     return true;
 }
 

@@ -174,7 +174,7 @@ static void add_sample(struct str *out)
 void config_render_reference(struct str *out)
 {
     str_add(
-        out, "# Configuration\n\nGenerated from src/config/option.def; do not edit.\n\n"
+        out, "# Configuration\n\n"
              "One YAML file a node, in Patroni's form: a Patroni file works as it is. Precedence, "
              "lowest first: defaults, the "
              "store's config key (dynamic options), the file, `PATRONI_*` variables. An unknown "

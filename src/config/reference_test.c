@@ -84,35 +84,13 @@ static void test_whole_sample(void **state)
     config_free(config);
 }
 
-/* The page in docs/ is what the table says now. */
-static void test_page_is_current(void **state)
-{
-    char *page AUTO_FREE = check_read_file("docs/reference/config.md");
-    struct str now AUTO_STR = STR_INIT(REFERENCE_MAX);
-
-    (void)state;
-    config_render_reference(&now);
-    if (!str_equal(page, str_text(&now))) {
-        print_message("hint: test_config_reference --print > docs/reference/config.md\n");
-    }
-    assert_true(str_equal(page, str_text(&now)));
-}
-
-int main(int argc, char **argv)
+int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_option_is_listed),
         cmocka_unit_test(test_sample),
         cmocka_unit_test(test_whole_sample),
-        cmocka_unit_test(test_page_is_current),
     };
 
-    if (argc == 2 && str_equal(argv[1], "--print")) {
-        struct str page AUTO_STR = STR_INIT(REFERENCE_MAX);
-
-        config_render_reference(&page);
-        fputs(str_text(&page), stdout);
-        return 0;
-    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

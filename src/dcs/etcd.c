@@ -25,7 +25,6 @@ struct pending {
  * changes become one call, and it may free the driver within any of them. */
 struct etcd {
     struct dcs dcs;
-    struct loop *loop;
     struct etcd_pool *pool;
     struct etcd_watch *watch;     /* NULL until start */
     struct etcd_session *session; /* NULL until start */
@@ -396,7 +395,6 @@ struct dcs *etcd_new(struct loop *loop, const struct etcd_options *options)
 
     ASSERT(options->prefix[0] != '\0');
     etcd->dcs.driver = &etcd_driver;
-    etcd->loop = loop;
     etcd->pool = etcd_pool_new(loop, options);
     etcd->prefix = mem_dup(options->prefix);
     etcd->ttl_ms = options->ttl_ms > 0 ? options->ttl_ms : TTL_DEFAULT_MS;

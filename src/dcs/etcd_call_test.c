@@ -161,6 +161,7 @@ static pid_t stub_start(struct stub **ret, char *url, size_t size)
             int client = accept(fd, NULL, NULL);
 
             if (fork() == 0) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
                 serve(client, stub);
             }
             close(client);
@@ -391,6 +392,28 @@ static void test_stale(void **state)
     client_close(&client);
 }
 
+/* Another cluster at the same address gets no write, and is forgiven when the old one is back. */
+static void test_foreign(void **state)
+{
+    struct client client;
+    struct dcs_txn put = put_txn();
+
+    (void)state;
+    client_open(&client, false, false);
+    assert_int_equal(ask(&client, &put, "s"), DCS_DONE);
+    client.stub->cluster_id = 6;
+    run_until(client.loop, 2500, NULL, NULL);
+    assert_int_equal(ask(&client, &put, "s"), DCS_REFUSED);
+    assert_int_equal(client.stub->txns, 0);
+    assert_non_null(strstr(client.health.problem, "another cluster"));
+    run_until(client.loop, 2000, NULL, NULL);
+    assert_false(client.health.is_connected);
+    client.stub->cluster_id = 5;
+    assert_true(run_until(client.loop, 5000, is_ready, &client));
+    assert_int_equal(ask(&client, &put, "s"), DCS_DONE);
+    client_close(&client);
+}
+
 /* A watch that never begins must not become a busy loop. */
 static void test_no_watch(void **state)
 {
@@ -453,10 +476,10 @@ static void test_free_within(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_outcomes),    cmocka_unit_test(test_broken_connection),
-        cmocka_unit_test(test_lease_lost),  cmocka_unit_test(test_beta),
-        cmocka_unit_test(test_stale),       cmocka_unit_test(test_no_watch),
-        cmocka_unit_test(test_free_within),
+        cmocka_unit_test(test_outcomes),   cmocka_unit_test(test_broken_connection),
+        cmocka_unit_test(test_lease_lost), cmocka_unit_test(test_beta),
+        cmocka_unit_test(test_stale),      cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_no_watch),   cmocka_unit_test(test_free_within),
     };
 
     if (getenv("BATON_TEST") != NULL) {

@@ -294,17 +294,6 @@ enum etcd_error_kind etcd_wire_error(
     return ret->kind;
 }
 
-int etcd_wire_read_header(const char *body, size_t length, struct etcd_header *ret, struct err *e)
-{
-    AUTO(json_decref) json_t *root = load(body, length, e);
-
-    if (root == NULL) {
-        return ERR_CORRUPT;
-    }
-    header_of(root, ret);
-    return ret->cluster_id != 0 ? 0 : FAIL(e, ERR_CORRUPT, "the store's answer names no cluster");
-}
-
 /* The key of KV below PREFIX, new; NULL for one that cannot be ours. */
 static int read_key(const json_t *kv, const char *prefix, char **ret, struct err *e)
 {

@@ -57,10 +57,6 @@ char *etcd_wire_member_add(const char *peer_url); /* as a learner: it does not v
 enum etcd_error_kind etcd_wire_error(
     int status, const char *body, size_t length, struct etcd_error *ret);
 
-/* Only the header. */
-MUST_CHECK int etcd_wire_read_header(
-    const char *body, size_t length, struct etcd_header *ret, struct err *e);
-
 /* All keys below PREFIX into CACHE (empty). ERR_LIMIT: more than DCS_KEYS_MAX, or a value over
  * DCS_VALUE_MAX. */
 MUST_CHECK int etcd_wire_read_range(

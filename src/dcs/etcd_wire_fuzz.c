@@ -21,7 +21,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 
     good += etcd_wire_error(200, body, size, &error) == ETCD_ERROR_NONE;
     good += etcd_wire_error(404, body, size, &error) == ETCD_ERROR_NONE;
-    good += etcd_wire_read_header(body, size, &header, NULL) == 0;
     good += etcd_wire_read_range(body, size, "/service/test/", &fresh, &header, NULL) == 0;
     good += etcd_wire_read_txn(body, size, &flag, &header, NULL) == 0;
     good += etcd_wire_read_lease(body, size, &number, &number, NULL) == 0;

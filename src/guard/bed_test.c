@@ -1,6 +1,6 @@
 #include "guard/bed_test.h"
 
-#include "base/mem.h"
+#include "base/assert.h"
 #include "base/str.h"
 #include "io/clock.h"
 #include "io/file.h"
@@ -18,8 +18,8 @@
 
 #include <cmocka.h>
 
-const char *bed_guard_program;
-char bed_own_program[4096];
+char bed_guard_program[PATH_MAX];
+char bed_own_program[PATH_MAX];
 
 void bed_pause(int64_t ms)
 {
@@ -185,8 +185,8 @@ void bed_main(int argc, char **argv)
         fprintf(stderr, "usage: %s BATON-GUARD\n", argv[0]);
         exit(2);
     }
-    bed_guard_program = argv[1];
-    if (process_program(bed_own_program, sizeof(bed_own_program), NULL) < 0) {
+    if (realpath(argv[1], bed_guard_program) == NULL ||
+        process_program(bed_own_program, sizeof(bed_own_program), NULL) < 0) {
         exit(2);
     }
 }
@@ -362,8 +362,10 @@ void bed_order(int fd, unsigned kind, int value, struct instant deadline)
 
 static void add(struct guard_start *start, const char *text)
 {
-    size_t size = strlen(text) + 1;
+    size_t size;
 
+    ASSERT(text != NULL);
+    size = strlen(text) + 1;
     assert_true(start->text_length + size <= sizeof(start->text));
     memcpy(start->text + start->text_length, text, size);
     start->text_length += (uint32_t)size;
@@ -382,8 +384,9 @@ void bed_start_argv(int fd, const char *const *argv, const char *folder, const c
         .envc = 2,
     };
 
-    for (; argv[start.argc] != NULL; start.argc++) {
-        add(&start, argv[start.argc]);
+    for (const char *const *at = argv; *at != NULL; at++) {
+        add(&start, *at);
+        start.argc++;
     }
     add(&start, "PATH=/usr/bin:/bin");
     add(&start, "ASAN_OPTIONS=detect_leaks=0");

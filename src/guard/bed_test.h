@@ -26,8 +26,8 @@ struct bed {
 };
 
 /* The program under test and this test program; bed_main sets them. */
-extern const char *bed_guard_program;
-extern char bed_own_program[4096];
+extern char bed_guard_program[PATH_MAX];
+extern char bed_own_program[PATH_MAX];
 
 /* Run a mode of the tree and do not return, or set the above. */
 void bed_main(int argc, char **argv);
@@ -37,7 +37,9 @@ void bed_open(struct bed *bed);
 void bed_open_without_guard(struct bed *bed);
 void bed_close(struct bed *bed);
 
+/* Start a guard for the folder and connect to it. */
 void bed_start_guard(struct bed *bed);
+
 /* Wait until the guard has ended; its exit status, or -signal. */
 int bed_wait_for_guard(struct bed *bed);
 
@@ -63,5 +65,6 @@ int bed_count(const struct bed *bed);
 /* Wait until a process of mode "obey" has its signal handlers. */
 void bed_wait_for_obedience(const struct bed *bed);
 
+/* Sleep; the moment MS from now. */
 void bed_pause(int64_t ms);
 struct instant bed_in(int64_t ms);

@@ -20,7 +20,6 @@
 
 #define CLIENTS_MAX 8
 #define TEXTS_MAX 1024 /* arguments and variables of the first process */
-#define TREE_MAX 4096
 #define IDLE_NS (60000 * NS_PER_MS)
 #define KILL_PAUSE_NS (20 * NS_PER_MS)
 #define SECOND_NS (1000 * NS_PER_MS)
@@ -29,7 +28,6 @@
 
 struct guard {
     struct guard_state state;
-    pid_t own_pid;
     int listen_fd;
     int signal_fd;
     int timer_fd;
@@ -47,24 +45,16 @@ struct guard {
         struct guard_start start;
     } message;
     char *texts[TEXTS_MAX + 4]; /* of message.start: argv and NULL, env and NULL, folder, output */
-    pid_t pids[TREE_MAX];
 };
 
-/* Twice, for those that were made during the first round; the first process first, because it makes
- * them. No number can have passed to a stranger: who could collect a dead one was killed before. */
+/* The first process first, because it makes the others. */
 static void kill_tree(struct guard *guard)
 {
-    for (int round = 0; round < 2; round++) {
-        size_t count = tree_find(guard->own_pid, guard->pids, TREE_MAX);
-
-        ASSERT(guard->state.pid > 1); /* 0 would mean the guard's own group */
-        if (!guard->state.is_ending) {
-            kill((pid_t)guard->state.pid, SIGKILL);
-        }
-        for (size_t at = 0; at < count; at++) {
-            kill(guard->pids[at], SIGKILL);
-        }
+    ASSERT(guard->state.pid > 1); /* 0 would mean the guard's own group */
+    if (!guard->state.is_ending) {
+        kill((pid_t)guard->state.pid, SIGKILL);
     }
+    tree_kill(getpid());
     guard->is_killing = true;
     guard->next_kill_ns = clock_now().boot_ns + KILL_PAUSE_NS;
 }
@@ -155,7 +145,7 @@ __attribute__((noreturn)) static void run_first(const struct guard *guard)
 
     setsid();
     prctl(PR_SET_PDEATHSIG, SIGQUIT);
-    if (getppid() != guard->own_pid) {
+    if (getppid() != guard->state.guard_pid) {
         _exit(NOT_RUN);
     }
     /* The scheduler resets itself on fork, and memory locks are not inherited. */
@@ -331,11 +321,12 @@ static int64_t pause_ns(const struct guard *guard)
     return MAX(MIN(pause, IDLE_NS), INT64_C(0));
 }
 
-/* What is ready is found out by trying, since nothing here blocks. */
-static void wait_for_events(const struct guard *guard)
+static void turn(struct guard *guard)
 {
+    struct guard_state before = guard->state;
     int64_t pause = pause_ns(guard);
     struct timespec timeout = {pause / SECOND_NS, pause % SECOND_NS};
+    uint64_t expirations = 0;
     struct pollfd fds[4 + CLIENTS_MAX] = {
         {guard->signal_fd, POLLIN, 0},
         {guard->timer_fd, POLLIN, 0},
@@ -346,15 +337,7 @@ static void wait_for_events(const struct guard *guard)
     for (size_t at = 0; at < guard->client_count; at++) {
         fds[4 + at] = (struct pollfd){guard->clients[at], POLLIN, 0};
     }
-    IGNORE(ppoll(fds, 4 + guard->client_count, &timeout, NULL) < 0, "then it did not wait");
-}
-
-static void turn(struct guard *guard)
-{
-    struct guard_state before = guard->state;
-    uint64_t expirations = 0;
-
-    wait_for_events(guard);
+    IGNORE(ppoll(fds, 4 + guard->client_count, &timeout, NULL), "what is ready is tried out");
     check_deadline(guard);
     IGNORE(read(guard->timer_fd, &expirations, sizeof(expirations)) < 0, "it only wakes");
     hear_signals(guard);
@@ -385,28 +368,26 @@ static bool is_done(struct guard *guard)
            (guard->is_retiring || now_ns - guard->idle_since_ns >= IDLE_NS);
 }
 
-static bool lock(const char *socket_path)
-{
-    char path[sizeof(((struct sockaddr_un *)NULL)->sun_path) + sizeof(".lock")];
-    int fd;
-
-    IGNORE(snprintf(path, sizeof(path), "%s.lock", socket_path) < 0, "it fits");
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
-}
-
 static bool listen_at(const struct guard *guard, const char *socket_path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char lock_path[PATH_MAX];
     mode_t before = umask(0177);
-    bool is_bound = false;
+    int lock_fd;
 
+    IGNORE(snprintf(lock_path, sizeof(lock_path), "%s.lock", socket_path) < 0, "cut: not found");
+    lock_fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        return false;
+    }
     memcpy(address.sun_path, socket_path, strlen(socket_path));
     /* What is there was left by a guard that died: this one has the lock. */
     unlink(socket_path);
-    is_bound = bind(guard->listen_fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    if (bind(guard->listen_fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        return false;
+    }
     umask(before);
-    return is_bound && listen(guard->listen_fd, CLIENTS_MAX) == 0;
+    return listen(guard->listen_fd, CLIENTS_MAX) == 0;
 }
 
 static bool open_descriptors(struct guard *guard)
@@ -438,34 +419,28 @@ static void be_special(struct guard *guard)
     IGNORE(sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority), "CAP_SYS_NICE");
 }
 
-const char *guard_serve(const char *socket_path)
+int guard_serve(const char *socket_path)
 {
-    static struct guard guard = {
-        .state =
-            {
-                .header = {GUARD_MAGIC, GUARD_VERSION, GUARD_STATE, sizeof(guard.state), 0},
-                .exit_code = -1,
-            },
-    };
+    static struct guard guard;
 
     if (strlen(socket_path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
-        return "the path is too long";
-    }
-    if (!lock(socket_path)) {
-        return "cannot lock it: another guard is there";
+        return ENAMETOOLONG;
     }
     /* An inherited SIG_IGN for SIGCHLD would lose exit statuses. */
     if (signal(SIGCHLD, SIG_DFL) == SIG_ERR || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 ||
         !open_descriptors(&guard) || !listen_at(&guard, socket_path)) {
-        return strerror(errno);
+        return errno;
     }
-    guard.own_pid = getpid();
-    guard.state.guard_pid = guard.own_pid;
+    guard.state = (struct guard_state){
+        .header = {GUARD_MAGIC, GUARD_VERSION, GUARD_STATE, sizeof(guard.state), 0},
+        .guard_pid = getpid(),
+        .exit_code = -1,
+    };
     guard.idle_since_ns = clock_now().boot_ns;
     be_special(&guard);
     while (!is_done(&guard)) {
         turn(&guard);
     }
     unlink(socket_path);
-    return NULL;
+    return 0;
 }

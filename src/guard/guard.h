@@ -1,8 +1,8 @@
 /* guard.h - the parent of the database server: baton-guard SOCKET_PATH.
  *
  * It starts one process, is told a deadline (model/guard_message.h), and when that passes kills the
- * process with all its descendants. It reads nothing that somebody wrote, allocates nothing and
- * touches no disk after its start, so that nothing keeps it from what it is for.
+ * process with all its descendants. After its start it reads nothing that somebody wrote, allocates
+ * nothing and touches no disk, so that nothing keeps it from that.
  *
  *   - Nobody leaves the tree: the guard is a child subreaper, so orphans become its children,
  *     whatever they did with setsid or double forks. It is gone when the kernel says ECHILD.
@@ -10,13 +10,12 @@
  *     when the whole tree is gone.
  *   - SIGKILL goes to all before anybody is waited for: a process with SIGKILL pending runs no more
  *     of its program, whereas the backend of a dead postmaster goes on to acknowledge commits.
- *   - When the guard dies, the kernel sends SIGQUIT to the first process.
- *   - SIGTERM to the guard is a fast stop: SIGINT to the first process; the guard ends with the
- *     tree. Other signals are blocked. */
+ *   - When the guard dies, the kernel sends SIGQUIT to the first process. SIGTERM to the guard is a
+ *     fast stop: SIGINT to the first process; the guard ends with the tree. */
 #pragma once
 
 #include "base/base.h"
 
-/* Serve until no client and no process was there for a minute, GUARD_RETIRE or SIGTERM. Returns
- * NULL, or why it could not start. */
-const char *guard_serve(const char *socket_path);
+/* Serve until no client and no process was there for a minute, GUARD_RETIRE or SIGTERM. Returns 0,
+ * or an errno when it could not start; EWOULDBLOCK: another guard serves the path. */
+int guard_serve(const char *socket_path);

@@ -2,15 +2,12 @@
 
 int main(int argc, char **argv)
 {
-    const char *why = NULL;
+    int r = argc == 2 ? guard_serve(argv[1]) : EINVAL;
 
-    if (argc != 2) {
-        fprintf(stderr, "usage: baton-guard SOCKET_PATH\n");
-        return 2;
+    if (r != 0) {
+        fprintf(
+            stderr, "usage: baton-guard SOCKET_PATH\n%s: %s\n", argv[argc - 1],
+            r == EWOULDBLOCK ? "another guard serves it" : strerror(r));
     }
-    why = guard_serve(argv[1]);
-    if (why != NULL) {
-        fprintf(stderr, "baton-guard: %s: %s\n", argv[1], why);
-    }
-    return why != NULL;
+    return r != 0;
 }

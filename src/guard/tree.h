@@ -1,8 +1,9 @@
-/* tree.h - the descendants of a process, from the parents that /proc shows for all processes. It
- * shows a moment that has passed: ask again until the kernel says that no child is left. */
+/* tree.h - the descendants of a process. Nothing here allocates. */
 #pragma once
 
 #include "base/base.h"
 
-/* The descendants of ROOT, at most MAX: killing those makes room for the rest. No allocation. */
-size_t tree_find(pid_t root, pid_t *pids, size_t max);
+/* SIGKILL to every descendant of ROOT that /proc shows, each as soon as it is found, until no more
+ * are found. It collects nobody. What is shown is a moment that has passed: repeat until the kernel
+ * says that no child is left. */
+void tree_kill(pid_t root);

@@ -21,8 +21,8 @@ MUST_CHECK int file_kind(const char *path, enum file_kind *ret, struct err *e);
 MUST_CHECK int file_read(
     const char *path, size_t limit, char **ret, size_t *ret_length, struct err *e);
 
-/* Read at most LENGTH bytes from OFFSET on, fewer where the file ends (none behind its end); else as
- * file_read. */
+/* Read at most LENGTH bytes from OFFSET on, fewer where the file ends (none behind its end); else
+ * as file_read. */
 MUST_CHECK int file_read_part(
     const char *path, uint64_t offset, size_t length, char **ret, size_t *ret_length,
     struct err *e);

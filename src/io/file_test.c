@@ -86,7 +86,8 @@ static size_t count_names(void)
     return count;
 }
 
-/* Become nobody for one call: root may do everything. Returns what FUNCTION returned, as an exit status. */
+/* Become nobody for one call: root may do everything. Returns what FUNCTION returned, as an exit
+ * status. */
 static int as_nobody(int (*function)(void))
 {
     int status = 0;
@@ -407,8 +408,8 @@ static void reading_parts(void **state)
     (void)state;
     put("file", "0123456789");
     for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
-        int r = file_read_part(
-            at("file"), rows[row].offset, rows[row].length, &text, &length, NULL);
+        int r =
+            file_read_part(at("file"), rows[row].offset, rows[row].length, &text, &length, NULL);
 
         assert_int_equal(r, 0);
         assert_string_equal(text, rows[row].wanted);

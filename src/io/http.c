@@ -30,6 +30,8 @@ struct http_request {
     http_done *done;
     void *arg;
     struct str body; /* of the answer; for a stream, what was not delivered yet */
+    struct str sending;
+    size_t sent;
     bool is_finished;
     bool is_over_limit;
     bool is_silent;
@@ -173,7 +175,7 @@ static void hear(struct http_request *request)
     }
 }
 
-static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
+static size_t on_header(const char *bytes, size_t size, size_t count, void *arg)
 {
     (void)bytes;
     hear((struct http_request *)arg);
@@ -259,6 +261,10 @@ static void release(struct http_request *request)
         mem_wipe(request->body.text, request->body.length);
     }
     str_fini(&request->body);
+    if (request->sending.text != NULL) {
+        mem_wipe(request->sending.text, request->sending.length);
+    }
+    str_fini(&request->sending);
     mem_free(request);
 }
 
@@ -407,9 +413,46 @@ static void set_policy(CURL *easy)
 #endif
 }
 
-static void set_method(CURL *easy, const struct http_options *options)
+/* libcurl repeats a request by itself when a kept connection ends without an answer, a POST too,
+ * although the server may have acted on it. It cannot if the body cannot be read twice. */
+static size_t on_send(char *buffer, size_t size, size_t count, void *arg)
 {
-    if (options->body != NULL) {
+    struct http_request *request = arg;
+    size_t length = MIN(size * count, request->sending.length - request->sent);
+
+    memcpy(buffer, request->sending.text + request->sent, length);
+    request->sent += length;
+    return length;
+}
+
+static int on_rewind(void *arg, curl_off_t offset, int origin)
+{
+    (void)arg;
+    (void)offset;
+    (void)origin;
+    return CURL_SEEKFUNC_FAIL;
+}
+
+static void set_body(struct http_request *request, const char *body)
+{
+    CURL *easy = request->easy;
+
+    request->sending = (struct str)STR_INIT(SIZE_MAX);
+    str_add(&request->sending, body);
+    must(curl_easy_setopt(easy, CURLOPT_POST, 1L));
+    must(curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(body)));
+    must(curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_send));
+    must(curl_easy_setopt(easy, CURLOPT_READDATA, request));
+    must(curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_rewind));
+}
+
+static void set_method(struct http_request *request, const struct http_options *options)
+{
+    CURL *easy = request->easy;
+
+    if (options->body != NULL && options->body[0] != '\0') {
+        set_body(request, options->body);
+    } else if (options->body != NULL) {
         must(
             curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(options->body)));
         must(curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, options->body));
@@ -519,7 +562,7 @@ struct http_request *http_start(
     set_callbacks(request);
     set_limits(request, options);
     must(curl_easy_setopt(request->easy, CURLOPT_URL, options->url));
-    set_method(request->easy, options);
+    set_method(request, options);
     set_headers(request, options);
     set_tls(request->easy, options->tls);
     append_request(request);

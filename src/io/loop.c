@@ -315,8 +315,8 @@ void loop_timer_start(struct loop_timer *timer, int64_t ms)
         join_due(timer);
         return;
     }
-    /* libuv counts from the start of its round, in whole milliseconds: a long callback or a fraction
-     * would make the timer early. */
+    /* libuv counts from the start of its round, in whole milliseconds: a long callback or a
+     * fraction would make the timer early. */
     r = uv_timer_start(&timer->uv, on_timer, due_ms - uv_now(&timer->loop->uv), 0);
     ASSERT(r == 0);
 }

@@ -62,5 +62,5 @@ struct guard_state {
     uint8_t was_fenced;  /* the last one was killed at the deadline */
     uint8_t was_killed;  /* the last one was killed by GUARD_KILL */
     uint8_t is_ending;   /* the first process is gone, others of its tree are not yet */
-    uint8_t reserved[5];
+    uint8_t reserved[9]; /* no padding: two states can be compared */
 };

@@ -214,7 +214,6 @@ void check_lease(struct sim *sim, const char *before_json, const char *after_jso
         sim_trace(sim, NULL, "store.taken", "term %" PRIu64 " by %s", after.term, after.holder);
         check_taken(sim, &before, &after);
     } else {
-        sim_mark(sim, "lease.renew");
         if (!str_equal(before.holder, after.holder) || after.seq != before.seq + 1) {
             check_fail(
                 sim, VERDICT_SAFETY, "T: term %" PRIu64 " belongs to %s and %s", after.term,
@@ -229,7 +228,6 @@ void check_status(struct sim *sim, const char *value)
 {
     const char *at = strstr(value, "\"optime\":");
 
-    sim_mark(sim, "record.status");
     if (at != NULL) {
         sim->check.status_lsn = strtoull(at + strlen("\"optime\":"), NULL, 10);
         sim->check.status_changed_ns = sim->now_ns;

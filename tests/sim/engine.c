@@ -306,6 +306,7 @@ static void make_database(struct sim *sim, struct node *node)
     };
     node->disk.checkpoint = node->disk.end;
     node->disk.replayed = node->disk.end.lsn;
+    node->made_epoch = node->agent_epoch;
 }
 
 static void on_copied(struct sim *sim, struct event *event)

@@ -46,38 +46,36 @@ static const struct {
     unsigned most;
 } kinds[KINDS] = {
     [KILL_SERVER] = {"kill-server", 300, 0, 0, 6},
-    [KILL_AGENT] = {"kill-agent", 300, 50 * MS, 20 * SECOND, 5},
-    [KILL_NODE] = {"kill-node", 350, SECOND, 25 * SECOND, 4},
+    [KILL_AGENT] = {"kill-agent", 300, 50 * MS, 12 * SECOND, 5},
+    [KILL_NODE] = {"kill-node", 350, SECOND, 12 * SECOND, 4},
     [POWER_ALL] = {"power-all", 80, SECOND, 6 * SECOND, 1},
-    [FREEZE_AGENT] = {"freeze-agent", 250, 100 * MS, 15 * SECOND, 4},
+    [FREEZE_AGENT] = {"freeze-agent", 250, 100 * MS, 12 * SECOND, 4},
     [STALL_AGENT] = {"stall-agent", 250, 100 * MS, 12 * SECOND, 5},
-    [FREEZE_NODE] = {"freeze-node", 150, 200 * MS, 15 * SECOND, 3},
-    [SUSPEND_NODE] = {"suspend-node", 100, 500 * MS, 15 * SECOND, 2},
-    [CUT_STORE] = {"cut-store", 250, 100 * MS, 15 * SECOND, 4},
+    [FREEZE_NODE] = {"freeze-node", 150, 200 * MS, 12 * SECOND, 3},
+    [SUSPEND_NODE] = {"suspend-node", 100, 500 * MS, 12 * SECOND, 2},
+    [CUT_STORE] = {"cut-store", 250, 100 * MS, 12 * SECOND, 4},
     [CUT_STORE_TO] = {"cut-store-to", 120, 100 * MS, 12 * SECOND, 3},
     [CUT_STORE_FROM] = {"cut-store-from", 150, 100 * MS, 12 * SECOND, 3},
-    [CUT_PEER] = {"cut-peer", 200, 200 * MS, 20 * SECOND, 4},
-    [CUT_PEER_ONE_WAY] = {"cut-peer-one-way", 120, 200 * MS, 15 * SECOND, 3},
-    [ISOLATE] = {"isolate", 250, 200 * MS, 20 * SECOND, 3},
+    [CUT_PEER] = {"cut-peer", 200, 200 * MS, 12 * SECOND, 4},
+    [CUT_PEER_ONE_WAY] = {"cut-peer-one-way", 120, 200 * MS, 12 * SECOND, 3},
+    [ISOLATE] = {"isolate", 250, 200 * MS, 12 * SECOND, 3},
     [STORE_QUORUM] = {"store-quorum", 150, 200 * MS, 12 * SECOND, 2},
     [STORE_LEADER] = {"store-leader", 200, 0, 0, 5},
     [STORE_SLOW] = {"store-slow", 150, 500 * MS, 10 * SECOND, 3},
     [STORE_SESSION] = {"store-session", 120, 0, 0, 4},
     [NET_SLOW] = {"net-slow", 150, 500 * MS, 10 * SECOND, 3},
-    [CLOCK_SLEW] = {"clock-slew", 200, SECOND, 30 * SECOND, 3},
+    [CLOCK_SLEW] = {"clock-slew", 200, SECOND, 20 * SECOND, 3},
     [CLOCK_REAL] = {"clock-real", 150, 0, 0, 3},
-    [BAD_DISK] = {"bad-disk", 120, SECOND, 15 * SECOND, 2},
+    [BAD_DISK] = {"bad-disk", 120, SECOND, 12 * SECOND, 2},
     [BROKEN_DATA] = {"broken-data", 100, 0, 0, 1},
     [LOST_DATA] = {"lost-data", 120, 0, 0, 1},
     [SWITCHOVER] = {"switchover", 300, 0, 0, 4},
     [FAILOVER] = {"failover", 150, 0, 0, 3},
     [BY_HAND] = {"promote-by-hand", 100, 0, 0, 2},
-    [PAUSE] = {"pause", 80, SECOND, 15 * SECOND, 1},
-    [LEAVE] = {"leave", 150, 200 * MS, 15 * SECOND, 2},
+    [PAUSE] = {"pause", 80, SECOND, 12 * SECOND, 1},
+    [LEAVE] = {"leave", 150, 200 * MS, 12 * SECOND, 2},
 };
 
-#define FAULTS_FROM_NS (14 * SECOND)
-#define FAULTS_EARLY_NS (1500 * MS)
 
 struct node *sim_leader(struct sim *sim)
 {
@@ -107,7 +105,7 @@ void fault_format(const struct sim *sim, const struct fault *fault, char *buffer
 
 /* ---- drawing ---- */
 
-static void draw_kind(struct sim *sim, unsigned kind, int64_t from_ns, int64_t span_ns)
+static void draw_kind(struct sim *sim, unsigned kind, int64_t span_ns)
 {
     enum stream stream = (enum stream)(STREAM_FAULTS + (int)kind);
     unsigned count;
@@ -120,7 +118,7 @@ static void draw_kind(struct sim *sim, unsigned kind, int64_t from_ns, int64_t s
         struct fault *fault = &sim->faults[sim->fault_count++];
 
         *fault = (struct fault){.kind = kind, .is_off = fault->is_off};
-        fault->at_ns = from_ns + rng_between(sim, stream, 0, span_ns);
+        fault->at_ns = sim->now_ns + rng_between(sim, stream, 0, span_ns);
         fault->node = rng_chance(sim, stream, 550)
                           ? -1
                           : (int)rng_between(sim, stream, 0, sim->shape.node_count - 1);
@@ -134,32 +132,24 @@ static void draw_kind(struct sim *sim, unsigned kind, int64_t from_ns, int64_t s
 
 void faults_draw(struct sim *sim)
 {
-    int64_t from_ns = rng_chance(sim, STREAM_SHAPE, 150) ? FAULTS_EARLY_NS : FAULTS_FROM_NS;
-    int64_t span_ns = rng_log(sim, STREAM_SHAPE, 4 * SECOND, 30 * SECOND);
+    int64_t span_ns = rng_log(sim, STREAM_SHAPE, 3 * SECOND, 16 * SECOND);
 
     if (sim->shape.is_calm) {
         sim->faults[sim->fault_count++] = (struct fault){
             .is_off = sim->faults[0].is_off,
             .kind = rng_chance(sim, STREAM_SHAPE, 500) ? KILL_SERVER : KILL_NODE,
-            .at_ns = FAULTS_FROM_NS + rng_between(sim, STREAM_SHAPE, 0, 5 * SECOND),
+            .at_ns = sim->now_ns + rng_between(sim, STREAM_SHAPE, SECOND, 4 * SECOND),
             .node = -1,
             .length_ns = 20 * SECOND,
         };
         return;
     }
     for (unsigned kind = 0; kind < KINDS; kind++) {
-        draw_kind(sim, kind, from_ns, span_ns);
+        draw_kind(sim, kind, span_ns);
     }
 }
 
 /* ---- carrying out ---- */
-
-static void cut(struct sim *sim, unsigned from, unsigned to, int by)
-{
-    if (from != to) {
-        sim->net.cuts[from][to] += by;
-    }
-}
 
 static void cut_for(struct sim *sim, const struct fault *fault, int by)
 {
@@ -168,29 +158,21 @@ static void cut_for(struct sim *sim, const struct fault *fault, int by)
     unsigned kind = fault->kind;
 
     if (kind == CUT_PEER || kind == CUT_PEER_ONE_WAY) {
-        cut(sim, node, other, by);
+        net_cut(sim, node, other, by);
     }
     if (kind == CUT_PEER) {
-        cut(sim, other, node, by);
+        net_cut(sim, other, node, by);
     }
     if (kind == CUT_STORE || kind == CUT_STORE_TO || kind == ISOLATE) {
-        cut(sim, node, STORE_PLACE, by);
+        net_cut(sim, node, STORE_PLACE, by);
     }
     if (kind == CUT_STORE || kind == CUT_STORE_FROM || kind == ISOLATE) {
-        cut(sim, STORE_PLACE, node, by);
+        net_cut(sim, STORE_PLACE, node, by);
     }
     for (unsigned at = 0; kind == ISOLATE && at < sim->shape.node_count; at++) {
-        cut(sim, node, at, by);
-        cut(sim, at, node, by);
+        net_cut(sim, node, at, by);
+        net_cut(sim, at, node, by);
     }
-}
-
-static void on_answer(void *arg, int status, const char *text)
-{
-    struct port *port = arg;
-
-    sim_trace(port->sim, port->node, "sim.answer", "%d %s", status, text);
-    mem_free(port);
 }
 
 /* An operator asks one of the agents. */
@@ -198,11 +180,7 @@ static void ask(struct sim *sim, const struct fault *fault, bool is_failover)
 {
     struct node *asked = &sim->nodes[fault->amount % sim->shape.node_count];
     struct failover_request request = {0};
-    struct port *port;
 
-    if (asked->agent == NULL || agent_is_frozen(sim, asked)) {
-        return;
-    }
     if (!is_failover || fault->amount % 3 == 0) {
         str_copy(request.leader, sizeof(request.leader), sim_leader(sim)->name);
     }
@@ -213,24 +191,7 @@ static void ask(struct sim *sim, const struct fault *fault, bool is_failover)
         request.scheduled_real_ms =
             INT64_C(1795392000000) + sim->now_ns / MS + 1000 + fault->amount % 7000;
     }
-    port = mem_alloc(sizeof(*port));
-    *port = (struct port){sim, asked};
-    agent_request(asked->agent, &request, is_failover, on_answer, port);
-    agent_touch(sim, asked);
-}
-
-static void set_pause(struct sim *sim, bool is_paused)
-{
-    const char *config = sim->nodes[0].config.bootstrap.dcs_json;
-    char json[512];
-
-    if (store_get(sim, KEY_CONFIG) == NULL) {
-        return;
-    }
-    IGNORE(
-        !str_format(
-            json, sizeof(json), "{%s%s", is_paused ? "\"pause\":true," : "", config + 1), "fits");
-    store_put(sim, KEY_CONFIG, json);
+    operator_ask(sim, asked, &request, is_failover);
 }
 
 /* Whether somebody else could carry on without NODE's data. */
@@ -248,7 +209,7 @@ static bool is_spare(const struct sim *sim, const struct node *node)
     return false;
 }
 
-static void lose_data(struct sim *sim, struct node *node, bool is_broken)
+void fault_lose_data(struct sim *sim, struct node *node, bool is_broken)
 {
     if (node->disk.kind != DISK_PRESENT || sim->check.official < 0 || !is_spare(sim, node)) {
         return;
@@ -346,10 +307,10 @@ static void begin(struct sim *sim, struct fault *fault, struct node *node)
         node->has_bad_disk = true;
         break;
     case BROKEN_DATA:
-        lose_data(sim, node, true);
+        fault_lose_data(sim, node, true);
         break;
     case LOST_DATA:
-        lose_data(sim, node, false);
+        fault_lose_data(sim, node, false);
         break;
     case SWITCHOVER:
         ask(sim, fault, false);
@@ -363,7 +324,7 @@ static void begin(struct sim *sim, struct fault *fault, struct node *node)
         }
         break;
     case PAUSE:
-        set_pause(sim, true);
+        operator_pause(sim, true);
         break;
     case LEAVE:
         if (node->agent != NULL) {
@@ -424,7 +385,7 @@ static void finish(struct sim *sim, struct fault *fault, struct node *node)
         node->has_bad_disk = false;
         break;
     case PAUSE:
-        set_pause(sim, false);
+        operator_pause(sim, false);
         break;
     case KILL_SERVER:
     case FREEZE_AGENT:
@@ -517,8 +478,7 @@ void faults_heal(struct sim *sim)
         }
         agent_begin(sim, node);
         if (node->disk.kind == DISK_BROKEN) {
-            node->disk = (struct disk){.end = {-1, 0}, .minimum = {-1, 0}, .upstream = -1};
-            engine_changed(sim, node);
+            operator_clear(sim, node);
         }
     }
 }

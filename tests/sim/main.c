@@ -6,12 +6,13 @@
 /* baton-sim: seeds and scenarios of the simulated cluster.
  *
  *     baton-sim --seeds 1000 [--from K]      many seeds, stop at the first failure
+ *     baton-sim --seeds 50 --twice           each seed twice: the same, event by event
  *     baton-sim --seed K [--trace]           one seed; twice, to see that it is the same
  *     baton-sim --seed K --shrink            leave out every fault that the failure does not need
- *     baton-sim --rules --seeds N            which rules were never reached
- *     baton-sim --scenario FILE [--update]   a scenario file
+ *     baton-sim [--update] FILE...           scenario files
+ *     baton-sim --rules --seeds N FILE...    is every rule reached by these together
  *
- * Exit codes: 0 fine, 1 liveness, 2 safety, 3 usage or a crash. */
+ * Exit codes: 0 fine, 1 liveness or a scenario, 2 safety, 3 usage, or one seed gave two runs. */
 
 #define EXIT_USAGE 3
 #define TRACE_LINES 120
@@ -25,14 +26,17 @@ struct options {
     bool is_shrinking;
     bool is_rules;
     bool is_update;
+    bool is_twice;
     bool is_going_on; /* --keep-going: count failures instead of stopping */
-    const char *scenario;
+    char **files;
+    int file_count;
 };
 
 struct result {
     enum verdict verdict;
     uint64_t hash;
     uint64_t events;
+    unsigned fault_count;
     char what[512];
     struct check check;
 };
@@ -43,6 +47,27 @@ static void print_line(struct sim *sim, const char *text)
 {
     ASSERT(sim->is_tracing);
     printf("%s\n", text);
+}
+
+static void print_failure(struct sim *sim)
+{
+    const struct shape *shape = &sim->shape;
+
+    if (sim->line == NULL) {
+        sim_ring_print(sim, TRACE_LINES);
+    }
+    printf(
+        "\nseed %" PRIu64 ": %u nodes, ttl %" PRId64 " ms, start timeout %" PRId64
+        " ms, maximum lag %" PRId64 "\nfaults:\n",
+        sim->seed, shape->node_count, shape->ttl_ms, shape->start_timeout_ms, shape->maximum_lag);
+    for (unsigned at = 0; at < sim->fault_count; at++) {
+        char text[200];
+
+        fault_format(sim, &sim->faults[at], text, sizeof(text));
+        if (!sim->faults[at].is_off) {
+            printf("  %s\n", text);
+        }
+    }
 }
 
 static struct result run(uint64_t seed, bool is_tracing, bool is_printing, bool *reached)
@@ -59,29 +84,14 @@ static struct result run(uint64_t seed, bool is_tracing, bool is_printing, bool 
     result.verdict = sim->check.verdict;
     result.hash = sim->hash;
     result.events = sim->events;
+    result.fault_count = sim->fault_count;
     result.check = sim->check;
     memcpy(result.what, sim->check.what, sizeof(result.what));
     for (unsigned at = 0; reached != NULL && at < RULES_MAX; at++) {
         reached[at] |= sim->reached[at];
     }
     if (is_tracing && result.verdict != VERDICT_FINE) {
-        const struct shape *shape = &sim->shape;
-
-        if (!is_printing) {
-            sim_ring_print(sim, TRACE_LINES);
-        }
-        printf(
-            "\nseed %" PRIu64 ": %u nodes, ttl %" PRId64 " ms, start timeout %" PRId64
-            " ms, maximum lag %" PRId64 "\nfaults:\n",
-            seed, shape->node_count, shape->ttl_ms, shape->start_timeout_ms, shape->maximum_lag);
-        for (unsigned at = 0; at < sim->fault_count; at++) {
-            char text[200];
-
-            fault_format(sim, &sim->faults[at], text, sizeof(text));
-            if (!sim->faults[at].is_off) {
-                printf("  %s\n", text);
-            }
-        }
+        print_failure(sim);
     }
     sim_free(sim);
     return result;
@@ -95,21 +105,21 @@ static const char *verdict_text(enum verdict verdict)
 }
 
 /* Leave out one fault after the other for as long as the same kind of failure remains. */
-static void shrink(uint64_t seed, enum verdict verdict)
+static void shrink(uint64_t seed, const struct result *failure)
 {
     bool is_smaller = true;
 
     while (is_smaller) {
         is_smaller = false;
-        for (unsigned at = 0; at < FAULTS_MAX; at++) {
+        for (unsigned at = 0; at < failure->fault_count; at++) {
             if (off[at]) {
                 continue;
             }
             off[at] = true;
-            if (run(seed, false, false, NULL).verdict != verdict) {
+            if (run(seed, false, false, NULL).verdict == failure->verdict) {
+                is_smaller = true;
+            } else {
                 off[at] = false;
-            } else if (at < FAULTS_MAX) {
-                is_smaller |= false;
             }
         }
     }
@@ -122,13 +132,14 @@ static int run_one(const struct options *options)
     struct result second;
 
     if (options->is_shrinking && first.verdict != VERDICT_FINE) {
-        shrink(seed, first.verdict);
+        shrink(seed, &first);
         first = run(seed, false, false, NULL);
     }
     second = run(seed, !options->is_tracing, false, NULL);
     printf(
-        "seed %" PRIu64 " %s hash %016" PRIx64 " events %" PRIu64 " acks %u lost %u takeovers %u gap %"
-        PRId64 " ms converged %" PRId64 " ms excused %u %s\n",
+        "seed %" PRIu64 " %s hash %016" PRIx64 " events %" PRIu64
+        " acks %u lost %u takeovers %u gap %" PRId64 " ms converged %" PRId64
+        " ms excused %u %s\n",
         seed, verdict_text(first.verdict), first.hash, first.events, first.check.acks,
         first.check.lost, first.check.takeovers, first.check.longest_gap_ns / MS,
         first.check.converged_ns / MS, first.check.excused, first.what);
@@ -139,18 +150,24 @@ static int run_one(const struct options *options)
     return (int)first.verdict;
 }
 
-static void print_rules(const bool *reached)
+static int run_twice(const struct options *options)
 {
-    for (unsigned at = 0; ha_rule_at(at) != NULL; at++) {
-        if (!reached[at]) {
-            printf("never reached: %s\n", ha_rule_at(at)->id);
+    for (int64_t at = 0; at < options->seeds; at++) {
+        uint64_t seed = (uint64_t)(options->from + at);
+        struct result first = run(seed, false, false, NULL);
+        struct result second = run(seed, true, false, NULL);
+
+        if (first.hash != second.hash || first.events != second.events) {
+            printf("FAIL sim/determinism seed %" PRIu64 " differs from itself\n", seed);
+            return EXIT_USAGE;
         }
     }
+    printf("ok sim/determinism %" PRId64 " seeds\n", options->seeds);
+    return 0;
 }
 
 static int run_many(const struct options *options)
 {
-    static bool reached[RULES_MAX];
     uint64_t events = 0;
     unsigned counts[3] = {0};
     int worst = 0;
@@ -159,7 +176,7 @@ static int run_many(const struct options *options)
 
     for (int64_t at = 0; at < options->seeds; at++) {
         uint64_t seed = (uint64_t)(options->from + at);
-        struct result result = run(seed, false, false, reached);
+        struct result result = run(seed, false, false, NULL);
 
         events += result.events;
         counts[result.verdict]++;
@@ -181,58 +198,83 @@ static int run_many(const struct options *options)
         "%" PRId64 " seeds: %u fine, %u liveness, %u safety; %" PRIu64
         " events; slowest convergence %" PRId64 " ms; %u writes lost within the rules\n",
         options->seeds, counts[0], counts[1], counts[2], events, slowest_ns / MS, lost);
-    if (options->is_rules) {
-        print_rules(reached);
-    }
     return worst;
+}
+
+/* Scenarios, then seeds until every rule was reached. */
+static int run_rules(const struct options *options)
+{
+    static bool reached[RULES_MAX];
+    bool is_fine = true;
+
+    for (int at = 0; at < options->file_count; at++) {
+        is_fine &= scenario_run(options->files[at], false, reached);
+    }
+    for (int64_t at = 0; at < options->seeds && !coverage_is_full(reached); at++) {
+        run((uint64_t)(options->from + at), false, false, reached);
+    }
+    return coverage_print(reached) && is_fine ? 0 : (int)VERDICT_LIVENESS;
+}
+
+static int run_scenarios(const struct options *options)
+{
+    bool is_fine = true;
+
+    for (int at = 0; at < options->file_count; at++) {
+        is_fine &= scenario_run(options->files[at], options->is_update, NULL);
+    }
+    return is_fine ? 0 : (int)VERDICT_LIVENESS;
 }
 
 static int usage(void)
 {
     fprintf(
         stderr,
-        "usage: baton-sim --seeds N [--from K] [--keep-going] [--rules] | --seed K [--trace] "
-        "[--shrink] | --scenario FILE [--update]\n");
+        "usage: baton-sim --seeds N [--from K] [--keep-going | --twice | --rules FILE...] | "
+        "--seed K [--trace] [--shrink] | [--update] FILE...\n");
     return EXIT_USAGE;
 }
 
-static bool read_number(int argc, char **argv, int *at, int64_t *ret)
+static bool read_flag(const char *word, struct options *ret)
 {
-    return *at + 1 < argc && parse_int(argv[++*at], 0, INT64_MAX, ret, NULL) == 0;
+    const struct {
+        const char *name;
+        bool *slot;
+    } flags[] = {
+        {"--trace", &ret->is_tracing},       {"--shrink", &ret->is_shrinking},
+        {"--rules", &ret->is_rules},         {"--update", &ret->is_update},
+        {"--keep-going", &ret->is_going_on}, {"--twice", &ret->is_twice},
+    };
+
+    for (size_t at = 0; at < ARRAY_LEN(flags); at++) {
+        if (str_equal(word, flags[at].name)) {
+            *flags[at].slot = true;
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool read_options(int argc, char **argv, struct options *ret)
 {
-    for (int at = 1; at < argc; at++) {
-        bool is_fine = true;
+    int at = 1;
 
-        if (str_equal(argv[at], "--seeds")) {
-            is_fine = read_number(argc, argv, &at, &ret->seeds);
-        } else if (str_equal(argv[at], "--from")) {
-            is_fine = read_number(argc, argv, &at, &ret->from);
-        } else if (str_equal(argv[at], "--seed")) {
-            is_fine = read_number(argc, argv, &at, &ret->seed);
-            ret->has_seed = true;
-        } else if (str_equal(argv[at], "--scenario") && at + 1 < argc) {
-            ret->scenario = argv[++at];
-        } else if (str_equal(argv[at], "--trace")) {
-            ret->is_tracing = true;
-        } else if (str_equal(argv[at], "--shrink")) {
-            ret->is_shrinking = true;
-        } else if (str_equal(argv[at], "--rules")) {
-            ret->is_rules = true;
-        } else if (str_equal(argv[at], "--update")) {
-            ret->is_update = true;
-        } else if (str_equal(argv[at], "--keep-going")) {
-            ret->is_going_on = true;
-        } else {
-            is_fine = false;
-        }
-        if (!is_fine) {
+    for (; at < argc && str_starts(argv[at], "--"); at++) {
+        int64_t *slot = str_equal(argv[at], "--seeds")  ? &ret->seeds
+                        : str_equal(argv[at], "--from") ? &ret->from
+                        : str_equal(argv[at], "--seed") ? &ret->seed
+                                                        : NULL;
+
+        if (slot == NULL ? !read_flag(argv[at], ret)
+                         : at + 1 == argc || parse_int(argv[at + 1], 0, INT64_MAX, slot, NULL) < 0) {
             return false;
         }
+        ret->has_seed |= slot == &ret->seed;
+        at += slot != NULL ? 1 : 0;
     }
-    return true;
+    ret->files = argv + at;
+    ret->file_count = argc - at;
+    return ret->has_seed || ret->seeds > 0 || ret->file_count > 0;
 }
 
 int main(int argc, char **argv)
@@ -243,11 +285,14 @@ int main(int argc, char **argv)
         return usage();
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (options.scenario != NULL) {
-        return scenario_run(options.scenario, options.is_update);
+    if (options.is_rules) {
+        return run_rules(&options);
+    }
+    if (options.file_count > 0) {
+        return run_scenarios(&options);
     }
     if (options.has_seed) {
         return run_one(&options);
     }
-    return options.seeds > 0 ? run_many(&options) : usage();
+    return options.is_twice ? run_twice(&options) : run_many(&options);
 }

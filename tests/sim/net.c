@@ -13,6 +13,13 @@ bool net_is_cut(const struct sim *sim, unsigned from, unsigned to)
     return from != to && sim->net.cuts[from][to] > 0;
 }
 
+void net_cut(struct sim *sim, unsigned from, unsigned to, int by)
+{
+    if (from != to) {
+        sim->net.cuts[from][to] += by;
+    }
+}
+
 int64_t net_delay(struct sim *sim, unsigned from, unsigned to)
 {
     int64_t delay_ns;

@@ -5,8 +5,11 @@
 /* One seed: draw a cluster and its faults, let them happen, heal, and judge. */
 
 #define CONVERGE_LIMIT_NS (60 * SECOND)
-#define QUIET_NS (4 * SECOND)
-#define BOOTSTRAP_LIMIT_NS (40 * SECOND)
+#define QUIET_NS (3 * SECOND)
+/* A person looks after this long. */
+#define OPERATOR_NS (25 * SECOND)
+#define EARLY_NS (500 * MS)
+#define BEFORE_NS (2 * SECOND)
 
 void sim_shape_draw(struct sim *sim)
 {
@@ -31,6 +34,7 @@ void sim_shape_draw(struct sim *sim)
         .clients = (unsigned)rng_between(sim, STREAM_SHAPE, 1, 4),
         .checked_limit_ms = (int)rng_log(sim, STREAM_SHAPE, 800, 3000),
         .is_calm = rng_chance(sim, STREAM_SHAPE, 60),
+        .is_early = rng_chance(sim, STREAM_SHAPE, 150),
         .nofailover = -1,
     };
     /* Most clusters have three nodes. */
@@ -43,6 +47,7 @@ void sim_shape_draw(struct sim *sim)
     if (shape->is_calm) {
         shape->node_count = 3;
         shape->nofailover = -1;
+        shape->is_early = false;
     }
 }
 
@@ -58,9 +63,12 @@ static void wait_for_convergence(struct sim *sim, int64_t limit_ns, const char *
                 after, why);
             return;
         }
+        if (sim->now_ns - begin_ns > OPERATOR_NS) {
+            operator_repair(sim);
+        }
         sim_run(sim, sim->now_ns + 100 * MS);
     }
-    sim->check.converged_ns = sim->now_ns - begin_ns;
+    sim->check.converged_ns = MAX(sim->check.converged_ns, sim->now_ns - begin_ns);
 }
 
 /* O: after one fault alone, writing goes on within the ttl and a second. */
@@ -80,16 +88,24 @@ void seed_run(struct sim *sim)
     int64_t last_ns = 0;
     unsigned takeovers;
 
-    faults_draw(sim);
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         agent_begin(sim, &sim->nodes[at]);
     }
     check_able(sim);
-    faults_plan(sim);
-    for (unsigned at = 0; at < sim->fault_count; at++) {
-        last_ns = MAX(last_ns, sim->faults[at].at_ns + MIN(sim->faults[at].length_ns, 8 * SECOND));
+    if (sim->shape.is_early) {
+        sim_run(sim, sim->now_ns + EARLY_NS);
+    } else {
+        wait_for_convergence(sim, CONVERGE_LIMIT_NS, "the beginning");
+        sim_run(sim, sim->now_ns + BEFORE_NS);
     }
-    sim_run(sim, MAX(last_ns + 2 * SECOND, 14 * SECOND));
+    faults_draw(sim);
+    faults_plan(sim);
+    last_ns = sim->now_ns;
+    for (unsigned at = 0; at < sim->fault_count; at++) {
+        last_ns =
+            MAX(last_ns, sim->faults[at].at_ns + MIN(sim->faults[at].length_ns, 6 * SECOND));
+    }
+    sim_run(sim, MAX(last_ns + SECOND, sim->now_ns + sim->shape.ttl_ms * MS + 4 * SECOND));
     if (sim->shape.is_calm) {
         judge_outage(sim);
     }

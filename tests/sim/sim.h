@@ -124,6 +124,8 @@ void wal_fini(struct wal *wal);
 bool wal_contains(const struct wal *wal, struct place whole, struct place part);
 struct timeline_history wal_history(const struct wal *wal, int branch);
 bool wal_can_stream(const struct wal *wal, struct place upstream, struct place position);
+/* Two different branches with one number: one of A's path, one of B's. Only a DBA can make them. */
+bool wal_has_twin(const struct wal *wal, struct place a, struct place b);
 unsigned wal_write(struct branch *branch, uint64_t lsn);
 /* Acknowledged writes in WHOLE that KEPT lacks; *RET_LAST gets the end of the last one. */
 unsigned wal_lost(const struct wal *wal, struct place whole, struct place kept, uint64_t *ret_last);
@@ -237,6 +239,7 @@ struct node {
     struct server server;
     struct guard guard;
     bool has_bad_disk; /* starts fail */
+    uint32_t made_epoch; /* of the agent that made a database here */
 };
 
 /* ---- the network (net.c): who can send to whom ---- */
@@ -251,6 +254,8 @@ struct net {
 };
 
 bool net_is_cut(const struct sim *sim, unsigned from, unsigned to);
+/* One more fault (BY 1) or one less (-1) that cuts the way. */
+void net_cut(struct sim *sim, unsigned from, unsigned to, int by);
 /* The delay of one message, or -1: it is lost. */
 int64_t net_delay(struct sim *sim, unsigned from, unsigned to);
 void net_poll(void *arg, const char *name, const char *api_url, int64_t timeout_ms);
@@ -276,6 +281,7 @@ struct shape {
     unsigned clients;
     int checked_limit_ms;   /* how long the store's silence stays unnoticed */
     bool is_calm;           /* one fault only: the outage is measured */
+    bool is_early;          /* faults begin before there is a cluster */
     int nofailover;         /* node with the tag; -1 none */
 };
 
@@ -345,11 +351,13 @@ struct sim {
     struct fault faults[FAULTS_MAX];
     unsigned fault_count;
     bool is_healed;
-    bool is_scenario;
+    int answer; /* status of the last request; 0: not yet */
 
     bool is_tracing;                /* keep lines */
     void (*line)(struct sim *sim, const char *text); /* each line of the trace; NULL: the ring */
-    void (*decision)(struct sim *sim, const char *node, const char *rule);
+    /* Each decision that an agent tells; NULL: nobody wants them. */
+    void (*decision)(
+        struct sim *sim, const struct node *node, const char *rule, const char *text);
     void *line_arg;
     char **ring;
     unsigned ring_at;
@@ -367,7 +375,6 @@ void sim_shape_draw(struct sim *sim);
 /* A line of the trace; NODE may be NULL. Always mixed into the hash by its rule only. */
 void sim_trace(struct sim *sim, const struct node *node, const char *rule, const char *format, ...)
     PRINTF_LIKE(4, 5);
-void sim_mark(struct sim *sim, const char *rule);
 void sim_ring_print(struct sim *sim, unsigned last);
 
 /* Plan RUN for an actor of NODE (its present epoch; NODE may be NULL for the world) after DELAY_NS. DATA is freed with
@@ -414,6 +421,7 @@ void store_expire_session(struct sim *sim, unsigned node);
 bool store_has_quorum(const struct sim *sim);
 /* As an operator: put a key at once; read one (NULL: none). */
 void store_put(struct sim *sim, const char *key, const char *value);
+void store_delete(struct sim *sim, const char *key);
 const char *store_get(const struct sim *sim, const char *key);
 
 /* ---- the engine's driver, in the agent's process (engine.c) ---- */
@@ -461,8 +469,29 @@ void faults_heal(struct sim *sim);
 void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size);
 struct node *sim_leader(struct sim *sim); /* whoever is open, else the holder, else node 0 */
 
+/* NODE loses its data, unless nobody else could carry on. */
+void fault_lose_data(struct sim *sim, struct node *node, bool is_broken);
+
+/* ---- people (operator.c) ---- */
+
+/* Ask the agent of ASKED for a switchover or failover; sim->answer gets the status. */
+void operator_ask(
+    struct sim *sim, struct node *asked, const struct failover_request *request, bool is_failover);
+void operator_pause(struct sim *sim, bool is_paused);
+void operator_clear(struct sim *sim, struct node *node);
+/* Clear what baton must not clear by itself. */
+void operator_repair(struct sim *sim);
+
+/* ---- coverage (coverage.c): is every rule REACHED that can be ---- */
+
+bool coverage_is_full(const bool *reached);
+/* One line for each rule; false if one fails. */
+bool coverage_print(const bool *reached);
+
 /* ---- programs ---- */
 
-int scenario_run(const char *path, bool is_update);
+/* Run a scenario file and print its verdict; IS_UPDATE writes its trace anew. REACHED (or NULL)
+ * gets the rules that it reached. */
+bool scenario_run(const char *path, bool is_update, bool *reached);
 /* Faults, heal, wait, judge. */
 void seed_run(struct sim *sim);

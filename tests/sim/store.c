@@ -465,6 +465,19 @@ void store_put(struct sim *sim, const char *key, const char *value)
     commit(sim, &version);
 }
 
+void store_delete(struct sim *sim, const char *key)
+{
+    static struct version version;
+    const struct key *known;
+
+    edit(sim->store, &version);
+    known = find_key(&version, key);
+    if (known != NULL) {
+        delete_key(&version, (unsigned)(known - version.keys));
+        commit(sim, &version);
+    }
+}
+
 const char *store_get(const struct sim *sim, const char *key)
 {
     const struct key *found = find_key(store_newest(sim->store), key);

@@ -82,6 +82,22 @@ bool wal_can_stream(const struct wal *wal, struct place upstream, struct place p
     return false;
 }
 
+bool wal_has_twin(const struct wal *wal, struct place a, struct place b)
+{
+    for (int left = a.branch; left >= 0; left = wal->branches[left].parent) {
+        for (int right = b.branch; right >= 0; right = wal->branches[right].parent) {
+            const struct branch *one = &wal->branches[left];
+            const struct branch *other = &wal->branches[right];
+
+            if (left != right && one->timeline == other->timeline &&
+                one->system_id == other->system_id) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 unsigned wal_write(struct branch *branch, uint64_t lsn)
 {
     if (branch->write_count == branch->write_space) {

@@ -181,13 +181,42 @@ void sim_run(struct sim *sim, int64_t until_ns)
 
 /* ---- the trace ---- */
 
-void sim_mark(struct sim *sim, const char *rule)
+/* The place of RULE among all; RULES_MAX: it is none. Ids are static, so the address tells. */
+static unsigned find_rule(const char *rule)
 {
-    for (unsigned at = 0; at < RULES_MAX && ha_rule_at(at) != NULL; at++) {
-        if (ha_rule_at(at)->id == rule || str_equal(ha_rule_at(at)->id, rule)) {
-            sim->reached[at] = true;
-            return;
+    static const char *ids[RULES_MAX];
+
+    if (ids[0] == NULL) {
+        for (unsigned at = 0; ha_rule_at(at) != NULL; at++) {
+            ASSERT(at < RULES_MAX);
+            ids[at] = ha_rule_at(at)->id;
         }
+    }
+    for (unsigned at = 0; at < RULES_MAX; at++) {
+        if (ids[at] == rule) {
+            return at;
+        }
+    }
+    return RULES_MAX;
+}
+
+/* The agent that takes its turn now. */
+static struct sim *watched;
+
+/* The linker puts this in the place of ha_decide (--wrap): every plan is seen, also what no agent
+ * logs, and the agent's object code is the program's. */
+void __real_ha_decide(const struct ha_view *view, struct ha_plan *plan);
+void __wrap_ha_decide(const struct ha_view *view, struct ha_plan *plan);
+
+void __wrap_ha_decide(const struct ha_view *view, struct ha_plan *plan)
+{
+    __real_ha_decide(view, plan);
+    ASSERT(watched != NULL);
+    for (unsigned at = 0; at < plan->count; at++) {
+        unsigned rule = find_rule(plan->actions[at].rule);
+
+        ASSERT(rule < RULES_MAX);
+        watched->reached[rule] = true;
     }
 }
 
@@ -284,9 +313,8 @@ static void port_log(
             rule = field->value;
         }
     }
-    sim_mark(port->sim, rule);
-    if (port->sim->decision != NULL) {
-        port->sim->decision(port->sim, port->node->name, rule);
+    if (port->sim->decision != NULL && find_rule(rule) < RULES_MAX) {
+        port->sim->decision(port->sim, port->node, rule, text);
     }
     trace_text(port->sim, port->node->name, rule, text);
     ASSERT(level <= LOG_LEVEL_ERROR);
@@ -333,6 +361,7 @@ static void on_step(struct sim *sim, struct event *event)
         node->stall_ns = 0;
         node->output_after_ns = sim->now_ns + stall_ns;
     }
+    watched = sim;
     wake_ms = agent_step(node->agent);
     ASSERT(wake_ms > 0);
     if (node->is_leaving && agent_is_done(node->agent)) {

@@ -59,7 +59,8 @@ int copy_check_place(struct postgres *pg, struct err *e)
         return FAIL(
             e, ERR_CONFIG,
             "%s is a mount point: use a folder below it\n"
-            "hint: set postgresql.data_dir to a folder below it; data is moved into place by renaming",
+            "hint: set postgresql.data_dir to a folder below it; data is moved into place by "
+            "renaming",
             pg->paths.data_dir);
     }
     return STEP_DONE;

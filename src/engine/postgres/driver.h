@@ -31,7 +31,7 @@
 #define PROBE_PACE_STARTING_MS 20
 #define PROBE_PACE_LONELY_MS 100 /* a standby that should stream and does not yet */
 #define PROBES_LONELY_MAX 100    /* then it may stay alone for long */
-#define PROBE_PACE_WAITING_MS 5
+#define PROBE_PACE_WAITING_MS 2
 #define PROBE_LATE_MS 2000     /* no answer for so long: not answering */
 #define PROBE_TIMEOUT_MS 10000 /* then the connection is given up */
 
@@ -144,6 +144,7 @@ struct order {
     bool is_rewinding; /* the mark is, or is being, written: the directory changes under us */
     bool is_lowering;  /* the single-user server writes lower values; it may fail */
     uint64_t starts_before;
+    uint64_t looks_wanted;
     int receiver_before;
     int64_t loaded_before_us;
     bool config_changed;
@@ -176,6 +177,8 @@ struct postgres {
     struct pg_look look;
     bool is_looking;
     bool look_again;
+    bool is_look_stale;      /* the one under way began before the server ended */
+    uint64_t looks;          /* ended */
     bool wants_exit_problem; /* the server ended by itself: the next look reads its last words */
 
     struct pg_probe probe;

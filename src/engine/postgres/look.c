@@ -120,8 +120,7 @@ static int add_page(
 
     wal_name_format(control->timeline, lsn, control->wal_segment_size, name);
     str_format(path, sizeof(path), "%s/pg_wal/%s", own->paths.data_dir, name);
-    r = file_read_part(
-        path, lsn % control->wal_segment_size, WAL_PAGE_SIZE, &page, &length, e);
+    r = file_read_part(path, lsn % control->wal_segment_size, WAL_PAGE_SIZE, &page, &length, e);
     if (r < 0) {
         return r;
     }
@@ -438,18 +437,19 @@ static void done_look(struct postgres *pg, struct pg_job *job)
     struct look_job *own = (struct look_job *)job;
 
     pg->is_looking = false;
-    if (!pg->order.is_rewinding) {
+    pg->looks++;
+    if (!pg->is_look_stale && !pg->order.is_rewinding) {
         pg->look = own->look;
     }
+    pg->is_look_stale = false;
     if (own->exit_problem[0] != '\0') {
         str_copy(pg->exit_problem, sizeof(pg->exit_problem), own->exit_problem);
     }
     if (pg->look_again) {
         pg->look_again = false;
         pg_look(pg);
-        return;
     }
-    pg_looked(pg);
+    pg_looked(pg); /* also when the next one has begun: whoever asks all the time hears something */
 }
 
 void pg_look(struct postgres *pg)

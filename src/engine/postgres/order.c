@@ -288,12 +288,14 @@ int pg_order_child(
 static int wait_for_look(struct postgres *pg, struct err *e)
 {
     ASSERT(e != NULL);
-    return pg->is_looking ? 0 : STEP_DONE;
+    return pg->looks < pg->order.looks_wanted ? 0 : STEP_DONE;
 }
 
+/* The one under way may have begun too early. */
 int pg_order_look(struct postgres *pg, struct err *e)
 {
     ASSERT(e != NULL);
+    pg->order.looks_wanted = pg->looks + (pg->is_looking ? 2 : 1);
     pg_look(pg);
     pg->order.wait = wait_for_look;
     return 0;

@@ -123,12 +123,10 @@ static void lower_values_wait_behind_the_control_file(void **state)
     expect(lab, "max_wal_senders", "11");
     expect(lab, "max_prepared_transactions", "1");
     expect(lab, "max_locks_per_transaction", "65");
-    assemble_with(
-        lab, "{\"postgresql\":{\"parameters\":{\"max_connections\":50}}}", 15, &least);
+    assemble_with(lab, "{\"postgresql\":{\"parameters\":{\"max_connections\":50}}}", 15, &least);
     assert_true(lab->got.is_lowered);
     expect(lab, "max_connections", "100");
-    assemble_with(
-        lab, "{\"postgresql\":{\"parameters\":{\"max_connections\":150}}}", 15, &least);
+    assemble_with(lab, "{\"postgresql\":{\"parameters\":{\"max_connections\":150}}}", 15, &least);
     assert_false(lab->got.is_lowered);
     expect(lab, "max_connections", "150");
 }

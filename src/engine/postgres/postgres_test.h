@@ -34,10 +34,10 @@ struct node {
     struct engine *engine;
     struct engine_status status;
     unsigned statuses;
-    bool was_broken;    /* since somebody cleared it */
-    double unknown_ms;  /* when it became UNKNOWN last */
+    bool was_broken;     /* since somebody cleared it */
+    double unknown_ms;   /* when it became UNKNOWN last */
     double blindness_ms; /* how long it was UNKNOWN last */
-    bool is_ordered; /* an order is in progress */
+    bool is_ordered;     /* an order is in progress */
     int result;
     struct err why;
 };

@@ -10,7 +10,7 @@
  * behind of it). That takes a replication connection, held only while the standby does not stream.
  *
  * Pace: 1 s; 20 ms until the server answers for the first time; 100 ms while it should stream and
- * does not; 5 ms while an order waits for facts. */
+ * does not; 2 ms while an order waits for facts. */
 #include "base/assert.h"
 #include "base/parse.h"
 #include "engine/postgres/driver.h"

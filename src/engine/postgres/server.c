@@ -59,6 +59,7 @@ static void note_change(struct postgres *pg, bool was_running)
     pg->is_stopping = false;
     pg->look.state = SERVER_UNKNOWN; /* what was seen before it ran is old */
     pg->look.foreign_pid = 0;
+    pg->is_look_stale = pg->is_looking;
     pg_look(pg);
     loop_timer_start(pg->pace, PROBE_PACE_MS);
 }
@@ -146,7 +147,7 @@ static int check_running(struct postgres *pg, struct err *e)
 static int wait_for_look(struct postgres *pg, struct err *e)
 {
     ASSERT(e != NULL);
-    return pg->is_looking ? 0 : STEP_DONE;
+    return pg->look.state == SERVER_UNKNOWN ? 0 : STEP_DONE;
 }
 
 static int step_can_start(struct postgres *pg, struct err *e)
@@ -197,7 +198,7 @@ static int wait_for_start(struct postgres *pg, struct err *e)
         return 0;
     }
     if (!pg_is_running(pg)) {
-        return pg->is_looking ? 0 : check_running(pg, e);
+        return pg->look.state == SERVER_UNKNOWN ? 0 : check_running(pg, e);
     }
     return pg->probe.is_known || pg->was_reached ? STEP_DONE : 0;
 }
@@ -246,7 +247,7 @@ static int step_stop(struct postgres *pg, struct err *e)
 /* The end of the server began a look in the same turn; a second one would only take time. */
 static int step_see_end(struct postgres *pg, struct err *e)
 {
-    if (!pg->is_looking) {
+    if (pg->look.state != SERVER_UNKNOWN) {
         return pg_order_look(pg, e);
     }
     pg->order.wait = wait_for_look;

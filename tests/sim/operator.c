@@ -1,0 +1,79 @@
+#include "tests/sim/sim.h"
+
+#include "base/assert.h"
+
+/* What people do: ask for a primary, switch maintenance mode, and what baton rightly leaves to
+ * them. */
+
+static void on_answer(void *arg, int status, const char *text)
+{
+    struct port *port = arg;
+
+    port->sim->answer = status;
+    sim_trace(port->sim, port->node, "sim.answer", "%d %s", status, text);
+    mem_free(port);
+}
+
+void operator_ask(
+    struct sim *sim, struct node *asked, const struct failover_request *request, bool is_failover)
+{
+    struct port *port;
+
+    if (asked->agent == NULL || agent_is_frozen(sim, asked)) {
+        return;
+    }
+    port = mem_alloc(sizeof(*port));
+    *port = (struct port){sim, asked};
+    sim->answer = 0;
+    agent_request(asked->agent, request, is_failover, on_answer, port);
+    agent_touch(sim, asked);
+}
+
+void operator_pause(struct sim *sim, bool is_paused)
+{
+    const char *config = sim->nodes[0].config.bootstrap.dcs_json;
+    char json[512];
+
+    if (store_get(sim, KEY_CONFIG) == NULL) {
+        return;
+    }
+    IGNORE(
+        !str_format(
+            json, sizeof(json), "{%s%s", is_paused ? "\"pause\":true," : "", config + 1),
+        "fits");
+    store_put(sim, KEY_CONFIG, json);
+}
+
+void operator_clear(struct sim *sim, struct node *node)
+{
+    sim_trace(sim, node, "OPERATOR", "clears the data directory");
+    server_kill(sim, node, "the operator");
+    node->disk = (struct disk){.end = {-1, 0}, .minimum = {-1, 0}, .upstream = -1};
+    engine_changed(sim, node);
+}
+
+/* Made by an agent that died before it knew that another node's cluster was recorded: nobody can
+ * tell any more that it was never used. */
+static bool is_foreign(const struct sim *sim, const struct node *node, const struct node *leader)
+{
+    ASSERT(sim->wal.count > 0);
+    return node->disk.kind == DISK_PRESENT && node->disk.system_id != leader->disk.system_id &&
+           node->made_epoch != node->agent_epoch;
+}
+
+void operator_repair(struct sim *sim)
+{
+    struct node *leader = sim_find(sim, sim->check.holder);
+
+    if (leader == NULL || !server_is_open(leader)) {
+        return;
+    }
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        struct node *node = &sim->nodes[at];
+
+        if (node != leader && (is_foreign(sim, node, leader) ||
+                               wal_has_twin(&sim->wal, node->disk.end, leader->disk.end))) {
+            operator_clear(sim, node);
+        }
+    }
+}
