@@ -125,7 +125,7 @@ static void on_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
     struct accounts *accounts = arg;
 
     accounts->is_txn_open = false;
-    if (outcome != DCS_DONE || revision < 0) {
+    if (!accounts->is_finished && (outcome != DCS_DONE || revision < 0)) {
         /* Somebody else was first, or nobody was reached: the next reading tells. */
         dcs_refresh(accounts->dcs);
     }

@@ -96,6 +96,7 @@ static void acquire(struct agent *agent)
         return;
     }
     IGNORE(!str_copy(wanted.holder, sizeof(wanted.holder), agent->config->name), "same size");
+    IGNORE(!str_copy(wanted.node, sizeof(wanted.node), agent->ports.node_id), "made that long");
     txn.compares[txn.compare_count++] =
         compare_revision(KEY_LEADER, agent->cluster.leader_revision);
     txn.ops[txn.op_count++] = put(KEY_LEADER, agent->config->name, true);

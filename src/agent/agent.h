@@ -30,6 +30,7 @@ struct agent;
 
 /* The world. All functions are required; `arg` goes to each of them. */
 struct agent_ports {
+    const char *node_id;   /* borrowed; see NODE_ID_SIZE */
     struct dcs *dcs;       /* borrowed */
     struct engine *engine; /* borrowed */
     struct instant (*now)(void *arg);
@@ -58,6 +59,9 @@ void agent_on_report(struct agent *agent, const char *name, const struct peer_re
  * complete). */
 void agent_leave(struct agent *agent);
 bool agent_is_done(const struct agent *agent);
+
+/* Whether another node of the same name was found alive: this one must not go on. */
+bool agent_is_refused(const struct agent *agent);
 
 /* For the REST server (api/api.h): what is known now; carry out a switchover or failover, then
  * api_answer(CALL). */

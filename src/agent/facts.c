@@ -43,7 +43,8 @@ static void update_peers(struct agent *agent)
 
 static bool is_same_seq(const struct lease_record *a, const struct lease_record *b)
 {
-    return a->term == b->term && a->seq == b->seq && str_equal(a->holder, b->holder);
+    return a->term == b->term && a->seq == b->seq && str_equal(a->holder, b->holder) &&
+           str_equal(a->node, b->node);
 }
 
 static void hold_until(struct agent *agent, struct instant t0)
@@ -63,7 +64,7 @@ static void learn_lease(
     struct agent *agent, const struct lease_record *record, int64_t revision, int64_t known_at)
 {
     struct lease_facts *lease = &agent->lease;
-    bool is_own = str_equal(record->holder, agent->config->name);
+    bool is_own = agent_is_own(agent, record);
 
     if (known_at < lease->known_at) {
         return;
@@ -319,6 +320,9 @@ void agent_on_report(struct agent *agent, const char *name, const struct peer_re
 {
     struct peer_facts *peer = agent_peer(agent, name);
 
+    if (str_equal(name, agent->config->name) && agent->namesake == NAMESAKE_ASKED) {
+        agent->namesake = report != NULL ? NAMESAKE_ALIVE : NAMESAKE_NONE;
+    }
     if (peer == NULL) {
         return;
     }

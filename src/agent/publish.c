@@ -64,6 +64,7 @@ static void describe_self(const struct agent *agent, struct member *member)
 {
     const struct config *config = agent->config;
     const struct engine_status *status = &agent->server.status;
+    const struct decision_fact *decision = &agent->decisions[TOPIC_SERVER];
     const char *problem = status->problem[0] != '\0' ? status->problem : agent->server.failure;
     char api[URL_SIZE];
     char database[URL_SIZE];
@@ -80,6 +81,9 @@ static void describe_self(const struct agent *agent, struct member *member)
         .pending_restart = status->pending_restart,
         .is_checkpointed = status->state != SERVER_PRIMARY || status->is_checkpointed,
     };
+    if (problem[0] == '\0' && str_equal(decision->rule, "server.foreign")) {
+        problem = decision->text;
+    }
     url_format_address(
         config->restapi.connect.host, config->restapi.connect.port, api, sizeof(api));
     url_format_address(
@@ -125,6 +129,33 @@ static char *encode_without_positions(const struct member *member)
     still.received_lsn = 0;
     still.replayed_lsn = 0;
     return record_member_encode(&still, NULL);
+}
+
+/* A member of this name at another address may be a living node: two of one name would each take
+ * the other's lease for its own. Patroni refuses to start then, and so does this. */
+bool agent_check_namesake(struct agent *agent)
+{
+    const struct member *member = cluster_find(&agent->cluster, agent->config->name);
+    struct member self;
+
+    if (!agent->has_cluster) {
+        return true;
+    }
+    if (agent->namesake != NAMESAKE_UNKNOWN) {
+        return agent->namesake == NAMESAKE_NONE;
+    }
+    describe_self(agent, &self);
+    if (member == NULL || str_equal(member->api_url, self.api_url)) {
+        agent->namesake = NAMESAKE_NONE;
+        return true;
+    }
+    agent->namesake = NAMESAKE_ASKED;
+    agent_log(
+        agent, LOG_LEVEL_WARNING, "agent.namesake", "a member of this name is recorded at %s",
+        member->api_url);
+    agent->ports.poll(
+        agent->ports.arg, agent->config->name, member->api_url, (int64_t)POLL_TIMEOUT_MAX_MS);
+    return false;
 }
 
 void agent_publish(struct agent *agent)

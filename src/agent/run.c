@@ -43,6 +43,7 @@ struct daemon {
     struct loop_signal *signals[4];
     const char *path;
     char guard_program[PATH_SIZE];
+    char node_id[NODE_ID_SIZE];
     enum log_level level;
     int lock_fd;
     bool is_started;
@@ -126,6 +127,15 @@ static void turn(void *arg)
         return;
     }
     loop_timer_start(daemon->turn, agent_step(daemon->agent));
+    if (agent_is_refused(daemon->agent)) {
+        log_plain(
+            daemon, LOG_LEVEL_ERROR, "agent.namesake",
+            "there is already a node of this name running; hint: give each node its own name");
+        daemon->exit_code = 1;
+        daemon->is_ending = true;
+        loop_stop(daemon->loop);
+        return;
+    }
     if (agent_is_done(daemon->agent)) {
         end(daemon);
     }
@@ -306,12 +316,42 @@ static int take_lock(struct daemon *daemon, struct err *e)
     if (r < 0) {
         return err_wrap(e, r, "make the runtime folder");
     }
-    IGNORE(!str_format(path, sizeof(path), "%s/agent.lock", folder), "config limits paths");
+    IGNORE(
+        !str_format(path, sizeof(path), "%s.lock", daemon->config->postgresql.data_dir),
+        "config limits paths");
     r = file_lock(path, &daemon->lock_fd, e);
     if (r < 0) {
-        return err_wrap(e, r, "another agent uses %s", folder);
+        return err_wrap(e, r, "one agent a data directory");
     }
     return 0;
+}
+
+/* What tells this node from another one of the same name. */
+static int know_node_id(struct daemon *daemon, struct err *e)
+{
+    AUTO_FREE char *text = NULL;
+    char path[PATH_SIZE + 16];
+    enum file_kind kind = FILE_MISSING;
+    int r;
+
+    IGNORE(
+        !str_format(path, sizeof(path), "%s/node-id", daemon->config->postgresql.runtime_dir),
+        "config limits paths");
+    r = file_kind(path, &kind, e);
+    if (r == 0 && kind == FILE_MISSING) {
+        process_password(daemon->node_id, sizeof(daemon->node_id) - 1);
+        return file_write(path, daemon->node_id, strlen(daemon->node_id), 0600, e);
+    }
+    if (r == 0) {
+        r = file_read(path, sizeof(daemon->node_id), &text, NULL, e);
+    }
+    if (r == 0 && strlen(text) != sizeof(daemon->node_id) - 1) {
+        return FAIL(e, ERR_CORRUPT, "%s is damaged\nhint: remove it, a new one is made", path);
+    }
+    if (r == 0) {
+        IGNORE(!str_copy(daemon->node_id, sizeof(daemon->node_id), text), "measured");
+    }
+    return r;
 }
 
 static int build(struct daemon *daemon, struct err *e)
@@ -324,7 +364,13 @@ static int build(struct daemon *daemon, struct err *e)
     };
     const struct postgres_options options = {.guard_program = daemon->guard_program};
     struct agent_ports ports = {
-        .now = now, .real_ms = real_ms, .poll = poll_peer, .log = log_line, .arg = daemon};
+        .node_id = daemon->node_id,
+        .now = now,
+        .real_ms = real_ms,
+        .poll = poll_peer,
+        .log = log_line,
+        .arg = daemon,
+    };
     int r;
 
     daemon->client = client_new(daemon->loop, daemon->config);
@@ -407,6 +453,9 @@ static int run(struct daemon *daemon, struct err *e)
 
     if (r == 0) {
         r = take_lock(daemon, e);
+    }
+    if (r == 0) {
+        r = know_node_id(daemon, e);
     }
     if (r == 0) {
         r = sink_open(daemon->config->log_dir, "baton.log", &daemon->sink, e);

@@ -79,6 +79,14 @@ struct waiter {
     bool is_written; /* the key is in the store */
 };
 
+/* Whether a node of the same name lives elsewhere: asked once, before anything is done. */
+enum namesake {
+    NAMESAKE_UNKNOWN,
+    NAMESAKE_ASKED,
+    NAMESAKE_NONE,
+    NAMESAKE_ALIVE,
+};
+
 struct decision_fact {
     const char *rule;
     char text[256];
@@ -116,6 +124,7 @@ struct agent {
     struct instant probed; /* last engine_probe asked for by the race */
     struct decision_fact decisions[TOPICS];
     struct instant stepped;
+    enum namesake namesake;
     bool is_leaving;
     int64_t wake_ms; /* being computed by the current step */
     struct lease_times times;
@@ -123,6 +132,9 @@ struct agent {
 
 /* view.c: what is known, as ha_decide wants it. */
 void agent_view(const struct agent *agent, struct ha_view *view);
+
+/* Whether RECORD is this node's hold: its name, and made with the data that is here. */
+bool agent_is_own(const struct agent *agent, const struct lease_record *record);
 
 /* The times of the lease under the present settings. */
 struct lease_times agent_times(const struct agent *agent);
@@ -138,6 +150,7 @@ void agent_act(struct agent *agent, const struct ha_view *view, const struct ha_
 
 /* publish.c: keep members/NAME true, ask the peers in turn. */
 void agent_publish(struct agent *agent);
+bool agent_check_namesake(struct agent *agent);
 void agent_poll_peers(struct agent *agent, const struct ha_view *view);
 enum member_state agent_member_state(const struct agent *agent);
 enum member_role agent_member_role(const struct agent *agent);

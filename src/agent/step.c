@@ -39,6 +39,7 @@ struct agent *agent_new(const struct config *config, const struct agent_ports *p
 
     agent->config = config;
     agent->ports = *ports;
+    ASSERT(ports->node_id != NULL);
     agent->cluster.settings = (struct cluster_settings)CLUSTER_SETTINGS_DEFAULT;
     agent->times = agent_times(agent);
     return agent;
@@ -151,6 +152,9 @@ int64_t agent_step(struct agent *agent)
     agent->stepped = now;
     note_request_due(agent, now);
     keep_armed(agent, now);
+    if (!agent_check_namesake(agent)) {
+        return agent->wake_ms;
+    }
     agent_view(agent, &view);
     ha_decide(&view, &plan);
     agent_act(agent, &view, &plan);
@@ -177,6 +181,11 @@ bool agent_is_done(const struct agent *agent)
     return agent->is_leaving && agent->server.order == ORDER_NONE && !is_server_running(agent) &&
            agent->server.has_looked && agent->lease.txn == LEASE_TXN_NONE &&
            !agent_holds(agent, now, NULL);
+}
+
+bool agent_is_refused(const struct agent *agent)
+{
+    return agent->namesake == NAMESAKE_ALIVE;
 }
 
 static void show_decision(const struct decision_fact *fact, struct api_decision *ret)

@@ -22,6 +22,12 @@ int64_t agent_heartbeat_ms(const struct agent *agent)
     return MAX(HEARTBEAT_MIN_MS, MIN(ms, HEARTBEAT_MAX_MS));
 }
 
+bool agent_is_own(const struct agent *agent, const struct lease_record *record)
+{
+    return str_equal(record->holder, agent->config->name) &&
+           str_equal(record->node, agent->ports.node_id);
+}
+
 struct lease_times agent_times(const struct agent *agent)
 {
     return lease_times(agent->cluster.settings.ttl_ms, agent->cluster.settings.loop_wait_ms);
@@ -44,7 +50,7 @@ bool agent_holds(const struct agent *agent, struct instant now, int64_t *ret_lef
     if (!instant_is_set(lease->deadline)) {
         return false;
     }
-    if (agent->has_cluster && !str_equal(lease->record.holder, agent->config->name)) {
+    if (agent->has_cluster && !agent_is_own(agent, &lease->record)) {
         return false;
     }
     left_ms = instant_left_ms(lease->deadline, now);
@@ -171,6 +177,10 @@ static void view_lease(const struct agent *agent, struct instant now, struct ha_
     const char *leader = agent->cluster.leader;
 
     view->holder = index_of(agent, record->holder);
+    if (view->holder == 0 && !agent_is_own(agent, record)) {
+        view->holder =
+            HA_STRANGER; /* another node of this name, or this one before it lost its data */
+    }
     view->is_lease_busy = lease->txn != LEASE_TXN_NONE;
     if (agent_holds(agent, now, &view->lease_left_ms)) {
         view->lease = HA_LEASE_MINE;
@@ -197,8 +207,8 @@ static void view_lease(const struct agent *agent, struct instant now, struct ha_
         view->floor = record->floor;
         return;
     }
-    if (view->holder == 0 || instant_elapsed_min_ms(lease->seen, now) >=
-                                 MAX(record->length_ms, agent->times.length_ms)) {
+    if (agent_is_own(agent, record) || instant_elapsed_min_ms(lease->seen, now) >=
+                                           MAX(record->length_ms, agent->times.length_ms)) {
         view->lease = HA_LEASE_EXPIRED;
         return;
     }

@@ -124,6 +124,7 @@ char *record_lease_encode(const struct lease_record *lease)
     position_format(lease->floor, floor);
     field_set_text(out, "holder", lease->holder);
     field_set_text(out, "released_to", lease->released_to);
+    field_set_text(out, "node", lease->node);
     field_set_u64(out, "term", lease->term);
     field_set_u64(out, "seq", lease->seq);
     field_set_u64(out, "length_ms", (uint64_t)MAX(lease->length_ms, 0));
@@ -147,6 +148,9 @@ static int decode_lease(const json_t *from, struct lease_record *lease, struct e
     r = field_text(from, "holder", lease->holder, sizeof(lease->holder), e);
     if (r == 0) {
         r = field_text(from, "released_to", lease->released_to, sizeof(lease->released_to), e);
+    }
+    if (r == 0) {
+        r = field_text(from, "node", lease->node, sizeof(lease->node), e);
     }
     if (r == 0) {
         r = field_u64(from, "term", &lease->term, e);

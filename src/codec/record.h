@@ -43,7 +43,7 @@ MUST_CHECK int record_member_decode(
     const char *name, const char *json, struct member *ret, struct err *e);
 
 /* baton/lease:
- * {"holder":"n1","released_to":"","term":7,"seq":42,"length_ms":30000,"timeline":6,"floor":"5/0/3000148"} */
+ * {"holder":"n1","released_to":"","node":"9f..","term":7,"seq":42,"length_ms":30000,"timeline":6,"floor":"5/0/3000148"} */
 char *record_lease_encode(const struct lease_record *lease);
 MUST_CHECK int record_lease_decode(const char *json, struct lease_record *ret, struct err *e);
 

@@ -21,7 +21,7 @@ static bool is_same_tags(const struct member_tags *a, const struct member_tags *
 
 static bool is_same_history(const struct timeline_history *a, const struct timeline_history *b)
 {
-    bool is_same = a->timeline == b->timeline && a->count == b->count;
+    bool is_same = a->timeline == b->timeline && strcmp(a->node, b->node) == 0 && a->count == b->count;
 
     for (unsigned at = 0; is_same && at < a->count; at++) {
         is_same = a->switches[at].timeline == b->switches[at].timeline &&

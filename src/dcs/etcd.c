@@ -332,7 +332,7 @@ static void etcd_refresh(struct dcs *dcs)
 {
     struct etcd *etcd = (struct etcd *)dcs;
 
-    if (etcd->watch != NULL) {
+    if (etcd->watch != NULL && !etcd->is_freeing) {
         etcd_watch_refresh(etcd->watch, true);
     }
 }

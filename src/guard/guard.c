@@ -214,10 +214,8 @@ static void accept_client(struct guard *guard)
     struct ucred peer;
     socklen_t length = sizeof(peer);
 
-    if (fd < 0) {
-        return;
-    }
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.uid != geteuid()) {
+    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 ||
+        peer.uid != geteuid()) {
         close(fd);
         return;
     }

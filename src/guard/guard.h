@@ -1,8 +1,7 @@
 /* guard.h - the parent of the database server: baton-guard SOCKET_PATH.
  *
  * It starts one process, is told a deadline (model/guard_message.h), and when that passes kills the
- * process with all its descendants. After its start it reads nothing that somebody wrote, allocates
- * nothing and touches no disk, so that nothing keeps it from that.
+ * process with all its descendants. It then allocates nothing and touches no disk.
  *
  *   - Nobody leaves the tree: the guard is a child subreaper, so orphans become its children,
  *     whatever they did with setsid or double forks. It is gone when the kernel says ECHILD.

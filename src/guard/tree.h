@@ -3,7 +3,6 @@
 
 #include "base/base.h"
 
-/* SIGKILL to every descendant of ROOT that /proc shows, each as soon as it is found, until no more
- * are found. It collects nobody. What is shown is a moment that has passed: repeat until the kernel
- * says that no child is left. */
+/* SIGKILL to every descendant of ROOT, each as soon as it is found in /proc. That shows a moment
+ * that has passed: repeat until the kernel says that no child is left. It collects nobody. */
 void tree_kill(pid_t root);

@@ -1,5 +1,6 @@
 #include "io/child.h"
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/str.h"
@@ -247,7 +248,7 @@ static void a_timeout_kills_the_session(void **state)
     assert_int_equal(world->result.signal_number, SIGKILL);
     assert_in_range(instant_elapsed_max_ms(before, clock_now()), 300, 1200);
     second = strchr(world->output, '\n');
-    assert_non_null(second);
+    ASSERT(second != NULL);
     *second++ = '\0';
     second[strcspn(second, "\n")] = '\0';
     assert_int_equal(parse_int(world->output, 2, INT32_MAX, &pids[0], NULL), 0);

@@ -6,6 +6,9 @@
 
 #include "model/member.h"
 
+/* A random text that a node makes once and keeps beside its data. */
+#define NODE_ID_SIZE 33
+
 /* The right to write, as the holder last renewed it (key baton/lease). A challenger counts
  * `length_ms` on its own clock from the moment it first saw this `seq`. An empty holder means
  * released: `released_to` may go first, and nobody whose position is before `floor` may go at all
@@ -13,6 +16,7 @@
 struct lease_record {
     char holder[MEMBER_NAME_SIZE];
     char released_to[MEMBER_NAME_SIZE];
+    char node[NODE_ID_SIZE]; /* of the holder's host and data: two nodes of one name differ */
     uint64_t term; /* grows by one with each new holder, never falls */
     uint64_t seq;  /* grows by one with each renewal */
     int64_t length_ms;

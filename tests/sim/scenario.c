@@ -6,6 +6,9 @@
 #define FILE_SIZE_MAX (1 << 20)
 #define DASHES "----\n"
 
+/* So that n1 makes the cluster. */
+#define HEAD_START_NS (200 * MS)
+
 void story_fail(struct story *story, const char *format, ...)
 {
     va_list args;
@@ -137,6 +140,7 @@ static void do_cluster(struct story *story, const struct words *words)
     story->sim->decision = on_decision;
     for (unsigned at = 0; at < shape.node_count; at++) {
         agent_begin(story->sim, &story->sim->nodes[at]);
+        sim_run(story->sim, story->sim->now_ns + HEAD_START_NS);
     }
     check_able(story->sim);
 }
@@ -248,6 +252,15 @@ static void do_heal(struct story *story, const struct words *words)
 static void do_store(struct story *story, const struct words *words)
 {
     store_set_quorum(story->sim, str_equal(words->items[0], "up"));
+}
+
+static void do_end_session(struct story *story, const struct words *words)
+{
+    const struct node *node = story_node(story, words->items[0]);
+
+    if (node != NULL) {
+        store_expire_session(story->sim, node->index);
+    }
 }
 
 static struct node *find_asked(struct sim *sim)
@@ -369,6 +382,7 @@ static const struct {
     {"cut", 2, 2, do_cut},               /* n1 store | n1 n2, both ways */
     {"isolate", 1, 1, do_isolate},       /* n1 from all */
     {"store", 1, 1, do_store},           /* up|down: it has a majority, or none */
+    {"end-session", 1, 1, do_end_session}, /* n1: the store's session, with its keys */
     {"heal", 0, 0, do_heal},             /* network, store and disks */
     {"switchover", 1, 2, do_switchover}, /* n1 [n2] */
     {"failover", 1, 1, do_failover},     /* n2 */
@@ -425,7 +439,7 @@ static void run_line(struct story *story, char *line)
         return;
     }
     if (story->sim != NULL) {
-        add_line(story->sim, "", ">", shown);
+        str_addf(&story->trace, "> %s\n", shown);
     }
     carry_out(story, &words);
     if (story->sim != NULL && story->sim->check.verdict != VERDICT_FINE) {

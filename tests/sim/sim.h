@@ -207,6 +207,7 @@ struct node {
     unsigned index;
     char name[8];
     struct config config;
+    char id[NODE_ID_SIZE]; /* kept on its disk; another one when the host is replaced */
 
     struct clock boot;
     struct clock raw;

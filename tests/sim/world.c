@@ -387,6 +387,7 @@ static void on_step(struct sim *sim, struct event *event)
 void agent_begin(struct sim *sim, struct node *node)
 {
     struct agent_ports agent_ports = {
+        .node_id = "",
         .now = port_now,
         .real_ms = port_real_ms,
         .poll = port_poll,
