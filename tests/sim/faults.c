@@ -311,6 +311,11 @@ static void begin(struct sim *sim, struct fault *fault, struct node *node)
         break;
     case LOST_DATA:
         fault_lose_data(sim, node, false);
+        if (node->disk.kind == DISK_ABSENT && node->agent != NULL && fault->amount % 2 == 0) {
+            agent_kill(sim, node);
+            node_make_id(sim, node);
+            agent_begin(sim, node);
+        }
         break;
     case SWITCHOVER:
         ask(sim, fault, false);

@@ -395,6 +395,8 @@ void clock_set(struct clock *clock, int64_t now_ns, int64_t ppm, bool is_stopped
 int64_t clock_until(const struct clock *clock, int64_t now_ns, int64_t value_ns);
 
 void node_boot(struct sim *sim, struct node *node);
+/* The host is a new one: it keeps nothing of the old one. No agent may run. */
+void node_make_id(struct sim *sim, struct node *node);
 void node_power_off(struct sim *sim, struct node *node);
 /* Stop all of a host, or its agent only, for LENGTH_NS from now (longer if it is stopped longer already); thaw both. */
 void node_freeze(struct sim *sim, struct node *node, int64_t length_ns);

@@ -387,7 +387,7 @@ static void on_step(struct sim *sim, struct event *event)
 void agent_begin(struct sim *sim, struct node *node)
 {
     struct agent_ports agent_ports = {
-        .node_id = "",
+        .node_id = node->id,
         .now = port_now,
         .real_ms = port_real_ms,
         .poll = port_poll,
@@ -487,6 +487,15 @@ void node_boot(struct sim *sim, struct node *node)
     sim_trace(sim, node, "host.up", "the host is up");
 }
 
+void node_make_id(struct sim *sim, struct node *node)
+{
+    IGNORE(
+        !str_format(
+            node->id, sizeof(node->id), "%016" PRIx64 "%016" PRIx64, rng_next(sim, STREAM_SHAPE),
+            rng_next(sim, STREAM_SHAPE)),
+        "fits");
+}
+
 void node_power_off(struct sim *sim, struct node *node)
 {
     if (!node->is_up) {
@@ -565,6 +574,7 @@ struct sim *sim_new(uint64_t seed, const struct shape *shape)
         node->disk = (struct disk){.end = {-1, 0}, .minimum = {-1, 0}, .upstream = -1};
         node->real_offset_ms = rng_between(sim, STREAM_SHAPE, -100, 100);
         configure(sim, node);
+        node_make_id(sim, node);
         node_boot(sim, node);
     }
     return sim;

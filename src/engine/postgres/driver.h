@@ -277,8 +277,8 @@ int pg_order_wait(struct postgres *pg, order_wait *wait);
 int pg_order_look(struct postgres *pg, struct err *e);
 void pg_program(const struct postgres *pg, const char *name, char *buffer);
 
-/* bootstrap.c: run the single-user server in FOLDER with PARAMETERS' values of its command line, fed
- * with the order's input. */
+/* bootstrap.c: run the single-user server in FOLDER with PARAMETERS' values of its command line,
+ * fed with the order's input. */
 int pg_order_single_user(
     struct postgres *pg, const char *folder, const struct parameters *parameters, struct err *e);
 

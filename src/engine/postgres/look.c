@@ -4,8 +4,8 @@
  * The end of a log that was closed cleanly is the end of the shutdown checkpoint's record; its WAL
  * pages are read only when the control file changed since the last look.
  *
- * While a rewind changes the directory nobody looks: what the last look saw stays, and the mark that
- * it leaves if it is interrupted is no news before its end. */
+ * While a rewind changes the directory nobody looks: what the last look saw stays, and the mark
+ * that it leaves if it is interrupted is no news before its end. */
 #include "base/assert.h"
 #include "base/parse.h"
 #include "codec/codec.h"
