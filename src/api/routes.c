@@ -269,7 +269,8 @@ void api_render_reference(struct str *out)
         out,
         "# REST API\n\n"
         "Every agent serves it on `restapi.listen`. Paths, status codes and bodies are those of "
-        "Patroni " RECORD_PATRONI_LEVEL ";\nwhat differs is said here. Routes marked *operate* change "
+        "Patroni " RECORD_PATRONI_LEVEL ";\nwhat differs is said here. Routes marked *operate* "
+        "change "
         "something: they need the user and password of\n`restapi.authentication` when one is "
         "configured. HEAD gives the status alone.\n\n"
         "A health check is any GET, HEAD or OPTIONS whose path has no route of its own; the first "

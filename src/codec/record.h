@@ -8,7 +8,8 @@
 
 #include "model/model.h"
 
-/* The release of Patroni whose layout, routes and bodies are spoken; its nodes judge a member by it. */
+/* The release of Patroni whose layout, routes and bodies are spoken; its nodes judge a member by
+ * it. */
 #define RECORD_PATRONI_LEVEL "4.1.4"
 
 /* Keys relative to the prefix. */
@@ -43,7 +44,9 @@ MUST_CHECK int record_member_decode(
     const char *name, const char *json, struct member *ret, struct err *e);
 
 /* baton/lease:
- * {"holder":"n1","released_to":"","node":"9f..","term":7,"seq":42,"length_ms":30000,"timeline":6,"floor":"5/0/3000148"} */
+ *
+ * {"holder":"n1","released_to":"","node":"9f..","term":7,"seq":42,"length_ms":30000,
+ * "timeline":6,"floor":"5/0/3000148"} */
 char *record_lease_encode(const struct lease_record *lease);
 MUST_CHECK int record_lease_decode(const char *json, struct lease_record *ret, struct err *e);
 

@@ -174,8 +174,9 @@ static void test_member_refusals(void **state)
 
 static void test_lease(void **state)
 {
-    static const char json[] = "{\"holder\":\"n1\",\"released_to\":\"n2\",\"node\":\"0a1b\",\"term\":7,\"seq\":42,"
-                               "\"length_ms\":30000,\"timeline\":6,\"floor\":\"5/0/3000148\"}";
+    static const char json[] =
+        "{\"holder\":\"n1\",\"released_to\":\"n2\",\"node\":\"0a1b\",\"term\":7,\"seq\":42,"
+        "\"length_ms\":30000,\"timeline\":6,\"floor\":\"5/0/3000148\"}";
     static const char *const damaged[] = {
         "{}",
         "{\"holder\":\"n1\"}",

@@ -179,5 +179,6 @@ void config_render_reference(struct str *out);
 /* One line a finding, without a newline: "FILE:LINE: error: TEXT". */
 void finding_format(const struct finding *finding, struct str *out);
 
-/* The tags that baton does not know itself, as a JSON object (new text); NULL when there are none. */
+/* The tags that baton does not know itself, as a JSON object (new text); NULL when there are
+ * none. */
 char *config_extra_tags(const struct config *config);

@@ -19,6 +19,7 @@ struct cache {
     struct cache_entry entries[DCS_KEYS_MAX];
 };
 
+/* Free what it holds; it is empty then. */
 void cache_fini(struct cache *cache);
 
 /* The entry of KEY, or NULL. */

@@ -5,9 +5,9 @@
  * are lost; one without a leader keeps them for seconds. So an attempt gets little time, and then
  * the next server is asked: as long as answers took lately, by mean and deviation, at least
  * ETCD_TRY_MIN_MS, doubled after every fourth attempt that ran out of time, at most
- * ETCD_TRY_MAX_MS. (Three members at 50/500 ms, leader killed: a swap is through after 0.5 to 1 s; with
- * 1000 ms for each attempt it took up to 1.5 s.) Less than a slow disk needs would be as bad: the
- * repetition of a write that was applied ends as "unknown". When all servers failed there is a
+ * ETCD_TRY_MAX_MS. (Three members at 50/500 ms, leader killed: a swap is through after 0.5 to 1 s;
+ * with 1000 ms for each attempt it took up to 1.5 s.) Less than a slow disk needs would be as bad:
+ * the repetition of a write that was applied ends as "unknown". When all servers failed there is a
  * short pause. A token is fetched when the store wants one, once for all calls that wait.
  *
  * Writes (ETCD_GUARDED, ETCD_ONCE) go only to an endpoint that proved within the last seconds which

@@ -1,5 +1,5 @@
-/* What a real etcd does only by chance: answers that get lost, servers that lie. A stub server follows
- * a script instead; what it shares with the test is in memory that both have. */
+/* What a real etcd does only by chance: answers that get lost, servers that lie. A stub server
+ * follows a script instead; what it shares with the test is in memory that both have. */
 #include "dcs/etcd_test.h"
 
 #include <sys/mman.h>
@@ -289,7 +289,8 @@ static struct dcs_txn swap_txn(int64_t revision)
     return txn;
 }
 
-/* A lost race after an attempt whose answer is missing is no lost race: that attempt may have won it. */
+/* A lost race after an attempt whose answer is missing is no lost race: that attempt may have won
+ * it. */
 static void test_outcomes(void **state)
 {
     struct client client;

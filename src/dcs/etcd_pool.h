@@ -60,11 +60,13 @@ struct etcd_pool {
     char token[ETCD_TOKEN_SIZE]; /* "": none */
 };
 
+/* A pool of the configured endpoints; never NULL. OPTIONS are copied. */
 struct etcd_pool *etcd_pool_new(struct loop *loop, const struct etcd_options *options);
 
 /* Ends all calls: those with a DONE that must come get it. NULL is accepted. */
 void etcd_pool_free(struct etcd_pool *pool);
 
+/* Replace the configured endpoints; take over those that the store's member list names. */
 void etcd_pool_set_endpoints(struct etcd_pool *pool, const char *const *urls, unsigned count);
 void etcd_pool_learn(struct etcd_pool *pool, const struct etcd_members *members);
 

@@ -18,6 +18,7 @@ struct etcd_session *etcd_session_new(
     struct etcd_pool *pool, int64_t ttl_ms, void (*on_change)(void *arg), void *arg);
 void etcd_session_free(struct etcd_session *session);
 
+/* The time to live, from the next grant on. */
 void etcd_session_set_ttl(struct etcd_session *session, int64_t ttl_ms);
 
 /* The store said that LEASE does not exist. */

@@ -33,6 +33,7 @@ struct etcd_watch *etcd_watch_new(
     const struct etcd_watch_listener *listener);
 void etcd_watch_free(struct etcd_watch *watch);
 
+/* How old a reading may be. */
 void etcd_watch_set_times(struct etcd_watch *watch, int64_t retry_timeout_ms);
 
 /* Read now; on_change comes even if nothing changed when IS_ASKED. */

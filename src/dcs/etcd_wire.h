@@ -63,6 +63,7 @@ MUST_CHECK int etcd_wire_read_range(
     const char *body, size_t length, const char *prefix, struct cache *cache,
     struct etcd_header *ret, struct err *e);
 
+/* Of a transaction: whether its conditions held. */
 MUST_CHECK int etcd_wire_read_txn(
     const char *body, size_t length, bool *ret_succeeded, struct etcd_header *ret, struct err *e);
 
@@ -70,6 +71,7 @@ MUST_CHECK int etcd_wire_read_txn(
 MUST_CHECK int etcd_wire_read_lease(
     const char *body, size_t length, int64_t *ret_id, int64_t *ret_ttl_s, struct err *e);
 
+/* Of authenticate: the token, into TOKEN of SIZE bytes. */
 MUST_CHECK int etcd_wire_read_token(
     const char *body, size_t length, char *token, size_t size, struct err *e);
 

@@ -32,4 +32,5 @@ struct store_arguments {
     char quota[24];
 };
 
+/* The command line of the server, into RET. */
 void store_server_arguments(const struct store_server *server, struct store_arguments *ret);

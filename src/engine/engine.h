@@ -26,9 +26,8 @@
 struct engine_status {
     enum server_state state;
     bool is_answering; /* the last probe was answered in time */
-    bool
-        /* DOWN: its last stop wrote a complete end (control file: "shut down" or "in recovery"). */
-        was_clean;
+    /* DOWN: its last stop wrote a complete end (control file: "shut down" or "in recovery"). */
+    bool was_clean;
     bool was_primary;     /* DOWN: it was writable when it last ran */
     bool is_promoting;    /* promotion asked for, still in recovery */
     bool is_streaming;    /* STANDBY: receiving from an upstream */
@@ -36,9 +35,9 @@ struct engine_status {
     bool pending_restart; /* a changed parameter waits for a restart */
     uint64_t system_id;
     uint32_t version; /* PostgreSQL's server_version_num; 0 unknown */
-    struct position
-        position; /* PRIMARY: flushed; STANDBY: the larger of received and replayed; DOWN and clean: the
-                                  end of its log, else its last checkpoint */
+    /* PRIMARY: flushed; STANDBY: the larger of received and replayed; DOWN and clean: the end of
+     * its log, else its last checkpoint. */
+    struct position position;
     uint64_t received_lsn;
     uint64_t replayed_lsn;
     int64_t replayed_real_ms; /* commit time of the last replayed transaction; 0 unknown */
