@@ -2,12 +2,12 @@
 
 #include "api/access.h"
 #include "api/routes.h"
-#include "io/listen.h"
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/str.h"
 #include "io/file.h"
+#include "io/listen.h"
 
 #include <microhttpd.h>
 
@@ -505,15 +505,12 @@ static void pem_fini(struct pem *pem)
 static struct MHD_Daemon *start_daemon(struct api *api, int fd, const struct pem *pem)
 {
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
-    struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, pem->cert},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, pem->key},
-        {MHD_OPTION_END, 0, NULL},
-    };
+    const struct MHD_OptionItem end = {MHD_OPTION_END, 0, NULL};
+    struct MHD_OptionItem tls[3] = {end, end, end};
 
-    if (pem->cert == NULL) {
-        tls[0] = tls[2];
-    } else {
+    if (pem->cert != NULL) {
+        tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, pem->cert};
+        tls[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, pem->key};
         flags |= MHD_USE_TLS;
     }
     return MHD_start_daemon(

@@ -43,7 +43,7 @@ int target_read_config(
     }
     process_host_name(host, sizeof(host));
     *ret_findings = mem_alloc(sizeof(**ret_findings));
-    *ret = config_parse(path, text, (const char *const *)environ, host, *ret_findings);
+    *ret = config_parse(path, text, process_environment(), host, *ret_findings);
     return 0;
 }
 
@@ -76,6 +76,7 @@ static int open_config(const char *path, struct target *target, struct err *e)
     if (r < 0) {
         return r;
     }
+    ASSERT(findings != NULL);
     if (findings->errors > 0) {
         return fail_config(findings, e);
     }

@@ -1,5 +1,5 @@
-#include "codec/codec.h"
 #include "cli/verbs.h"
+#include "codec/codec.h"
 
 #include <stdio.h>
 

@@ -21,8 +21,7 @@ static bool is_same_tags(const struct member_tags *a, const struct member_tags *
 
 static bool is_same_history(const struct timeline_history *a, const struct timeline_history *b)
 {
-    bool is_same =
-        a->timeline == b->timeline && strcmp(a->node, b->node) == 0 && a->count == b->count;
+    bool is_same = a->timeline == b->timeline && a->count == b->count;
 
     for (unsigned at = 0; is_same && at < a->count; at++) {
         is_same = a->switches[at].timeline == b->switches[at].timeline &&
@@ -50,7 +49,8 @@ static bool is_same_lease(const struct lease_record *a, const struct lease_recor
 {
     return str_equal(a->holder, b->holder) && str_equal(a->released_to, b->released_to) &&
            a->term == b->term && a->seq == b->seq && a->length_ms == b->length_ms &&
-           a->timeline == b->timeline && position_compare(a->floor, b->floor) == 0;
+           a->timeline == b->timeline && str_equal(a->node, b->node) &&
+           position_compare(a->floor, b->floor) == 0;
 }
 
 static bool is_same_report(const struct peer_report *a, const struct peer_report *b)

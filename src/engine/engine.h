@@ -59,8 +59,8 @@ enum engine_order {
     ORDER_NONE,
     /* Make a new, empty database with the configured users; leaves the server DOWN. */
     ORDER_BOOTSTRAP,
-    ORDER_CLONE,     /* copy a peer's data directory (the old one renamed aside); leaves DOWN */
-    ORDER_REWIND,    /* make a DOWN server's data follow a peer's history again; leaves DOWN */
+    ORDER_CLONE,  /* copy a peer's data directory (the old one renamed aside); leaves DOWN */
+    ORDER_REWIND, /* make a DOWN server's data follow a peer's history again; leaves DOWN */
     /* Start as a standby; ends when the process runs and was seen STARTING or STANDBY. */
     ORDER_START,
     ORDER_STOP,       /* ends when every process is gone */
@@ -74,7 +74,7 @@ struct engine_order_args {
     enum engine_order order;
     struct engine_peer peer; /* CLONE REWIND: source. START FOLLOW: upstream, empty name for none */
     enum stop_mode stop_mode;
-    uint32_t timeline;        /* PROMOTE: the number that the new timeline gets */
+    uint32_t timeline;  /* PROMOTE: the number that the new timeline gets */
     int64_t timeout_ms; /* 0: the driver's own limit */
 };
 

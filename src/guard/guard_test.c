@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -647,6 +648,7 @@ static void numbers_that_wrap_around(void **state)
     pid_t parent;
 
     (void)state;
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
     assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
     parent = fork();
     if (parent == 0) {
@@ -663,6 +665,8 @@ static void numbers_that_wrap_around(void **state)
     assert_true(WIFSIGNALED(status));
     /* The child held the other end. */
     assert_int_equal(read(ready[0], &byte, 1), 0);
+    assert_int_equal(waitpid(low, &status, 0), low);
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
     close(ready[0]);
     if (low > parent) {
         skip();

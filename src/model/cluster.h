@@ -17,8 +17,8 @@ struct lease_record {
     char holder[MEMBER_NAME_SIZE];
     char released_to[MEMBER_NAME_SIZE];
     char node[NODE_ID_SIZE]; /* of the holder's host and data: two nodes of one name differ */
-    uint64_t term; /* grows by one with each new holder, never falls */
-    uint64_t seq;  /* grows by one with each renewal */
+    uint64_t term;           /* grows by one with each new holder, never falls */
+    uint64_t seq;            /* grows by one with each renewal */
     int64_t length_ms;
     uint32_t timeline; /* reserved for the holder's promotion, never given twice; 0: none yet */
     struct position floor;

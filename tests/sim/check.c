@@ -7,6 +7,8 @@
 
 /* What has been so for this long is known to everybody who can be reached. */
 #define SETTLED_NS (2500 * MS)
+/* An order to kill is on its way for so long. */
+#define KILL_MARGIN_MS 100
 #define BY_HAND_LIMIT_NS (4 * SECOND)
 #define ABLE_PERIOD_NS (100 * MS)
 
@@ -122,8 +124,7 @@ static void check_candidate(struct sim *sim, const struct node *taker)
 
         if (node == taker || node->able_since_ns == 0 ||
             sim->now_ns - node->able_since_ns < SETTLED_NS ||
-            sim->now_ns - node->disk.changed_ns < SETTLED_NS ||
-            taker->able_since_ns == 0 || sim->now_ns - taker->able_since_ns < SETTLED_NS) {
+            sim->now_ns - node->disk.changed_ns < SETTLED_NS) {
             continue;
         }
         if (wal_lost(&sim->wal, part, taker->disk.end, &last) > 0) {
@@ -157,8 +158,8 @@ static void check_taken(
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         const struct node *node = &sim->nodes[at];
 
-        /* A release is the holder's own doing: its server is down, only the answer is still on its way. */
-        if (node != taker && before->holder[0] != '\0' && believes_to_hold(sim, node) && sim->now_ns >= node->excused_until_ns) {
+        if (node != taker && believes_to_hold(sim, node) &&
+            sim->now_ns >= node->excused_until_ns) {
             check_fail(
                 sim, VERDICT_SAFETY, "T: %s takes the lease while %s still counts on it",
                 taker->name, node->name);
@@ -179,6 +180,9 @@ static void check_released(struct sim *sim, const struct lease_record *before, c
     if (server_is_open(node) || node->server.run == RUN_PROMOTING) {
         check_fail(sim, VERDICT_SAFETY, "%s released the lease while it was open", node->name);
     }
+    /* Its log is complete: nothing of it may be lost, whether the record says where it ends or not. */
+    sim->check.is_released = node->disk.complete.branch == node->disk.end.branch &&
+                             node->disk.complete.lsn == node->disk.end.lsn;
     if (after->floor.lsn == 0) {
         return;
     }
@@ -323,6 +327,19 @@ void check_by_hand(struct sim *sim, struct node *node)
 {
     sim_post(
         sim, node, ACTOR_SERVER, BY_HAND_LIMIT_NS, on_by_hand_limit, (int64_t)node->agent_epoch, 0);
+}
+
+/* ---- K: servers that are killed ---- */
+
+void check_killed(struct sim *sim, const struct node *node)
+{
+    if (server_is_open(node) && !node->server.is_by_hand &&
+        str_equal(sim->check.holder, node->name) && instant_is_set(node->guard.deadline) &&
+        instant_left_ms(node->guard.deadline, node_now(sim, node)) > KILL_MARGIN_MS) {
+        check_fail(
+            sim, VERDICT_LIVENESS, "K: %s is killed by its agent although it holds the lease",
+            node->name);
+    }
 }
 
 /* ---- W: data directories ---- */

@@ -511,6 +511,7 @@ static void on_kill(struct sim *sim, struct event *event)
     enum engine_order order = engine_in_progress(node);
 
     ASSERT(event->data == NULL);
+    check_killed(sim, node);
     server_kill(sim, node, "the agent");
     if (order == ORDER_START || order == ORDER_FOLLOW) {
         engine_done(sim, node, order, ERR_DATABASE, "killed");

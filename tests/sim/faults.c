@@ -61,7 +61,7 @@ static const struct {
     [ISOLATE] = {"isolate", 250, 200 * MS, 12 * SECOND, 3},
     [STORE_QUORUM] = {"store-quorum", 150, 200 * MS, 12 * SECOND, 2},
     [STORE_LEADER] = {"store-leader", 200, 0, 0, 5},
-    [STORE_SLOW] = {"store-slow", 150, 500 * MS, 10 * SECOND, 3},
+    [STORE_SLOW] = {"store-slow", 250, 500 * MS, 10 * SECOND, 3},
     [STORE_SESSION] = {"store-session", 120, 0, 0, 4},
     [NET_SLOW] = {"net-slow", 150, 500 * MS, 10 * SECOND, 3},
     [CLOCK_SLEW] = {"clock-slew", 200, SECOND, 20 * SECOND, 3},
@@ -69,7 +69,7 @@ static const struct {
     [BAD_DISK] = {"bad-disk", 120, SECOND, 12 * SECOND, 2},
     [BROKEN_DATA] = {"broken-data", 100, 0, 0, 1},
     [LOST_DATA] = {"lost-data", 120, 0, 0, 1},
-    [SWITCHOVER] = {"switchover", 300, 0, 0, 4},
+    [SWITCHOVER] = {"switchover", 400, 0, 0, 4},
     [FAILOVER] = {"failover", 150, 0, 0, 3},
     [BY_HAND] = {"promote-by-hand", 100, 0, 0, 2},
     [PAUSE] = {"pause", 80, SECOND, 12 * SECOND, 1},
@@ -187,7 +187,7 @@ static void ask(struct sim *sim, const struct fault *fault, bool is_failover)
     if (is_failover || fault->amount % 2 == 0) {
         str_copy(request.candidate, sizeof(request.candidate), sim->nodes[fault->other].name);
     }
-    if (!is_failover && fault->amount % 5 == 0) {
+    if (!is_failover && fault->amount % 3 == 0) {
         request.scheduled_real_ms =
             INT64_C(1795392000000) + sim->now_ns / MS + 1000 + fault->amount % 7000;
     }
@@ -227,7 +227,7 @@ void fault_lose_data(struct sim *sim, struct node *node, bool is_broken)
 static void slew(struct sim *sim, struct node *node, const struct fault *fault, bool is_on)
 {
     /* NTP slews one clock by up to 8 %; the other keeps the crystal's error. */
-    int64_t ppm = is_on ? (fault->amount % 2 == 0 ? 1 : -1) * (fault->amount % 80000) : 0;
+    int64_t ppm = is_on ? (fault->amount % 2 == 0 ? 1 : -1) * (80000 - (fault->amount % 3) * (fault->amount % 26000)) : 0;
 
     if (fault->amount % 3 != 0 || !is_on) {
         clock_set(&node->boot, sim->now_ns, ppm, false);

@@ -30,7 +30,7 @@ void sim_shape_draw(struct sim *sim)
         .clone_ns = rng_log(sim, STREAM_SHAPE, 500 * MS, 5 * SECOND),
         .receiver_ns = rng_log(sim, STREAM_SHAPE, 100 * MS, 1500 * MS),
         .replay_ns = rng_chance(sim, STREAM_SHAPE, 500) ? rng_log(sim, STREAM_SHAPE, MS, SECOND) : 0,
-        .lag_ns = rng_chance(sim, STREAM_SHAPE, 250) ? rng_log(sim, STREAM_SHAPE, MS, 2 * SECOND) : 0,
+        .lag_ns = rng_chance(sim, STREAM_SHAPE, 400) ? rng_log(sim, STREAM_SHAPE, MS, 2 * SECOND) : 0,
         .clients = (unsigned)rng_between(sim, STREAM_SHAPE, 1, 4),
         .checked_limit_ms = (int)rng_log(sim, STREAM_SHAPE, 800, 3000),
         .is_calm = rng_chance(sim, STREAM_SHAPE, 60),

@@ -268,6 +268,7 @@ static void end_run(struct sim *sim, struct node *node, bool is_clean)
     node->disk.is_clean = is_clean;
     node->disk.was_primary = was_primary;
     if (is_clean) {
+        node->disk.complete = node->disk.end;
         node->disk.checkpoint = node->disk.end;
         node->disk.replayed = node->disk.end.lsn;
         node->disk.is_checkpointed = true;

@@ -154,6 +154,7 @@ struct disk {
     uint64_t replayed;
     struct place minimum;   /* not consistent before; branch -1: none */
     struct place checkpoint;
+    struct place complete;  /* where the log ended when it was last closed in order */
     uint32_t timeline_max;  /* newest history file: the next promotion goes beyond it */
     bool is_clean;
     bool was_primary;
@@ -459,6 +460,8 @@ void check_lease(struct sim *sim, const char *before, const char *after);
 void check_status(struct sim *sim, const char *value);
 void check_promote_order(struct sim *sim, struct node *node, struct instant deadline);
 void check_promoted(struct sim *sim, struct node *node, int branch);
+/* The agent has its server killed. */
+void check_killed(struct sim *sim, const struct node *node);
 void check_replaced(struct sim *sim, struct node *node, const char *how);
 void check_by_hand(struct sim *sim, struct node *node); /* a DBA's promotion must be killed soon */
 void check_able(struct sim *sim);                       /* at intervals: who could be a candidate */

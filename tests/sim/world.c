@@ -489,11 +489,11 @@ void node_boot(struct sim *sim, struct node *node)
 
 void node_make_id(struct sim *sim, struct node *node)
 {
+    uint64_t high = rng_next(sim, STREAM_SHAPE);
+    uint64_t low = rng_next(sim, STREAM_SHAPE);
+
     IGNORE(
-        !str_format(
-            node->id, sizeof(node->id), "%016" PRIx64 "%016" PRIx64, rng_next(sim, STREAM_SHAPE),
-            rng_next(sim, STREAM_SHAPE)),
-        "fits");
+        !str_format(node->id, sizeof(node->id), "%016" PRIx64 "%016" PRIx64, high, low), "fits");
 }
 
 void node_power_off(struct sim *sim, struct node *node)

@@ -77,6 +77,7 @@ struct pg_look {
     struct timeline_history history;
     bool was_clean;
     bool was_primary;
+    bool is_torn;    /* DOWN: a rewind was interrupted */
     int foreign_pid; /* a server process in this directory */
     uint64_t checkpoint_lsn;
     uint32_t wal_segment_size;
@@ -255,6 +256,12 @@ void pg_slots_tick(struct postgres *pg); /* after each probe */
 
 /* server.c */
 void pg_guard_connect(struct postgres *pg);
+
+/* timelines.c: pg_tidy_timelines is for the end of a promotion that failed */
+int pg_step_tidy_timelines(struct postgres *pg, struct err *e);
+int pg_step_reserve_timeline(struct postgres *pg, struct err *e);
+int pg_step_check_timeline(struct postgres *pg, struct err *e);
+void pg_tidy_timelines(struct postgres *pg);
 
 /* lower.c: steps of a start */
 int pg_step_lower_prepare(struct postgres *pg, struct err *e);

@@ -59,6 +59,9 @@ static void end(struct postgres *pg, int result, const struct err *why)
     ASSERT(order != ORDER_NONE);
     loop_timer_stop(pg->order_kick);
     loop_timer_stop(pg->order_limit);
+    if (result < 0) {
+        pg_tidy_timelines(pg);
+    }
     clear(&pg->order);
     if (result < 0 && !pg_is_running(pg)) {
         pg_look(pg);

@@ -69,6 +69,7 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
 
 static void fill_down(const struct postgres *pg, struct engine_status *status)
 {
+    status->is_torn = status->state == SERVER_DOWN && pg->look.is_torn;
     status->was_clean = pg->look.was_clean;
     status->was_primary = pg->look.was_primary;
     status->position = pg->look.position;

@@ -5,7 +5,7 @@
  *
  * pg_rewind copies the configuration of the source over ours, and leaves a directory that cannot be
  * started when it is interrupted. The mark (runtime_dir/rewinding, synced) makes that visible: the
- * directory counts as broken until a clone has replaced it. While the rewind runs nobody looks: the
+ * directory counts as torn until a clone has replaced it. While the rewind runs nobody looks: the
  * status stays DOWN, as it was before.
  * standby.signal must go because pg_rewind runs a single-user server when the last stop was not
  * clean, which refuses to be a standby; every start puts it back. */
@@ -85,7 +85,7 @@ static int start_job(struct postgres *pg, bool is_end)
 
 static int step_check(struct postgres *pg, struct err *e)
 {
-    if (pg->look.state != SERVER_DOWN || pg->look.foreign_pid != 0) {
+    if (pg->look.state != SERVER_DOWN || pg->look.foreign_pid != 0 || pg->look.is_torn) {
         return FAIL(
             e, ERR_CONFLICT, "the data directory cannot be rewound: %s",
             pg->look.problem[0] != '\0' ? pg->look.problem : server_state_text(pg->look.state));

@@ -3,8 +3,9 @@
  *   START       idle -> [lower.c] -> write the configuration and standby.signal -> guard starts it
  *               -> its socket answers
  *   STOP        SIGINT or SIGQUIT -> the whole tree is gone -> look
- *   PROMOTE     deadline left? -> file `promote` -> deadline left? SIGUSR1 -> out of recovery
- *               -> history read
+ *   PROMOTE     deadline left? -> its timeline is known -> [placeholders: timelines.c] -> file
+ *               `promote` -> deadline left? SIGUSR1 -> out of recovery, history read -> its timeline
+ *               is the reserved one?
  *   FOLLOW      write -> SIGHUP -> the new upstream is in force and the old receiver is gone
  *   RELOAD      write -> SIGHUP -> the server has read it
  *   CHECKPOINT  on a connection of its own, so that probes go on
@@ -158,7 +159,7 @@ static int step_can_start(struct postgres *pg, struct err *e)
 
 static int step_check_data(struct postgres *pg, struct err *e)
 {
-    if (pg->look.state != SERVER_DOWN || pg->look.foreign_pid != 0) {
+    if (pg->look.state != SERVER_DOWN || pg->look.foreign_pid != 0 || pg->look.is_torn) {
         return FAIL(
             e, ERR_CONFLICT, "the data directory cannot be started: %s",
             pg->look.problem[0] != '\0' ? pg->look.problem : server_state_text(pg->look.state));
@@ -215,6 +216,7 @@ const struct order_step pg_start_steps[] = {
     {"check the data directory", step_check_data},
     {"choose the upstream", step_set_upstream},
     {"wait for other files", step_files_idle},
+    {"remove left placeholders", pg_step_tidy_timelines},
     {"prepare to lower parameters", pg_step_lower_prepare},
     {"lower parameters", pg_step_lower},
     {"look at the result", pg_step_lower_look},
@@ -346,10 +348,27 @@ static int step_promote(struct postgres *pg, struct err *e)
     return pg_order_wait(pg, wait_for_primary);
 }
 
+static int wait_for_timeline(struct postgres *pg, struct err *e)
+{
+    int r = check_running(pg, e);
+
+    return r < 0 ? r : pg->probe.is_known && pg->probe.position.timeline != 0 ? STEP_DONE : 0;
+}
+
+static int step_know_timeline(struct postgres *pg, struct err *e)
+{
+    int r = wait_for_timeline(pg, e);
+
+    return r == 0 ? pg_order_wait(pg, wait_for_timeline) : r;
+}
+
 const struct order_step pg_promote_steps[] = {
     {"check the deadline", step_check_deadline},
+    {"see the timeline", step_know_timeline},
+    {"reserve the timeline", pg_step_reserve_timeline},
     {"write the promote file", step_promote_file},
     {"promote", step_promote},
+    {"check the timeline", pg_step_check_timeline},
     {NULL, NULL},
 };
 
