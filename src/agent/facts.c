@@ -263,6 +263,9 @@ void agent_on_status(void *arg, const struct engine_status *status)
     if (status->state == SERVER_PRIMARY) {
         server->is_virgin = false;
     }
+    if (status->is_streaming) {
+        server->is_rewound = false;
+    }
     if (status->state == SERVER_STANDBY || status->state == SERVER_PRIMARY) {
         server->start_failures = 0;
     }
@@ -298,7 +301,11 @@ void agent_on_order(void *arg, enum engine_order order, int result, const struct
         }
         if (order == ORDER_CLONE) {
             server->has_rewind_failed = false;
+            server->is_rewound = false;
         }
+        /* Should it still not fit afterwards, pg_rewind has found nothing to do: a second run would
+         * find the same. */
+        server->is_rewound = server->is_rewound || order == ORDER_REWIND;
         server->is_virgin = order == ORDER_BOOTSTRAP || (server->is_virgin && order != ORDER_CLONE);
         agent_log(agent, LOG_LEVEL_INFO, "order.done", "%s is done", engine_order_text(order));
         return;

@@ -37,7 +37,7 @@ enum member_state agent_member_state(const struct agent *agent)
     case SERVER_STOPPING:
         return STATE_STOPPING;
     case SERVER_DOWN:
-        if (server->failure[0] != '\0') {
+        if (server->failure[0] != '\0' || server->status.is_torn) {
             return STATE_START_FAILED;
         }
         return server->status.was_clean ? STATE_STOPPED : STATE_CRASHED;

@@ -54,6 +54,7 @@ struct server_facts {
     struct instant retry;     /* no start, clone, rewind or bootstrap before this */
     unsigned start_failures;
     bool has_rewind_failed;     /* against the present primary */
+    bool is_rewound;            /* and has not streamed since */
     char failure[ERR_TEXT_MAX]; /* of the last order, "" when it went well */
 };
 

@@ -28,7 +28,9 @@ struct engine_status {
     bool is_answering; /* the last probe was answered in time */
     /* DOWN: its last stop wrote a complete end (control file: "shut down" or "in recovery"). */
     bool was_clean;
-    bool was_primary;     /* DOWN: it was writable when it last ran */
+    bool was_primary; /* DOWN: it was writable when it last ran */
+    /* DOWN: a rewind was interrupted: never to be started, only to be replaced by a clone. */
+    bool is_torn;
     bool is_promoting;    /* promotion asked for, still in recovery */
     bool is_streaming;    /* STANDBY: receiving from an upstream */
     bool is_checkpointed; /* PRIMARY: a checkpoint has completed on this timeline */
@@ -74,7 +76,9 @@ struct engine_order_args {
     enum engine_order order;
     struct engine_peer peer; /* CLONE REWIND: source. START FOLLOW: upstream, empty name for none */
     enum stop_mode stop_mode;
-    uint32_t timeline;  /* PROMOTE: the number that the new timeline gets */
+    /* PROMOTE: the number that the new timeline must get, 0: any. When the server gets another one
+     * all the same, the order fails with ERR_CONFLICT and the server is writable: fence it. */
+    uint32_t timeline;
     int64_t timeout_ms; /* 0: the driver's own limit */
 };
 

@@ -20,11 +20,46 @@
 
 #define NEVER ((struct instant){0, 0})
 #define NOBODY 65534
+#define FREEZER "/sys/fs/cgroup/freezer/baton-guard-test"
 
 /* Lateness that is accepted on a busy test machine under sanitizers. */
 #define LATE_MS 1500
 
 static struct bed bed;
+
+/* A frozen task of cgroup v1 does not die of SIGKILL: what an uninterruptible sleep looks like. */
+static bool freezer_write(const char *file, const char *text)
+{
+    char path[128];
+    int fd;
+    bool is_written;
+
+    assert_true(str_format(path, sizeof(path), FREEZER "/%s", file));
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    is_written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    file_auto_close(&fd);
+    return is_written;
+}
+
+static bool freeze(int64_t pid)
+{
+    char text[16];
+
+    IGNORE(mkdir(FREEZER, 0700) < 0, "there is no such cgroup then");
+    assert_true(str_format(text, sizeof(text), "%" PRId64, pid));
+    return freezer_write("cgroup.procs", text) && freezer_write("freezer.state", "FROZEN");
+}
+
+/* The kernel takes a moment to see that nobody is in the group. */
+static void thaw(void)
+{
+    if (!freezer_write("freezer.state", "THAWED")) {
+        return;
+    }
+    for (int tries = 0; tries < 100 && rmdir(FREEZER) < 0; tries++) {
+        bed_pause(10);
+    }
+}
 
 static int set_up(void **state)
 {
@@ -43,6 +78,7 @@ static int set_up_without_guard(void **state)
 static int tear_down(void **state)
 {
     (void)state;
+    thaw();
     bed_close(&bed);
     return 0;
 }
@@ -352,39 +388,6 @@ static bool is_ending(const struct guard_state *state)
     return state->pid > 0 && state->is_ending != 0;
 }
 
-/* A frozen task of cgroup v1 does not die of SIGKILL: what an uninterruptible sleep looks like. */
-static bool freeze(const char *what, pid_t pid)
-{
-    const char *group = "/sys/fs/cgroup/freezer/baton-guard-test";
-    char path[128];
-    char text[16];
-    int fd;
-
-    IGNORE(mkdir(group, 0700) < 0, "there is no such cgroup then");
-    assert_true(str_format(path, sizeof(path), "%s/cgroup.procs", group));
-    assert_true(str_format(text, sizeof(text), "%d", (int)pid));
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, text, strlen(text)) < 0) {
-        file_auto_close(&fd);
-        return false;
-    }
-    file_auto_close(&fd);
-    assert_true(str_format(path, sizeof(path), "%s/freezer.state", group));
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-    assert_int_equal(write(fd, what, strlen(what)), (ssize_t)strlen(what));
-    file_auto_close(&fd);
-    return true;
-}
-
-/* The kernel takes a moment to see that nobody is in it. */
-static void remove_freezer(void)
-{
-    for (int tries = 0; tries < 200 && rmdir("/sys/fs/cgroup/freezer/baton-guard-test") < 0;
-         tries++) {
-        bed_pause(10);
-    }
-}
-
 static void who_cannot_die_holds_up_nothing(void **state)
 {
     struct instant deadline;
@@ -393,7 +396,7 @@ static void who_cannot_die_holds_up_nothing(void **state)
     (void)state;
     start_tree("--obey", 1);
     pid = bed.state.pid;
-    if (!freeze("FROZEN", (pid_t)pid)) {
+    if (!freeze(pid)) {
         skip();
     }
     bed_order(bed.fd, GUARD_ARM, 0, clock_now());
@@ -411,9 +414,8 @@ static void who_cannot_die_holds_up_nothing(void **state)
     assert_int_equal(bed.state.starts, 1);
     assert_int_equal(bed.state.was_fenced, 1);
     assert_memory_equal(&bed.state.deadline, &deadline, sizeof(deadline));
-    freeze("THAWED", (pid_t)pid);
+    freezer_write("freezer.state", "THAWED");
     bed_wait(&bed, bed_is_gone);
-    remove_freezer();
 }
 
 static void an_ending_tree_shows(void **state)
@@ -437,16 +439,15 @@ static void an_ending_tree_shows(void **state)
     IGNORE(fclose(file) != 0, "read only");
     pid = (pid_t)strtol(text, NULL, 10);
     assert_true(pid > 1);
-    if (!freeze("FROZEN", pid)) {
+    if (!freeze(pid)) {
         skip();
     }
     bed_wait(&bed, is_ending);
     assert_int_equal(bed.state.exit_code, 5);
     bed_wait_for_tree(&bed, 1);
-    freeze("THAWED", pid);
+    freezer_write("freezer.state", "THAWED");
     bed_wait(&bed, bed_is_gone);
     assert_int_equal(bed_count(&bed), 0);
-    remove_freezer();
 }
 
 /* ---- the ends of agent and guard ---- */
@@ -623,8 +624,8 @@ static void a_wrong_path_is_refused(void **state)
 
 /* ---- the tree ---- */
 
-/* A child with a small number, made by another thread: what only the second walk through all
- * processes finds. ARG is the end of a pipe that learns the number. */
+/* A child that is hard to find: made by another thread, with a number smaller than its parent's and
+ * a name that looks like the next fields. ARG is the end of a pipe that learns the number. */
 static void *fork_low(void *arg)
 {
     int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
@@ -632,14 +633,16 @@ static void *fork_low(void *arg)
 
     IGNORE(write(fd, "400", 3) < 0, "then the number is as it is");
     child = fork();
-    if (child != 0) {
+    if (child == 0) {
+        prctl(PR_SET_NAME, ") S 1 (", 0, 0, 0);
+    } else {
         IGNORE(write(*(int *)arg, &child, sizeof(child)) < 0, "the parent waits");
     }
     pause();
     _exit(0);
 }
 
-static void numbers_that_wrap_around(void **state)
+static void who_is_hard_to_find_is_found(void **state)
 {
     int ready[2];
     int status = 0;
@@ -699,7 +702,7 @@ int main(int argc, char **argv)
         CASE(the_deadline_holds_while_the_guard_ends),
         CASE(retiring),
         CASE(a_second_guard_is_refused),
-        cmocka_unit_test(numbers_that_wrap_around),
+        cmocka_unit_test(who_is_hard_to_find_is_found),
         cmocka_unit_test_setup_teardown(a_wrong_path_is_refused, set_up_without_guard, tear_down),
     };
 

@@ -17,6 +17,7 @@
  * left;
  *   - the lease is taken only when it is free or expired on this node's own clock, by the best
  * candidate;
+ *   - a torn data directory (a rewind was interrupted) is never started nor rewound;
  *   - a data directory is replaced (clone, rewind) only while somebody else's server is seen
  * running as primary.
  *
@@ -69,6 +70,7 @@ struct ha_server {
     bool is_busy; /* an order is in progress */
     bool is_promoting;
     bool was_clean;          /* DOWN */
+    bool is_torn;            /* DOWN: a rewind was interrupted: only a clone helps */
     bool is_armed;           /* the guard has confirmed the deadline of this lease */
     bool is_start_due;       /* no back-off is running after a failed start, clone or rewind */
     bool is_virgin;          /* made here a moment ago, and never opened for writing */

@@ -152,6 +152,8 @@ static struct ha_view pick_view(void)
     view.server.is_busy = pick(2) != 0;
     view.server.is_promoting = view.server.state == SERVER_STANDBY && pick(2) != 0;
     view.server.was_clean = view.server.state == SERVER_DOWN && pick(2) != 0;
+    view.server.is_torn =
+        view.server.state == SERVER_DOWN && !view.server.was_clean && pick(2) != 0;
     if (view.lease == HA_LEASE_MINE) {
         view.server.is_armed = pick(2) != 0;
         view.is_reserved = pick(2) != 0;
@@ -209,7 +211,9 @@ static void check_server_action(const struct ha_view *view, const struct ha_acti
         assert_true(action->member > 0);
         assert_true(
             view->server.state == SERVER_ABSENT ||
-            (view->server.state == SERVER_DOWN && view->server.relation == RELATION_DIVERGED));
+            (view->server.state == SERVER_DOWN &&
+             (view->server.relation == RELATION_DIVERGED || view->server.is_torn)));
+        assert_true(action->kind == HA_CLONE || !view->server.is_torn);
         break;
     case HA_BOOTSTRAP:
         assert_int_equal(view->server.state, SERVER_ABSENT);
@@ -217,6 +221,7 @@ static void check_server_action(const struct ha_view *view, const struct ha_acti
         break;
     case HA_START:
         assert_int_equal(view->server.state, SERVER_DOWN);
+        assert_false(view->server.is_torn);
         break;
     case HA_KILL:
         assert_true(is_writable(view) || view->server.state == SERVER_STOPPING);
@@ -407,6 +412,35 @@ static void surplus(struct ha_view *view)
     view->server.system_id = SYSTEM_ID + 1;
 }
 
+static void torn(struct ha_view *view)
+{
+    set_down_diverged(view);
+    view->server.was_clean = false;
+    view->server.relation = RELATION_UNKNOWN;
+    view->server.is_torn = true;
+}
+
+static void torn_unled(struct ha_view *view)
+{
+    torn(view);
+    view->lease = HA_LEASE_EXPIRED;
+}
+
+static void torn_with_lease(struct ha_view *view)
+{
+    lead(view);
+    view->server.state = SERVER_DOWN;
+    view->server.is_torn = true;
+    view->members[1].nofailover = true;
+    view->members[2].nofailover = true;
+}
+
+static void release_torn(struct ha_view *view)
+{
+    torn_with_lease(view);
+    view->members[1].nofailover = false;
+}
+
 static void rewind_early(struct ha_view *view)
 {
     set_down_diverged(view);
@@ -470,6 +504,10 @@ static const struct special specials[] = {
     {"primary.checkpoint", first_checkpoint},
     {"server.paused", server_paused},
     {"server.back-off", back_off},
+    {"clone.torn", torn},
+    {"clone.torn-wait", torn_unled},
+    {"clone.torn-wait", torn_with_lease},
+    {"failover.release", release_torn},
     {"rewind.early", rewind_early},
     {"clone.surplus", surplus},
     {"clone.diverged", clone_diverged},

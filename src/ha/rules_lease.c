@@ -33,7 +33,7 @@ static bool is_hopeless(const struct ha_view *view)
 {
     const struct ha_server *server = &view->server;
 
-    if (server->state == SERVER_BROKEN || server->state == SERVER_ABSENT) {
+    if (server->state == SERVER_BROKEN || server->state == SERVER_ABSENT || server->is_torn) {
         return true;
     }
     if (server->state != SERVER_DOWN && server->state != SERVER_STARTING) {
@@ -219,7 +219,7 @@ static void release_to(const struct ha_view *view, struct ha_action *action, int
     action->kind = HA_RELEASE;
     action->member = member;
     action->about = member;
-    if (view->server.state == SERVER_DOWN && view->server.was_clean) {
+    if (view->server.state == SERVER_DOWN && view->server.was_clean && !view->server.is_torn) {
         action->floor = view->members[view->self].position;
     }
 }

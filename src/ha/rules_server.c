@@ -157,6 +157,17 @@ static bool is_backing_off(const struct ha_view *view)
     return !is_running(view) && !view->server.is_start_due;
 }
 
+/* Neither the data that it had nor the data that it was to get. */
+static bool is_torn(const struct ha_view *view)
+{
+    return view->server.state == SERVER_DOWN && view->server.is_torn;
+}
+
+static bool can_replace_torn(const struct ha_view *view)
+{
+    return is_torn(view) && is_led_elsewhere(view) && view->initialize == HA_INITIALIZE_SET;
+}
+
 static bool is_absent(const struct ha_view *view)
 {
     return view->server.state == SERVER_ABSENT;
@@ -318,6 +329,11 @@ static const struct ha_rule rows[] = {
      "maintenance mode is on: the server is left as it is", is_paused, NULL},
     {"server.back-off", TOPIC_SERVER, "the last attempt failed a moment ago",
      "waiting before the next attempt", is_backing_off, NULL},
+    {"clone.torn", TOPIC_SERVER, "a rewind was interrupted and a primary runs elsewhere",
+     "copy the data of a running member: a rewind was interrupted here", can_replace_torn,
+     act_clone},
+    {"clone.torn-wait", TOPIC_SERVER, "a rewind was interrupted and there is no primary",
+     "a rewind was interrupted here: waiting for a primary to copy from", is_torn, about_holder},
     {"clone.run", TOPIC_SERVER, "there is no data here and a primary runs elsewhere",
      "copy the data of a running member", can_clone, act_clone},
     {"clone.wait", TOPIC_SERVER, "there is no data here and no primary to copy from",

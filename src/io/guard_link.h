@@ -29,8 +29,9 @@ struct guard_link *guard_link_new(
     struct loop *loop, const struct guard_link_options *options,
     const struct guard_listener *listener);
 
-/* Commands; the outcome shows in on_state. guard_start: argv and env end with NULL and fit
- * GUARD_TEXT_MAX together. */
+/* Commands; the outcome shows in on_state. One that cannot be sent, because the guard is lost or so
+ * stuck that its queue is full, is dropped: a deadline then stays where it was. guard_start: argv
+ * and env end with NULL and fit GUARD_TEXT_MAX together. */
 MUST_CHECK int guard_start(
     struct guard_link *link, const char *const *argv, const char *const *env, const char *folder,
     const char *output_path, struct err *e);

@@ -34,9 +34,10 @@ void loop_timer_start(struct loop_timer *timer, int64_t ms);
 void loop_timer_stop(struct loop_timer *timer);
 void loop_timer_free(struct loop_timer *timer);
 
-/* Watch FD (not owned) for reading and/or writing; may be changed at any time; both false
- * pauses. The fd must be closed only after loop_poll_free, or after loop_poll_set(poll, false,
- * false). FUNCTION gets what is ready; errors and hang-ups show as readable and writable. */
+/* Watch FD (not owned) for reading and/or writing; may be changed at any time; both false pauses.
+ * The fd must be closed only after loop_poll_free, or after loop_poll_set(poll, false, false):
+ * libuv aborts on a closed one. FUNCTION gets what is ready; errors and hang-ups show as readable
+ * and writable, again and again until the owner reacts. */
 struct loop_poll *loop_poll_new(
     struct loop *loop, int fd, void (*function)(void *arg, bool readable, bool writable),
     void *arg);

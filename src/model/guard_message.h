@@ -49,18 +49,23 @@ struct guard_start {
     char text[GUARD_TEXT_MAX];
 };
 
+/* From a start until the whole tree is gone, `pid` is set and the deadline holds; then both are
+ * cleared, and the exit fields are those of the process that ended, until the next start.
+ * `start_errno` is of the last start that failed, 0 after one that did not: EBUSY (something runs,
+ * or the guard is about to end), EINVAL or E2BIG (a wrong message), or what kept the new process
+ * from running its program; exit_code is 127 then. */
 struct guard_state {
     struct guard_header header;
     struct instant deadline; /* {0,0}: not armed */
     int64_t guard_pid;
-    int64_t pid;     /* of the first process; 0: nothing is supervised */
+    int64_t pid;     /* of the first process, even if only others of its tree live; 0: nothing */
     uint64_t starts; /* processes started so far: a restart that nobody saw shows */
     int64_t started_real_ms;
     int32_t exit_code;   /* of the last one that ended; -1 none or killed */
     int32_t exit_signal; /* 0: none */
-    int32_t start_errno; /* of the last start that failed; 0: none */
-    uint8_t was_fenced;  /* the last one was killed at the deadline */
-    uint8_t was_killed;  /* the last one was killed by GUARD_KILL */
+    int32_t start_errno;
+    uint8_t was_fenced;  /* killed at the deadline; while pid is set: being killed */
+    uint8_t was_killed;  /* the same by GUARD_KILL */
     uint8_t is_ending;   /* the first process is gone, others of its tree are not yet */
-    uint8_t reserved[9]; /* no padding: two states can be compared */
+    uint8_t reserved[9]; /* no padding: two states can be compared as bytes */
 };

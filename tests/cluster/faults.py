@@ -692,7 +692,7 @@ def promoted_by_hand(cluster):
         begin = now()
         try:
             node.sql("SELECT pg_promote(false)")
-            wait_until("the promoted server is fenced", lambda: "rule=fence.lost" in log_since(node), 10)
+            wait_until("the promoted server is killed or stopped", lambda: any("rule=" + rule in log_since(node) for rule in ("fence.lost", "standby.diverged")), 10)
             time.sleep(0.5)
         finally:
             writer.stop()

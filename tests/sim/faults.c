@@ -22,6 +22,7 @@ enum kind {
     STORE_QUORUM,
     STORE_LEADER,
     STORE_SLOW,
+    STORE_LATE, /* it commits in time, but its answers come late */
     STORE_SESSION,
     NET_SLOW,
     CLOCK_SLEW,
@@ -30,6 +31,7 @@ enum kind {
     BROKEN_DATA,
     LOST_DATA,
     SWITCHOVER,
+    SWITCHOVER_CRASH, /* the primary loses power while it hands over */
     FAILOVER,
     BY_HAND,
     PAUSE,
@@ -46,10 +48,10 @@ static const struct {
     unsigned most;
 } kinds[KINDS] = {
     [KILL_SERVER] = {"kill-server", 300, 0, 0, 6},
-    [KILL_AGENT] = {"kill-agent", 300, 50 * MS, 12 * SECOND, 5},
+    [KILL_AGENT] = {"kill-agent", 300, 400 * MS, 12 * SECOND, 5},
     [KILL_NODE] = {"kill-node", 350, SECOND, 12 * SECOND, 4},
     [POWER_ALL] = {"power-all", 80, SECOND, 6 * SECOND, 1},
-    [FREEZE_AGENT] = {"freeze-agent", 250, 100 * MS, 12 * SECOND, 4},
+    [FREEZE_AGENT] = {"freeze-agent", 250, 400 * MS, 12 * SECOND, 4},
     [STALL_AGENT] = {"stall-agent", 250, 100 * MS, 12 * SECOND, 5},
     [FREEZE_NODE] = {"freeze-node", 150, 200 * MS, 12 * SECOND, 3},
     [SUSPEND_NODE] = {"suspend-node", 100, 500 * MS, 12 * SECOND, 2},
@@ -62,14 +64,16 @@ static const struct {
     [STORE_QUORUM] = {"store-quorum", 150, 200 * MS, 12 * SECOND, 2},
     [STORE_LEADER] = {"store-leader", 200, 0, 0, 5},
     [STORE_SLOW] = {"store-slow", 250, 500 * MS, 10 * SECOND, 3},
+    [STORE_LATE] = {"store-late", 250, SECOND, 10 * SECOND, 3},
     [STORE_SESSION] = {"store-session", 120, 0, 0, 4},
     [NET_SLOW] = {"net-slow", 150, 500 * MS, 10 * SECOND, 3},
-    [CLOCK_SLEW] = {"clock-slew", 200, SECOND, 20 * SECOND, 3},
+    [CLOCK_SLEW] = {"clock-slew", 400, 4 * SECOND, 25 * SECOND, 3},
     [CLOCK_REAL] = {"clock-real", 150, 0, 0, 3},
     [BAD_DISK] = {"bad-disk", 120, SECOND, 12 * SECOND, 2},
     [BROKEN_DATA] = {"broken-data", 100, 0, 0, 1},
     [LOST_DATA] = {"lost-data", 120, 0, 0, 1},
     [SWITCHOVER] = {"switchover", 400, 0, 0, 4},
+    [SWITCHOVER_CRASH] = {"switchover-crash", 200, 2 * SECOND, 12 * SECOND, 2},
     [FAILOVER] = {"failover", 150, 0, 0, 3},
     [BY_HAND] = {"promote-by-hand", 100, 0, 0, 2},
     [PAUSE] = {"pause", 80, SECOND, 12 * SECOND, 1},
@@ -184,10 +188,10 @@ static void ask(struct sim *sim, const struct fault *fault, bool is_failover)
     if (!is_failover || fault->amount % 3 == 0) {
         str_copy(request.leader, sizeof(request.leader), sim_leader(sim)->name);
     }
-    if (is_failover || fault->amount % 2 == 0) {
+    if (is_failover || fault->amount % 4 != 0) {
         str_copy(request.candidate, sizeof(request.candidate), sim->nodes[fault->other].name);
     }
-    if (!is_failover && fault->amount % 3 == 0) {
+    if (!is_failover && fault->amount % 2 == 0) {
         request.scheduled_real_ms =
             INT64_C(1795392000000) + sim->now_ns / MS + 1000 + fault->amount % 7000;
     }
@@ -224,15 +228,31 @@ void fault_lose_data(struct sim *sim, struct node *node, bool is_broken)
     engine_changed(sim, node);
 }
 
+/* NTP slews one clock by up to 8 %; the other keeps the crystal's error. */
+static void slew_one(struct sim *sim, struct node *node, int64_t ppm)
+{
+    clock_set(&node->boot, sim->now_ns, ppm, false);
+    guard_check(sim, node);
+}
+
+/* One node, or all but the one that leads: the worst for a lease. */
 static void slew(struct sim *sim, struct node *node, const struct fault *fault, bool is_on)
 {
-    /* NTP slews one clock by up to 8 %; the other keeps the crystal's error. */
-    int64_t ppm = is_on ? (fault->amount % 2 == 0 ? 1 : -1) * (80000 - (fault->amount % 3) * (fault->amount % 26000)) : 0;
+    int64_t ppm = 80000 - fault->amount % 3 / 2 * (fault->amount % 60000);
 
-    if (fault->amount % 3 != 0 || !is_on) {
-        clock_set(&node->boot, sim->now_ns, ppm, false);
+    if (!is_on) {
+        ppm = 0;
+    } else if (fault->amount % 4 == 3) {
+        ppm = -ppm;
     }
-    guard_check(sim, node);
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        bool is_meant = fault->amount % 2 == 0 ? &sim->nodes[at] != sim_leader(sim)
+                                               : &sim->nodes[at] == node;
+
+        if (is_meant || !is_on) {
+            slew_one(sim, &sim->nodes[at], ppm);
+        }
+    }
 }
 
 static void suspend(struct sim *sim, struct node *node, const struct fault *fault)
@@ -243,6 +263,12 @@ static void suspend(struct sim *sim, struct node *node, const struct fault *faul
     }
     clock_set(&node->raw, sim->now_ns, node->raw.ppm, true);
     node_freeze(sim, node, fault->length_ns);
+}
+
+static void on_crash(struct sim *sim, struct event *event)
+{
+    ASSERT(event->data == NULL);
+    node_power_off(sim, &sim->nodes[event->node]);
 }
 
 static void begin(struct sim *sim, struct fault *fault, struct node *node)
@@ -291,6 +317,9 @@ static void begin(struct sim *sim, struct fault *fault, struct node *node)
     case STORE_SLOW:
         store_set_slow(sim, 1 + (int)(fault->amount % 150));
         break;
+    case STORE_LATE:
+        store_set_late(sim, fault->amount % 1800 * MS);
+        break;
     case STORE_SESSION:
         store_expire_session(sim, node->index);
         break;
@@ -320,6 +349,11 @@ static void begin(struct sim *sim, struct fault *fault, struct node *node)
     case SWITCHOVER:
         ask(sim, fault, false);
         break;
+    case SWITCHOVER_CRASH:
+        ask(sim, fault, false);
+        sim_post(
+            sim, node, ACTOR_HOST, fault->amount % 1500 * MS, on_crash, 0, 0);
+        break;
     case FAILOVER:
         ask(sim, fault, true);
         break;
@@ -348,6 +382,7 @@ static void finish(struct sim *sim, struct fault *fault, struct node *node)
     switch ((enum kind)fault->kind) {
     case KILL_AGENT:
     case KILL_NODE:
+    case SWITCHOVER_CRASH:
         node_boot(sim, node);
         agent_begin(sim, node);
         break;
@@ -379,6 +414,9 @@ static void finish(struct sim *sim, struct fault *fault, struct node *node)
         break;
     case STORE_SLOW:
         store_set_slow(sim, 1);
+        break;
+    case STORE_LATE:
+        store_set_late(sim, 0);
         break;
     case NET_SLOW:
         sim->net.slow = 1;

@@ -476,6 +476,12 @@ static bool is_passed(const struct sim *sim, const struct node *node)
            instant_left_ms(node->guard.deadline, node_now(sim, node)) < 0;
 }
 
+/* As slow as the lease allows for, often. */
+static int64_t worst_or_less(struct sim *sim, int64_t most_ns)
+{
+    return rng_chance(sim, STREAM_GUARD, 300) ? most_ns : rng_between(sim, STREAM_GUARD, 0, most_ns);
+}
+
 static void on_guard_kill(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
@@ -499,7 +505,7 @@ static void on_guard_timer(struct sim *sim, struct event *event)
     }
     node->guard.is_killing = true;
     sim_post(
-        sim, node, ACTOR_HOST, rng_between(sim, STREAM_GUARD, MS, GUARD_KILL_NS), on_guard_kill,
+        sim, node, ACTOR_HOST, worst_or_less(sim, GUARD_KILL_NS), on_guard_kill,
         (int64_t)node->guard.timer, 0);
 }
 
@@ -519,7 +525,7 @@ void guard_check(struct sim *sim, struct node *node)
     wait_ns = MIN(boot_ns, raw_ns);
     node->guard.timer++;
     sim_post(
-        sim, node, ACTOR_HOST, MIN(wait_ns, 3600 * SECOND) + rng_between(sim, STREAM_GUARD, 0, GUARD_LATE_NS),
+        sim, node, ACTOR_HOST, MIN(wait_ns, 3600 * SECOND) + worst_or_less(sim, GUARD_LATE_NS),
         on_guard_timer, (int64_t)node->guard.timer, 0);
 }
 

@@ -421,6 +421,8 @@ struct dcs *store_connect(struct sim *sim, struct node *node);
 void store_set_quorum(struct sim *sim, bool has_quorum);
 void store_change_leader(struct sim *sim);
 void store_set_slow(struct sim *sim, int factor);
+/* Answers to transactions take so much longer, at most; what they changed is there, and seen, before. */
+void store_set_late(struct sim *sim, int64_t late_ns);
 void store_expire_session(struct sim *sim, unsigned node);
 bool store_has_quorum(const struct sim *sim);
 /* As an operator: put a key at once; read one (NULL: none). */

@@ -445,6 +445,11 @@ void store_set_slow(struct sim *sim, int factor)
     sim->store->slow = factor;
 }
 
+void store_set_late(struct sim *sim, int64_t late_ns)
+{
+    sim->store->late_ns = late_ns;
+}
+
 void store_expire_session(struct sim *sim, unsigned node)
 {
     for (unsigned at = 0; at < sim->store->session_count; at++) {

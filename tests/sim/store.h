@@ -85,6 +85,7 @@ struct store {
     unsigned waiting_count;
     bool has_quorum;
     int slow;
+    int64_t late_ns; /* of answers to transactions */
 };
 
 void message_free(struct message *message);

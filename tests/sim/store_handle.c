@@ -168,6 +168,9 @@ void store_reply(
     if (delay_ns < 0 || node->agent == NULL || node->agent_epoch != message->epoch) {
         return;
     }
+    if (message->kind == MESSAGE_TXN && sim->store->late_ns > 0) {
+        delay_ns += rng_between(sim, STREAM_STORE, 0, sim->store->late_ns);
+    }
     reply = mem_alloc(sizeof(*reply));
     *reply = (struct reply){
         .kind = message->kind,

@@ -28,7 +28,9 @@
 #define PG_ARENA_LIMIT ((size_t)4 << 20)
 
 #define PROBE_PACE_MS 1000
-#define PROBE_PACE_STARTING_MS 20
+#define PROBE_PACE_STARTING_MS 5
+#define PROBE_PACE_REFUSED_MS 20 /* it says that it is ready, and lets nobody in */
+#define PROBE_BLIND_MS 500       /* then a starting server is asked, whatever its file says */
 #define PROBE_PACE_LONELY_MS 100 /* a standby that should stream and does not yet */
 #define PROBES_LONELY_MAX 100    /* then it may stay alone for long */
 #define PROBE_PACE_WAITING_MS 2
@@ -189,6 +191,11 @@ struct postgres {
     struct session *side;     /* checkpoint and slots: they may take long */
     struct loop_timer *pace;
     struct loop_timer *late;
+    struct loop_timer *blind; /* a starting server is watched, not asked */
+    bool is_blind;            /* that timer runs */
+    uint64_t watch;           /* under way; 0 none */
+    uint64_t watch_count;
+    bool was_ready;
     bool is_probing;
     bool probe_again;
     bool was_asked; /* engine_probe: report even if nothing changed */
@@ -233,7 +240,8 @@ void pg_probe_start(struct postgres *pg);
 void pg_probe_soon(struct postgres *pg);
 void pg_probe_reset(struct postgres *pg);
 void pg_probe_stop(struct postgres *pg);
-struct loop_timer *pg_probe_late_timer(struct postgres *pg);
+void pg_probe_init(struct postgres *pg);
+void pg_probe_fini(struct postgres *pg);
 
 /* apply.c: render and write the configuration. ORDER_ID 0: in the background, then the server is
  * told to reload. */

@@ -35,12 +35,12 @@ struct history_job {
     struct timeline_history history;
 };
 
-/* One line out of a sentence with a hint. */
+/* A sentence, and its hint on a line of its own: `baton list` looks for it there. */
 static void set_problem(struct pg_look *look, const struct err *why)
 {
     str_copy(look->problem, sizeof(look->problem), err_text(why));
     for (char *at = look->problem; *at != '\0'; at++) {
-        *at = *at == '\n' ? ' ' : *at;
+        *at = *at == '\n' && !str_starts(at + 1, "hint:") ? ' ' : *at;
     }
 }
 
@@ -275,6 +275,21 @@ static bool exists(const char *folder, const char *name)
     return file_kind(path, &kind, NULL) == 0 && kind != FILE_MISSING;
 }
 
+/* A zombie still has its name. The state comes behind the name, which may contain anything. */
+static bool is_dead(int pid)
+{
+    char path[64];
+    AUTO_FREE char *text = NULL;
+    const char *end;
+
+    str_format(path, sizeof(path), "/proc/%d/stat", pid);
+    if (file_read(path, SMALL_FILE_MAX, &text, NULL, NULL) < 0) {
+        return false;
+    }
+    end = strrchr(text, ')');
+    return end != NULL && (str_starts(end, ") Z") || str_starts(end, ") X"));
+}
+
 /* The number of a live PostgreSQL process that holds the directory, else 0. */
 static int find_server(const char *data_dir)
 {
@@ -292,10 +307,30 @@ static int find_server(const char *data_dir)
         return 0;
     }
     str_format(path, sizeof(path), "/proc/%d/comm", (int)pid);
-    if (file_read(path, 256, &name, NULL, NULL) < 0) {
+    if (file_read(path, 256, &name, NULL, NULL) < 0 || is_dead((int)pid)) {
         return 0;
     }
     return str_starts(name, "postgres") || str_starts(name, "postmaster") ? (int)pid : 0;
+}
+
+/* Nothing in there counts but whose it was, and who uses it. */
+static int look_at_torn(struct look_job *own, struct err *e)
+{
+    struct pg_look *look = &own->look;
+    const char *data_dir = own->paths.data_dir;
+    struct control control;
+
+    look->is_torn = true;
+    IGNORE(read_major(data_dir, &look->major, NULL), "0: the newest programs");
+    if (read_control(data_dir, &control, NULL) == 0) {
+        look->system_id = control.system_id;
+    }
+    look->foreign_pid = find_server(data_dir);
+    str_copy(
+        look->problem, sizeof(look->problem),
+        "a rewind was interrupted, the data must be copied anew");
+    return versions_find_programs(
+        own->paths.bin_configured, look->major, look->bin_dir, sizeof(look->bin_dir), e);
 }
 
 static int look_inside(struct look_job *own, struct err *e)
@@ -330,9 +365,6 @@ static int look_inside(struct look_job *own, struct err *e)
         set_position(own, &control);
     }
     IGNORE(read_history(data_dir, look->position.timeline, &look->history, NULL), "may be missing");
-    if (exists(own->paths.rewinding, "")) {
-        return FAIL(e, ERR_CORRUPT, "a rewind was interrupted, the data must be copied anew");
-    }
     return 0;
 }
 
@@ -344,6 +376,13 @@ static int look_at(struct look_job *own, struct err *e)
 
     look->state = SERVER_BROKEN;
     if (r < 0) {
+        struct err other = {0};
+
+        /* A folder of somebody else cannot even be listed: that is what to tell. */
+        if (check_rights(&own->paths, &other) == ERR_DENIED) {
+            *e = other;
+            return ERR_DENIED;
+        }
         return r;
     }
     if (kind != FILE_MISSING) {
@@ -365,7 +404,7 @@ static int look_at(struct look_job *own, struct err *e)
     if (r < 0) {
         return r;
     }
-    r = look_inside(own, e);
+    r = exists(own->paths.rewinding, "") ? look_at_torn(own, e) : look_inside(own, e);
     if (r == 0) {
         look->state = SERVER_DOWN;
     }

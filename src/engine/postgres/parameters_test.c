@@ -74,7 +74,10 @@ static void defaults_are_patronis(void **state)
 {
     struct lab *lab = *state;
 
+    assemble(lab, NULL, 13);
+    assert_null(parameters_find(&lab->got, "recovery_init_sync_method"));
     assemble(lab, NULL, 15);
+    expect(lab, "recovery_init_sync_method", "syncfs");
     expect(lab, "wal_level", "replica");
     expect(lab, "max_connections", "100");
     expect(lab, "wal_keep_size", "128MB");

@@ -277,7 +277,7 @@ static void free_engine(struct engine *engine)
     pg_slots_free(pg->slots);
     pg_order_fini(pg);
     loop_timer_free(pg->pace);
-    loop_timer_free(pg->late);
+    pg_probe_fini(pg);
     loop_timer_free(pg->kill_kick);
     loop_timer_free(pg->order_kick);
     loop_timer_free(pg->order_limit);
@@ -344,7 +344,7 @@ struct engine *postgres_new(
     pg->side = session_new(loop);
     pg->slots = pg_slots_new(pg);
     pg->pace = loop_timer_new(loop, on_pace, pg);
-    pg->late = pg_probe_late_timer(pg);
+    pg_probe_init(pg);
     pg->kill_kick = loop_timer_new(loop, on_kill_kick, pg);
     pg->order_kick = loop_timer_new(loop, pg_order_timer, pg);
     pg->order_limit = loop_timer_new(loop, pg_order_limit, pg);

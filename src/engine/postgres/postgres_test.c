@@ -342,8 +342,10 @@ static void kill_ends_everything(void **state)
     assert_false(a->status.was_clean);
     assert_true(a->status.was_primary);
     assert_false(instant_is_set(a->status.deadline));
+    since = now_ms();
     must_do(a, ORDER_START, NULL);
     await(a_standby);
+    print_message("restart in place to STANDBY: %.0f ms\n", now_ms() - since);
     assert_int_equal(a->status.position.timeline, 4);
 }
 
@@ -509,12 +511,21 @@ static void broken_directories_are_told(void **state)
     engine_probe(a->engine);
     await(a_down);
     damage(str_text(&mark), "");
+    damage(str_text(&control), "nonsense");
     engine_probe(a->engine);
-    await(a_broken);
+    await(a_torn);
+    assert_int_equal(file_write(str_text(&control), kept, length, 0600, NULL), 0);
+    engine_probe(a->engine);
+    await(a_torn);
     assert_non_null(strstr(a->status.problem, "rewind was interrupted"));
+    assert_false(a->status.was_clean);
+    assert_int_equal(a->status.position.lsn, 0);
+    assert_int_equal(try_to(a, ORDER_START, NULL), ERR_CONFLICT);
+    assert_non_null(strstr(a->why.text, "rewind was interrupted"));
+    assert_int_equal(try_to(a, ORDER_REWIND, b), ERR_CONFLICT);
     assert_int_equal(file_remove(str_text(&mark), NULL), 0);
     engine_probe(a->engine);
-    await(a_down);
+    await(a_whole);
     assert_int_equal(chmod(folder, 0755), 0);
     engine_probe(a->engine);
     await(a_broken);
@@ -543,6 +554,174 @@ static void a_foreign_owner_is_told(void **state)
     await(a_down);
 }
 
+/* That cannot even be listed: somebody else's, mode 0700. */
+static void a_closed_folder_of_another_is_told(void **state)
+{
+    struct file_facts facts;
+
+    assert_non_null(state);
+    NEED_LAB();
+    if (process_user() == 0 || file_facts("/root", &facts, NULL) < 0 || facts.owner != 0 ||
+        (facts.mode & 0077) != 0) {
+        skip();
+    }
+    end(a);
+    str_copy(a->config.postgresql.data_dir, sizeof(a->config.postgresql.data_dir), "/root");
+    begin(a);
+    await(a_broken);
+    assert_non_null(strstr(a->status.problem, "/root belongs to user 0, not to user"));
+    end(a);
+    configure(a, 1);
+    str_copy(a->config.postgresql.bin_dir, sizeof(a->config.postgresql.bin_dir), "/nowhere");
+    begin(a);
+    await(a_broken);
+    assert_non_null(strstr(a->status.problem, "\nhint: "));
+    end(a);
+    configure(a, 1);
+    begin(a);
+    await(a_down);
+}
+
+static bool has_history(const struct node *node, uint32_t timeline)
+{
+    char name[HISTORY_NAME_SIZE];
+    char path[1024];
+    enum file_kind kind;
+
+    history_name_format(timeline, name);
+    str_format(path, sizeof(path), "%s/pg_wal/%s", node->config.postgresql.data_dir, name);
+    assert_int_equal(file_kind(path, &kind, NULL), 0);
+    return kind == FILE_REGULAR;
+}
+
+static void leave_placeholder(const struct node *node, uint32_t timeline, const char *text)
+{
+    char name[HISTORY_NAME_SIZE];
+    char path[1024];
+
+    history_name_format(timeline, name);
+    str_format(path, sizeof(path), "%s/pg_wal/%s", node->config.postgresql.data_dir, name);
+    assert_int_equal(file_write(path, text, strlen(text), 0600, NULL), 0);
+}
+
+static int promote_to(struct node *node, uint32_t timeline)
+{
+    const struct engine_order_args args = {.order = ORDER_PROMOTE, .timeline = timeline};
+
+    return order_with(node, &args);
+}
+
+/* Numbers with a gap: the placeholders between stay, because the standby fetches them all. */
+static void a_reserved_timeline_is_taken(void **state)
+{
+    uint32_t own = a->status.position.timeline;
+    double since;
+
+    assert_non_null(state);
+    NEED_LAB();
+    must_do(b, ORDER_STOP, NULL);
+    leave_placeholder(a, own + 1, "# reserved by baton\n");
+    leave_placeholder(a, own + 2, "");
+    must_do(a, ORDER_START, NULL);
+    await(a_standby);
+    assert_int_equal(a->status.position.timeline, own);
+    assert_false(has_history(a, own + 1));
+    assert_false(has_history(a, own + 2));
+    must_do(b, ORDER_START, NULL);
+    await(b_standby);
+    arm(a);
+    await(a_armed);
+    assert_int_equal(promote_to(a, own), ERR_CONFLICT);
+    assert_non_null(strstr(a->why.text, "is reserved, but the server is on timeline"));
+    assert_int_equal(a->status.state, SERVER_STANDBY);
+    leave_placeholder(a, own + 3, "# a real one\n");
+    assert_int_equal(promote_to(a, own + 3), ERR_CONFLICT);
+    assert_non_null(strstr(a->why.text, "exists already"));
+    leave_placeholder(a, own + 3, "");
+    leave_placeholder(a, own + 1, "# reserved by baton\n");
+    since = now_ms();
+    if (promote_to(a, own + 3) < 0) {
+        fail_msg("%s", a->why.text);
+    }
+    print_message("promote over two placeholders: %.0f ms\n", now_ms() - since);
+    assert_int_equal(a->status.state, SERVER_PRIMARY);
+    assert_int_equal(a->status.position.timeline, own + 3);
+    assert_int_equal(a->status.history.switches[a->status.history.count - 1].timeline, own);
+    assert_true(has_history(a, own + 1) && has_history(a, own + 2));
+    must_do(b, ORDER_FOLLOW, a);
+    run(a, "INSERT INTO t VALUES (-2)");
+    engine_probe(a->engine);
+    await(b_streams_it_all);
+    while (b->status.position.timeline != own + 3) {
+        IGNORE(wait_ms(NULL, 20), "it streams the rest of the old timeline first");
+    }
+    assert_true(has_history(b, own + 1) && has_history(b, own + 2));
+    must_do(a, ORDER_STOP, NULL);
+    must_do(a, ORDER_START, NULL);
+    await(a_standby);
+    assert_int_equal(a->status.position.timeline, own + 3);
+    assert_true(has_history(a, own + 1) && has_history(a, own + 2));
+    must_do(a, ORDER_STOP, NULL);
+}
+
+static void a_clone_replaces_torn_data(void **state)
+{
+    AUTO_STR struct str mark = STR_INIT(1024);
+    enum file_kind kind;
+
+    assert_non_null(state);
+    NEED_LAB();
+    must_do(a, ORDER_START, NULL);
+    await(a_standby);
+    must_do(b, ORDER_STOP, NULL);
+    str_addf(&mark, "%s/rewinding", b->config.postgresql.runtime_dir);
+    damage(str_text(&mark), "");
+    engine_probe(b->engine);
+    await(b_torn);
+    must_do(b, ORDER_CLONE, a);
+    assert_int_equal(b->status.state, SERVER_DOWN);
+    assert_false(b->status.is_torn);
+    assert_string_equal(b->status.problem, "");
+    assert_int_equal(file_kind(str_text(&mark), &kind, NULL), 0);
+    assert_int_equal(kind, FILE_MISSING);
+    must_do(b, ORDER_START, NULL);
+    await(b_standby);
+    must_do(b, ORDER_STOP, NULL);
+    must_do(a, ORDER_STOP, NULL);
+}
+
+/* A process called postgres that is named in postmaster.pid holds the directory, until it is a
+ * zombie. */
+static void a_zombie_is_no_server(void **state)
+{
+    char path[1024];
+    char text[32];
+    pid_t pid;
+
+    assert_non_null(state);
+    NEED_LAB();
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        prctl(PR_SET_NAME, "postgres");
+        for (;;) {
+            pause();
+        }
+    }
+    str_format(path, sizeof(path), "%s/postmaster.pid", a->config.postgresql.data_dir);
+    str_format(text, sizeof(text), "%d\n", (int)pid);
+    IGNORE(wait_ms(NULL, 50), "it has its name");
+    damage(path, text);
+    engine_probe(a->engine);
+    await(a_broken);
+    assert_non_null(strstr(a->status.problem, "a PostgreSQL server that baton did not start"));
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    engine_probe(a->engine);
+    await(a_down);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(file_remove(path, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -566,6 +745,10 @@ int main(void)
         cmocka_unit_test(lowered_values_come_with_a_restart),
         cmocka_unit_test(broken_directories_are_told),
         cmocka_unit_test(a_foreign_owner_is_told),
+        cmocka_unit_test(a_closed_folder_of_another_is_told),
+        cmocka_unit_test(a_reserved_timeline_is_taken),
+        cmocka_unit_test(a_clone_replaces_torn_data),
+        cmocka_unit_test(a_zombie_is_no_server),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

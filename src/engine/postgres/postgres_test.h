@@ -15,7 +15,10 @@
 #include <grp.h>
 #include <libpq-fe.h>
 #include <setjmp.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -329,6 +332,21 @@ static bool b_down(void)
     return b->status.state == SERVER_DOWN;
 }
 
+static bool a_torn(void)
+{
+    return a_down() && a->status.is_torn;
+}
+
+static bool b_torn(void)
+{
+    return b_down() && b->status.is_torn;
+}
+
+static bool a_whole(void)
+{
+    return a_down() && !a->status.is_torn;
+}
+
 static bool a_broken(void)
 {
     return a->status.state == SERVER_BROKEN;
@@ -367,6 +385,11 @@ static bool a_streams_timeline_3(void)
 static bool b_streams_timeline_4(void)
 {
     return b_streams() && b->status.position.timeline == 4;
+}
+
+static bool b_streams_it_all(void)
+{
+    return b_streams() && position_compare(b->status.position, a->status.position) >= 0;
 }
 
 static bool b_has_it_all(void)

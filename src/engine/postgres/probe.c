@@ -4,18 +4,25 @@
  *                           |           |--------> primary: checkpoint, pending ------|
  *                           +-----------+--> failure ---------------------------------+--> pace
  *
+ * A starting server is watched, not asked: each connection would leave a line in its log, "the
+ * database system is starting up". The last line of postmaster.pid tells how far it is; it is asked
+ * when that says ready, and every 500 ms in case the file does not tell.
+ *
  * The timeline of a standby is what takeovers compare, so it is never guessed: while streaming it
  * is the receiver's; else it comes from IDENTIFY_SYSTEM, the only thing that tells the timeline
  * which replay has really reached (history files in pg_wal and the control file are both ahead or
  * behind of it). That takes a replication connection, held only while the standby does not stream.
  *
- * Pace: 1 s; 20 ms until the server answers for the first time; 100 ms while it should stream and
+ * Pace: 1 s; 5 ms until the server answers for the first time; 100 ms while it should stream and
  * does not; 2 ms while an order waits for facts. */
 #include "base/assert.h"
 #include "base/parse.h"
 #include "engine/postgres/driver.h"
+#include "io/file.h"
 
-#define PENDING_EVERY 30 /* probes; the count of pg_settings costs more than all the rest */
+#define PID_FILE_MAX 8192
+#define PID_FILE_STATUS 8 /* its line */
+#define PENDING_EVERY 30  /* probes; the count of pg_settings costs more than all the rest */
 
 enum column {
     COLUMN_IN_RECOVERY,
@@ -63,11 +70,11 @@ static void query(struct postgres *pg, const char *sql, session_done *done)
 
 static int64_t pace_ms(const struct postgres *pg)
 {
+    if (!pg->probe.is_known) {
+        return pg->was_ready ? PROBE_PACE_REFUSED_MS : PROBE_PACE_STARTING_MS;
+    }
     if (pg->order.wait != NULL) {
         return PROBE_PACE_WAITING_MS;
-    }
-    if (!pg->probe.is_known) {
-        return PROBE_PACE_STARTING_MS;
     }
     return pg->lonely_count > 0 && pg->lonely_count < PROBES_LONELY_MAX ? PROBE_PACE_LONELY_MS
                                                                         : PROBE_PACE_MS;
@@ -355,11 +362,6 @@ static void on_late(void *arg)
     pg_report(pg);
 }
 
-struct loop_timer *pg_probe_late_timer(struct postgres *pg)
-{
-    return loop_timer_new(pg->loop, on_late, pg);
-}
-
 /* ---- beginning and end ---- */
 
 static void begin(struct postgres *pg)
@@ -367,6 +369,9 @@ static void begin(struct postgres *pg)
     struct session_options options;
 
     loop_timer_stop(pg->pace);
+    loop_timer_stop(pg->blind);
+    pg->is_blind = false;
+    pg->watch = 0;
     pg->is_probing = true;
     pg->probing = (struct pg_probe){0};
     loop_timer_start(pg->late, PROBE_LATE_MS);
@@ -377,6 +382,94 @@ static void begin(struct postgres *pg)
     session_close(pg->session);
     pg_session_options(pg, &options);
     session_open(pg->session, &options, PROBE_TIMEOUT_MS, on_open, pg);
+}
+
+/* ---- a server that is starting ---- */
+
+struct watch_job {
+    struct pg_job job;
+    char path[PG_PATH_SIZE];
+    uint64_t number;
+    int64_t pid;
+    bool is_up;    /* the server has written the file: its sockets are open */
+    bool is_ready; /* and it lets somebody in */
+};
+
+/* The process is in the first line, PM_STATUS in the eighth (pidfile.h), which comes last. */
+static void work_watch(struct pg_job *job)
+{
+    struct watch_job *own = (struct watch_job *)job;
+    AUTO_FREE char *text = NULL;
+    char *line;
+    int64_t pid;
+
+    job->result = file_read(own->path, PID_FILE_MAX, &text, NULL, &job->err);
+    if (job->result < 0) {
+        return;
+    }
+    line = text;
+    for (int number = 1; line != NULL && number < PID_FILE_STATUS; number++) {
+        line = strchr(line, '\n');
+        line = line != NULL ? line + 1 : NULL;
+    }
+    text[strcspn(text, "\n")] = '\0';
+    if (line == NULL || parse_int(text, 1, INT32_MAX, &pid, NULL) < 0 || pid != own->pid) {
+        return;
+    }
+    own->is_ready = str_starts(line, "ready") || str_starts(line, "standby");
+    own->is_up = own->is_ready || str_starts(line, "starting");
+}
+
+static void done_watch(struct postgres *pg, struct pg_job *job)
+{
+    const struct watch_job *own = (const struct watch_job *)job;
+
+    if (pg->watch != own->number) {
+        return;
+    }
+    pg->watch = 0;
+    pg->was_reached = pg->was_reached || own->is_up;
+    pg->was_ready = own->is_ready;
+    if (own->is_ready) {
+        begin(pg);
+    } else {
+        end_probe(pg);
+    }
+}
+
+static void watch(struct postgres *pg)
+{
+    struct watch_job *job = mem_alloc(sizeof(*job));
+
+    loop_timer_stop(pg->pace);
+    pg->is_probing = true;
+    if (!pg->is_blind) {
+        pg->is_blind = true;
+        loop_timer_start(pg->blind, PROBE_BLIND_MS);
+    }
+    job->job.work = work_watch;
+    job->job.done = done_watch;
+    job->number = pg->watch = ++pg->watch_count;
+    job->pid = pg->guard.pid;
+    str_format(job->path, sizeof(job->path), "%s/postmaster.pid", pg->paths.data_dir);
+    pg_job_start(pg, &job->job);
+}
+
+static void on_blind(void *arg)
+{
+    begin(arg);
+}
+
+void pg_probe_init(struct postgres *pg)
+{
+    pg->late = loop_timer_new(pg->loop, on_late, pg);
+    pg->blind = loop_timer_new(pg->loop, on_blind, pg);
+}
+
+void pg_probe_fini(struct postgres *pg)
+{
+    loop_timer_free(pg->late);
+    loop_timer_free(pg->blind);
 }
 
 void pg_probe_start(struct postgres *pg)
@@ -394,7 +487,11 @@ void pg_probe_start(struct postgres *pg)
         pg->probe_again = true;
         return;
     }
-    begin(pg);
+    if (pg->probe.is_known) {
+        begin(pg);
+    } else {
+        watch(pg);
+    }
 }
 
 void pg_probe_soon(struct postgres *pg)
@@ -410,6 +507,9 @@ void pg_probe_stop(struct postgres *pg)
 {
     loop_timer_stop(pg->late);
     loop_timer_stop(pg->pace);
+    loop_timer_stop(pg->blind);
+    pg->is_blind = false;
+    pg->watch = 0;
     session_close(pg->session);
     session_close(pg->identify);
     pg->is_probing = false;
@@ -422,6 +522,7 @@ void pg_probe_reset(struct postgres *pg)
     pg->probe = (struct pg_probe){0};
     pg->probe_count = 0;
     pg->was_reached = false;
+    pg->was_ready = false;
     pg->connect_problem[0] = '\0';
     pg->history = (struct timeline_history){0};
 }

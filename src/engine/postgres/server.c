@@ -3,9 +3,9 @@
  *   START       idle -> [lower.c] -> write the configuration and standby.signal -> guard starts it
  *               -> its socket answers
  *   STOP        SIGINT or SIGQUIT -> the whole tree is gone -> look
- *   PROMOTE     deadline left? -> its timeline is known -> [placeholders: timelines.c] -> file
- *               `promote` -> deadline left? SIGUSR1 -> out of recovery, history read -> its timeline
- *               is the reserved one?
+ *   PROMOTE     deadline left? -> its timeline is known -> [placeholders: timelines.c]
+ *               -> file `promote` -> deadline left? SIGUSR1 -> out of recovery, history read
+ *               -> is it the reserved timeline?
  *   FOLLOW      write -> SIGHUP -> the new upstream is in force and the old receiver is gone
  *   RELOAD      write -> SIGHUP -> the server has read it
  *   CHECKPOINT  on a connection of its own, so that probes go on

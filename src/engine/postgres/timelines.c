@@ -33,11 +33,8 @@ static uint32_t timeline_of(const char *name)
     AUTO_FREE char *digits = NULL;
     uint64_t timeline;
 
-    if (strlen(name) != HISTORY_NAME_SIZE - 1) {
-        return 0;
-    }
-    digits = mem_dup_length(name, 8);
-    if (parse_hex_u64(digits, &timeline, NULL) < 0) {
+    digits = mem_dup_length(name, MIN(strlen(name), (size_t)8));
+    if (parse_hex_u64(digits, &timeline, NULL) < 0 || timeline > UINT32_MAX) {
         return 0;
     }
     history_name_format((uint32_t)timeline, right);
