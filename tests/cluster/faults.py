@@ -331,7 +331,7 @@ def second_agent_refused(cluster):
     node.start()
     wait_until("the agent answers", lambda: node.get("/liveness")[0] != 0, 15)
     code, said = baton(cluster, "agent", node.config)
-    refused(cluster, code, said, "another agent", node.data)
+    refused(cluster, code, said, "holds the lock", node.data)
     port = free_ports(1)[0]
     text = read_config(node).replace("name: n1", "name: n9").replace(f":{node.rest}", f":{port}") \
         .replace(f"  data_dir: {node.data}\n", f"  data_dir: {node.data}\n  runtime_dir: {cluster.folder}/other\n")
@@ -340,7 +340,7 @@ def second_agent_refused(cluster):
         code, said = baton(cluster, "agent", path, seconds=4)
     finally:
         node.kill_node()
-    refused(cluster, code, said, "another agent")
+    refused(cluster, code, said, "holds the lock")
 
 
 def runtime_folder_not_usable(cluster):
@@ -355,7 +355,7 @@ def runtime_folder_not_usable(cluster):
         code, said = baton(cluster, "agent", node.config, seconds=5)
         os.remove(folder) if kind == "file" else shutil.rmtree(folder)
         refused(cluster, code, said, folder)
-        check("another agent" not in said, f"it blames another agent: {said}")
+        check("holds the lock" not in said, f"it blames another agent: {said}")
 
 
 def etcd_program_missing(cluster):
@@ -556,7 +556,7 @@ def name_in_use(cluster):
 
 
 @group(member_cluster_up, data_mode_wrong, data_owner_wrong, data_not_readable, programs_missing, postgres_port_in_use,
-       foreign_data, data_emptied, wal_truncated, base_folder_missing, name_in_use)
+       foreign_data, data_emptied, name_in_use)
 def members():
     return Cluster(new_folder(), ttl=TTL, loop_wait=1, settings="    maximum_lag_on_failover: 1GB")
 

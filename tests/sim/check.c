@@ -142,14 +142,26 @@ static void check_candidate(struct sim *sim, const struct node *taker)
     }
 }
 
+/* The operator takes the loss. */
+static bool is_forced(const struct sim *sim)
+{
+    const char *request = store_get(sim, KEY_FAILOVER);
+
+    return is_request_present(sim) && strstr(request, "\"leader\"") == NULL;
+}
+
 static void check_taken(
     struct sim *sim, const struct lease_record *before, const struct lease_record *after)
 {
     struct check *check = &sim->check;
     const struct node *taker = sim_find(sim, after->holder);
+    uint64_t last;
 
     ASSERT(taker != NULL);
     check->takeovers++;
+    if (is_forced(sim) || wal_lost(&sim->wal, official(sim), taker->disk.end, &last) == 0) {
+        check->is_released = false;
+    }
     if (after->term != before->term + 1) {
         check_fail(
             sim, VERDICT_SAFETY, "T: the term went from %" PRIu64 " to %" PRIu64, before->term,

@@ -179,23 +179,50 @@ static void cut_for(struct sim *sim, const struct fault *fault, int by)
     }
 }
 
+/* An agent that can answer; another one than the leader's if there is one. */
+static struct node *find_asked(struct sim *sim, const struct node *leader, int64_t amount)
+{
+    struct node *found = &sim->nodes[amount % sim->shape.node_count];
+
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        struct node *node = &sim->nodes[((int64_t)at + amount) % sim->shape.node_count];
+
+        if (node->agent != NULL && !agent_is_frozen(sim, node) && node != leader &&
+            !net_is_cut(sim, node->index, STORE_PLACE)) {
+            found = node;
+        }
+    }
+    return found;
+}
+
+/* The node that FAULT names, or the next one if it leads already; some operators do not look. */
+static struct node *find_candidate(struct sim *sim, const struct node *leader, const struct fault *fault)
+{
+    unsigned at = (unsigned)fault->other;
+    bool is_leader = &sim->nodes[at] == leader && fault->amount % 8 != 0;
+
+    return &sim->nodes[(at + (is_leader ? 1 : 0)) % sim->shape.node_count];
+}
+
 /* An operator asks one of the agents. */
 static void ask(struct sim *sim, const struct fault *fault, bool is_failover)
 {
-    struct node *asked = &sim->nodes[fault->amount % sim->shape.node_count];
+    const struct node *leader = sim_leader(sim);
     struct failover_request request = {0};
 
     if (!is_failover || fault->amount % 3 == 0) {
-        str_copy(request.leader, sizeof(request.leader), sim_leader(sim)->name);
+        str_copy(request.leader, sizeof(request.leader), leader->name);
     }
     if (is_failover || fault->amount % 4 != 0) {
-        str_copy(request.candidate, sizeof(request.candidate), sim->nodes[fault->other].name);
+        str_copy(
+            request.candidate, sizeof(request.candidate),
+            find_candidate(sim, leader, fault)->name);
     }
-    if (!is_failover && fault->amount % 2 == 0) {
+    if (fault->kind == SWITCHOVER && fault->amount % 2 == 0) {
         request.scheduled_real_ms =
             INT64_C(1795392000000) + sim->now_ns / MS + 1000 + fault->amount % 7000;
     }
-    operator_ask(sim, asked, &request, is_failover);
+    operator_ask(sim, find_asked(sim, leader, fault->amount), &request, is_failover);
 }
 
 /* Whether somebody else could carry on without NODE's data. */
@@ -268,7 +295,10 @@ static void suspend(struct sim *sim, struct node *node, const struct fault *faul
 static void on_crash(struct sim *sim, struct event *event)
 {
     ASSERT(event->data == NULL);
-    node_power_off(sim, &sim->nodes[event->node]);
+    if (!sim->is_healed) {
+        net_cut(sim, (unsigned)event->a, (unsigned)event->b, -1);
+        node_power_off(sim, &sim->nodes[event->a]);
+    }
 }
 
 static void begin(struct sim *sim, struct fault *fault, struct node *node)
@@ -351,8 +381,14 @@ static void begin(struct sim *sim, struct fault *fault, struct node *node)
         break;
     case SWITCHOVER_CRASH:
         ask(sim, fault, false);
+        /* The candidate falls behind meanwhile. */
+        node = sim_leader(sim);
+        fault->resolved = (int)node->index;
+        fault->other = (int)find_candidate(sim, node, fault)->index;
+        net_cut(sim, node->index, (unsigned)fault->other, 1);
         sim_post(
-            sim, node, ACTOR_HOST, fault->amount % 1500 * MS, on_crash, 0, 0);
+            sim, NULL, ACTOR_WORLD, 200 * MS + fault->amount % 1500 * MS, on_crash,
+            fault->resolved, fault->other);
         break;
     case FAILOVER:
         ask(sim, fault, true);

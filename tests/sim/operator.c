@@ -61,6 +61,14 @@ static bool is_foreign(const struct sim *sim, const struct node *node, const str
            node->made_epoch != node->agent_epoch;
 }
 
+/* Rewound to a history that lost: what it needs to become consistent exists nowhere any more. */
+static bool is_hopeless(const struct sim *sim, const struct node *node, const struct node *leader)
+{
+    return node->disk.kind == DISK_PRESENT && node->server.run == RUN_STARTING &&
+           node->disk.minimum.branch >= 0 &&
+           !wal_contains(&sim->wal, leader->disk.end, node->disk.minimum);
+}
+
 void operator_repair(struct sim *sim)
 {
     struct node *leader = sim_find(sim, sim->check.holder);
@@ -71,7 +79,8 @@ void operator_repair(struct sim *sim)
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         struct node *node = &sim->nodes[at];
 
-        if (node != leader && (is_foreign(sim, node, leader) ||
+        if (node != leader && (node->disk.kind == DISK_BROKEN || is_foreign(sim, node, leader) ||
+                               is_hopeless(sim, node, leader) ||
                                wal_has_twin(&sim->wal, node->disk.end, leader->disk.end))) {
             operator_clear(sim, node);
         }
