@@ -877,7 +877,7 @@ def store_not_there(cluster):
     cluster.wait_healthy(90)
 
 
-@group(store_not_there)
+@group()
 def late_store():
     folder = new_folder()
     store = Etcd(folder)
@@ -983,7 +983,7 @@ def runtime_disk_full(cluster):
         cluster.wait_healthy(30)
 
 
-@group(disks_up, runtime_disk_full, slow_standby_disk_full, slow_primary_disk_full)
+@group(disks_up, runtime_disk_full, slow_primary_disk_full)
 def disks():
     if not is_root():
         return "needs root"
