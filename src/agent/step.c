@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-/* While the lease is open, the own position is asked for this often: a release may wait for the
+/* While the lease is open, or about to be, the own position is asked for this often: a release may wait for the
  * last bytes. */
 #define RACE_PROBE_MS 20
 
@@ -128,9 +128,11 @@ static void plan_wake(struct agent *agent, const struct ha_view *view, struct in
     }
 }
 
+/* A hand-over that was asked for will open the lease in a moment. */
 static void probe_for_race(struct agent *agent, const struct ha_view *view, struct instant now)
 {
-    bool is_open = view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED;
+    bool is_open = view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED ||
+                   (view->request.is_present && view->request.is_due);
 
     if (!is_open || view->server.state != SERVER_STANDBY || !view->dcs_ok) {
         return;
