@@ -213,6 +213,7 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
         .dcs_seen_real_ms = agent->dcs_seen_real_ms,
         .real_ms = agent->ports.real_ms(agent->ports.arg),
         .last_turn_ms = instant_elapsed_max_ms(agent->stepped, now),
+        .is_led = view.lease == HA_LEASE_MINE || view.lease == HA_LEASE_OTHER,
         .is_candidate = ha_bar(&view, view.self) == NULL,
         .down_ms = view.server.down_ms,
         .config_json = agent->config_json,
@@ -227,8 +228,14 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
         for (unsigned peer = 0; peer < agent->peer_count; peer++) {
             const struct peer_facts *facts = &agent->peers[peer];
 
-            if (!str_equal(facts->name, agent->cluster.members[at].name) ||
-                !view.members[peer + 1].is_fresh) {
+            if (!str_equal(facts->name, agent->cluster.members[at].name)) {
+                continue;
+            }
+            if (!view.members[peer + 1].is_fresh) {
+                ret->is_silent[at] = view.members[peer + 1].is_settled;
+                ret->silent_ms[at] = instant_is_set(facts->reported)
+                                         ? instant_elapsed_max_ms(facts->reported, now)
+                                         : 0;
                 continue;
             }
             ret->has_report[at] = true;
