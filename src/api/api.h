@@ -60,15 +60,27 @@ struct api_snapshot {
 
 struct api_call;
 
+/* What operators may ask of the agents' own store. */
+enum api_store_change {
+    API_STORE_LEAVE,  /* take this agent's member out for good */
+    API_STORE_REMOVE, /* take out another one, whose host is gone */
+    API_STORE_JOIN,   /* come back after having left */
+};
+
 /* What the agent offers. `request`: a switchover or failover (force: also to a candidate that
  * lags), well formed and not obviously impossible; the agent checks it, carries it out and calls
  * api_answer exactly once, now or later. `store_answer`: the JSON of GET /baton/store (new text),
- * NULL when this agent runs no store member. */
+ * NULL when this agent runs no store member; `store_members`: that of GET /baton/store/members, or
+ * NULL with a sentence in E. `store_change`: ends with api_answer like `request`; NAME (borrowed)
+ * is of API_STORE_REMOVE. */
 struct api_source {
     void (*snapshot)(void *arg, struct api_snapshot *ret);
     void (*request)(
         void *arg, const struct failover_request *request, bool is_failover, struct api_call *call);
     char *(*store_answer)(void *arg);
+    char *(*store_members)(void *arg, struct err *e);
+    void (*store_change)(
+        void *arg, enum api_store_change what, const char *name, struct api_call *call);
     void *arg;
 };
 
