@@ -67,7 +67,10 @@ static void renew(struct agent *agent)
 
     wanted.seq++;
     wanted.length_ms = agent->times.length_ms;
-    if (!agent_is_reserved(agent)) {
+    /* Never in advance: a number that stands here and was not used yet is the one that PostgreSQL
+     * would choose if somebody promoted a standby by hand, and the rank (ha_bar) would take that
+     * for the cluster's own history. */
+    if (agent_needs_timeline(agent)) {
         wanted.timeline = next_timeline(agent);
     }
     if (agent->cluster.leader[0] == '\0' && agent->cluster.revision >= agent->lease.known_at) {
@@ -340,15 +343,17 @@ static void note_decision(
 {
     struct decision_fact *last = &agent->decisions[topic];
     char text[sizeof(last->text)];
-    bool is_routine = action->kind == HA_RENEW || str_equal(action->rule, "lease.busy");
 
+    if (action->kind == HA_RENEW || str_equal(action->rule, "lease.busy")) {
+        return; /* routine */
+    }
     IGNORE(
         !str_format(
             text, sizeof(text), "%s%s%s%s%s", action->why, action->about >= 0 ? ": " : "",
             action->about >= 0 ? view->members[action->about].name : "",
             action->detail != NULL ? ": " : "", action->detail != NULL ? action->detail : ""),
         "cut is fine");
-    if (is_routine || (str_equal(last->rule, action->rule) && str_equal(last->text, text))) {
+    if (str_equal(last->rule, action->rule) && str_equal(last->text, text)) {
         return;
     }
     last->rule = action->rule;

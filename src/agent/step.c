@@ -53,7 +53,6 @@ void agent_free(struct agent *agent)
     agent_drop_waiters(agent);
     mem_free(agent->config_json);
     mem_free(agent->history_json);
-    mem_free(agent->published);
     mem_free(agent);
 }
 

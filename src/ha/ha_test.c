@@ -662,6 +662,9 @@ static void test_bars(void **state)
     view.members[0].position.timeline = 2;
     assert_string_equal(
         ha_bar(&view, 0), "its history is not the cluster's: somebody promoted it by hand");
+    view.request.leader = HA_NOBODY; /* it may be the only data that is left */
+    assert_null(ha_bar(&view, 0));
+    view.request.leader = 1;
     view.members[0].position.timeline = 1;
     view.floor = (struct position){.timeline = 1, .lsn = 1001};
     assert_string_equal(ha_bar(&view, 0), "it lacks acknowledged changes of the last primary");
