@@ -97,7 +97,8 @@ static const struct {
 } man_files[] = {
     {"/etc/baton/baton.yml, /etc/patroni.yml", "the configuration of a node, as Patroni writes it"},
     {"DATA_DIR.baton/", "what the agent keeps beside the data directory: accounts, logs, sockets"},
-    {"DATA_DIR.baton-*", "a data directory that was replaced, renamed aside; never removed by baton"},
+    {"DATA_DIR.baton-*",
+     "a data directory that was replaced, renamed aside; never removed by baton"},
 };
 
 static void render_man(struct str *out)
