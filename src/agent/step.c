@@ -3,8 +3,8 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-/* While the lease is open, or about to be, the own position is asked for this often: a release may wait for the
- * last bytes. */
+/* While the lease is open, or about to be, the own position is asked for this often: a release may
+ * wait for the last bytes. */
 #define RACE_PROBE_MS 20
 
 /* The longest pause between turns, whatever loop_wait says: ages in what is shown stay honest. */
