@@ -58,7 +58,8 @@ static uint32_t next_timeline(const struct agent *agent)
 }
 
 /* The leader key is what Patroni's world reads; it is put again with this session when it is
- * missing. */
+ * missing, and when it hangs on an earlier one (of the agent before, or with another ttl): that one
+ * ends sooner than the hold does, or much later. */
 static void renew(struct agent *agent)
 {
     struct lease_record wanted = agent->lease.record;
@@ -66,7 +67,10 @@ static void renew(struct agent *agent)
 
     wanted.seq++;
     wanted.length_ms = agent->times.length_ms;
-    if (!agent_is_reserved(agent)) {
+    /* Never in advance: a number that stands here and was not used yet is the one that PostgreSQL
+     * would choose if somebody promoted a standby by hand, and the rank (ha_bar) would take that
+     * for the cluster's own history. */
+    if (agent_needs_timeline(agent)) {
         wanted.timeline = next_timeline(agent);
     }
     if (agent->cluster.leader[0] == '\0' && agent->cluster.revision >= agent->lease.known_at) {
@@ -78,6 +82,9 @@ static void renew(struct agent *agent)
     } else {
         txn.compares[txn.compare_count++] = (struct dcs_compare){
             .kind = DCS_VALUE_IS, .key = KEY_LEADER, .value = agent->config->name};
+        if (agent->dcs.has_session && !agent->is_leader_of_session) {
+            txn.ops[txn.op_count++] = put(KEY_LEADER, agent->config->name, true);
+        }
     }
     begin_lease_txn(agent, LEASE_TXN_RENEW, &wanted, &txn);
 }
@@ -336,15 +343,17 @@ static void note_decision(
 {
     struct decision_fact *last = &agent->decisions[topic];
     char text[sizeof(last->text)];
-    bool is_routine = action->kind == HA_RENEW || str_equal(action->rule, "lease.busy");
 
+    if (action->kind == HA_RENEW || str_equal(action->rule, "lease.busy")) {
+        return; /* routine */
+    }
     IGNORE(
         !str_format(
             text, sizeof(text), "%s%s%s%s%s", action->why, action->about >= 0 ? ": " : "",
             action->about >= 0 ? view->members[action->about].name : "",
             action->detail != NULL ? ": " : "", action->detail != NULL ? action->detail : ""),
         "cut is fine");
-    if (is_routine || (str_equal(last->rule, action->rule) && str_equal(last->text, text))) {
+    if (str_equal(last->rule, action->rule) && str_equal(last->text, text)) {
         return;
     }
     last->rule = action->rule;

@@ -17,6 +17,24 @@ struct peer_facts *agent_peer(struct agent *agent, const char *name)
     return NULL;
 }
 
+static bool are_peers_known(const struct agent *agent)
+{
+    unsigned count = 0;
+
+    for (unsigned at = 0; at < agent->cluster.member_count; at++) {
+        const char *name = agent->cluster.members[at].name;
+
+        if (str_equal(name, agent->config->name)) {
+            continue;
+        }
+        if (count == agent->peer_count || !str_equal(agent->peers[count].name, name)) {
+            return false;
+        }
+        count++;
+    }
+    return count == agent->peer_count;
+}
+
 /* Peers are the members that the store lists; what was heard of those that stay is kept. */
 static void update_peers(struct agent *agent)
 {
@@ -51,6 +69,7 @@ static void hold_until(struct agent *agent, struct instant t0)
 {
     struct instant deadline = instant_add_ms(t0, agent_times(agent).hold_ms);
 
+    agent->lease.is_adopted = false;
     if (!instant_is_set(agent->lease.deadline) ||
         instant_left_ms(deadline, agent->lease.deadline) > 0) {
         agent->lease.deadline = deadline;
@@ -141,6 +160,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     ASSERT(snapshot->count <= DCS_KEYS_MAX);
     IGNORE(!str_format(own_key, sizeof(own_key), KEY_MEMBERS "%s", agent->config->name), "fits");
     agent->is_initialize_of_session = false;
+    agent->is_leader_of_session = false;
     for (unsigned at = 0; at < snapshot->count; at++) {
         const struct dcs_entry *entry = &snapshot->entries[at];
 
@@ -151,6 +171,8 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
             history_json = entry->value;
         } else if (str_equal(entry->key, KEY_INITIALIZE)) {
             agent->is_initialize_of_session = entry->is_of_session;
+        } else if (str_equal(entry->key, KEY_LEADER)) {
+            agent->is_leader_of_session = entry->is_of_session;
         } else if (str_equal(entry->key, own_key)) {
             is_own_member_there = entry->is_of_session;
         }
@@ -171,13 +193,15 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     }
     keep_text(&agent->history_json, history_json);
     if (!is_own_member_there && !agent->is_publishing) {
-        agent->published = mem_free(agent->published);
+        agent->is_published = false;
     }
     agent->has_cluster = true;
     agent->dcs_seen_real_ms = agent->ports.real_ms(agent->ports.arg);
     learn_lease(agent, &agent->cluster.lease, agent->cluster.lease_revision, snapshot->revision);
     learn_request(agent);
-    update_peers(agent);
+    if (!are_peers_known(agent)) {
+        update_peers(agent);
+    }
     engine_set_cluster(agent->ports.engine, &agent->cluster, agent->config_json);
 }
 
@@ -242,6 +266,7 @@ static void adopt_deadline(struct agent *agent, const struct engine_status *stat
     agent->server.has_looked = true;
     if (!instant_is_set(agent->lease.deadline) && instant_is_set(status->deadline)) {
         agent->lease.deadline = status->deadline;
+        agent->lease.is_adopted = true;
     }
 }
 

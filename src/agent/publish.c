@@ -60,14 +60,13 @@ enum member_role agent_member_role(const struct agent *agent)
     return status->state == SERVER_PRIMARY ? ROLE_PRIMARY : ROLE_REPLICA;
 }
 
+/* What may change from turn to turn: all but the addresses. */
 static void describe_self(const struct agent *agent, struct member *member)
 {
     const struct config *config = agent->config;
     const struct engine_status *status = &agent->server.status;
     const struct decision_fact *decision = &agent->decisions[TOPIC_SERVER];
     const char *problem = status->problem[0] != '\0' ? status->problem : agent->server.failure;
-    char api[URL_SIZE];
-    char database[URL_SIZE];
 
     *member = (struct member){
         .state = agent_member_state(agent),
@@ -84,22 +83,9 @@ static void describe_self(const struct agent *agent, struct member *member)
     if (problem[0] == '\0' && str_equal(decision->rule, "server.foreign")) {
         problem = decision->text;
     }
-    url_format_address(
-        config->restapi.connect.host, config->restapi.connect.port, api, sizeof(api));
-    url_format_address(
-        config->postgresql.connect.host, config->postgresql.connect.port, database,
-        sizeof(database));
     IGNORE(!str_copy(member->name, sizeof(member->name), config->name), "same size");
     IGNORE(!str_copy(member->version, sizeof(member->version), RECORD_PATRONI_LEVEL), "fits");
     IGNORE(!str_copy(member->problem, sizeof(member->problem), problem), "cut is fine");
-    IGNORE(
-        !str_format(
-            member->api_url, sizeof(member->api_url), "%s://%s/patroni",
-            config->restapi.tls.cert_file[0] != '\0' ? "https" : "http", api),
-        "config limits hosts");
-    IGNORE(
-        !str_format(member->conn_url, sizeof(member->conn_url), "postgres://%s/postgres", database),
-        "config limits hosts");
     if (status->state == SERVER_STANDBY) {
         IGNORE(
             !str_copy(
@@ -109,26 +95,54 @@ static void describe_self(const struct agent *agent, struct member *member)
     }
 }
 
+static void add_addresses(const struct agent *agent, struct member *member)
+{
+    const struct config *config = agent->config;
+    char api[URL_SIZE];
+    char database[URL_SIZE];
+
+    url_format_address(
+        config->restapi.connect.host, config->restapi.connect.port, api, sizeof(api));
+    url_format_address(
+        config->postgresql.connect.host, config->postgresql.connect.port, database,
+        sizeof(database));
+    IGNORE(
+        !str_format(
+            member->api_url, sizeof(member->api_url), "%s://%s/patroni",
+            config->restapi.tls.cert_file[0] != '\0' ? "https" : "http", api),
+        "config limits hosts");
+    IGNORE(
+        !str_format(member->conn_url, sizeof(member->conn_url), "postgres://%s/postgres", database),
+        "config limits hosts");
+}
+
 static void on_published(void *arg, enum dcs_outcome outcome, int64_t revision)
 {
     struct agent *agent = arg;
 
     agent->is_publishing = false;
     if (outcome != DCS_DONE || revision < 0) {
-        agent->published = mem_free(agent->published);
+        agent->is_published = false;
         agent->publish_retry = instant_add_ms(agent->ports.now(agent->ports.arg), PUBLISH_RETRY_MS);
     }
 }
 
-/* The record without its positions: what must be published at once when it changes. */
-static char *encode_without_positions(const struct member *member)
+static bool is_tagged_alike(const struct member_tags *a, const struct member_tags *b)
 {
-    struct member still = *member;
+    return a->nofailover == b->nofailover && a->noloadbalance == b->noloadbalance &&
+           a->nosync == b->nosync && a->nostream == b->nostream && a->clonefrom == b->clonefrom &&
+           a->failover_priority == b->failover_priority &&
+           str_equal(a->replicatefrom, b->replicatefrom);
+}
 
-    still.location_lsn = 0;
-    still.received_lsn = 0;
-    still.replayed_lsn = 0;
-    return record_member_encode(&still, NULL);
+/* All but the positions, which change all the time, and the addresses, which never do: a difference
+ * must be published at once. */
+static bool is_described_alike(const struct member *a, const struct member *b)
+{
+    return a->state == b->state && a->role == b->role && a->timeline == b->timeline &&
+           a->pending_restart == b->pending_restart && a->is_checkpointed == b->is_checkpointed &&
+           str_equal(a->replication_state, b->replication_state) &&
+           str_equal(a->problem, b->problem) && is_tagged_alike(&a->tags, &b->tags);
 }
 
 /* A member of this name at another address may be a living node: two of one name would each take
@@ -145,6 +159,7 @@ bool agent_check_namesake(struct agent *agent)
         return agent->namesake == NAMESAKE_NONE;
     }
     describe_self(agent, &self);
+    add_addresses(agent, &self);
     if (member == NULL || str_equal(member->api_url, self.api_url)) {
         agent->namesake = NAMESAKE_NONE;
         return true;
@@ -164,8 +179,7 @@ void agent_publish(struct agent *agent)
     struct member member;
     struct dcs_txn txn = {.op_count = 1};
     char key[MEMBER_NAME_SIZE + sizeof(KEY_MEMBERS)];
-    AUTO_FREE char *tags = config_extra_tags(agent->config);
-    AUTO_FREE char *still = NULL;
+    AUTO_FREE char *tags = NULL;
     AUTO_FREE char *json = NULL;
     bool is_due =
         instant_elapsed_max_ms(agent->published_at, now) >= agent->cluster.settings.loop_wait_ms;
@@ -175,17 +189,17 @@ void agent_publish(struct agent *agent)
         return;
     }
     describe_self(agent, &member);
-    still = encode_without_positions(&member);
-    if (str_equal(still, agent->published) &&
-        (!is_due || member.location_lsn == agent->published_lsn)) {
+    if (agent->is_published && is_described_alike(&member, &agent->published) &&
+        (!is_due || member.location_lsn == agent->published.location_lsn)) {
         return;
     }
+    add_addresses(agent, &member);
+    tags = config_extra_tags(agent->config);
     json = record_member_encode(&member, tags);
     IGNORE(!str_format(key, sizeof(key), KEY_MEMBERS "%s", agent->config->name), "fits");
     txn.ops[0] = (struct dcs_op){.kind = DCS_PUT, .key = key, .value = json, .with_session = true};
-    mem_free(agent->published);
-    agent->published = TAKE(still);
-    agent->published_lsn = member.location_lsn;
+    agent->published = member;
+    agent->is_published = true;
     agent->published_at = now;
     agent->is_publishing = true;
     dcs_txn(agent->ports.dcs, &txn, PUBLISH_TIMEOUT_MS, on_published, agent);

@@ -99,11 +99,20 @@ static const char *find_objection(
         return "candidate does not exist";
     }
     agent_view(agent, &view);
+    /* As it will be when the request stands in the store: a failover may lose what a switchover may
+     * not. */
+    view.request = (struct ha_request){
+        .is_present = true,
+        .is_due = true,
+        .leader = is_failover && !is_named(request->leader) ? HA_NOBODY : view.holder,
+        .candidate = HA_NOBODY,
+    };
     for (int at = 0; at < (int)view.member_count; at++) {
         if (str_equal(view.members[at].name, request->candidate)) {
             candidate = at;
         }
     }
+    view.request.candidate = candidate;
     *ret_status = CANDIDATE_UNFIT;
     if (candidate != HA_NOBODY && ha_bar(&view, candidate) != NULL) {
         return ha_bar(&view, candidate);

@@ -247,6 +247,12 @@ static void source_snapshot(void *arg, struct api_snapshot *ret)
     const struct daemon *daemon = arg;
 
     agent_snapshot(daemon->agent, ret);
+    if (!daemon->is_started && daemon->accounts != NULL) {
+        const struct dcs_health *health = accounts_health(daemon->accounts);
+
+        IGNORE(!str_copy(ret->dcs_problem, sizeof(ret->dcs_problem), health->problem), "same");
+        IGNORE(!str_copy(ret->dcs_endpoint, sizeof(ret->dcs_endpoint), health->endpoint), "same");
+    }
     if (!ret->dcs_ok && store_status(daemon->store)[0] != '\0') {
         IGNORE(
             !str_copy(ret->dcs_problem, sizeof(ret->dcs_problem), store_status(daemon->store)),

@@ -22,6 +22,7 @@ struct lease_facts {
     struct instant seen;        /* when this holder, term and seq were first seen */
 
     struct instant deadline; /* of the own hold; {0,0}: not holding */
+    bool is_adopted;         /* the deadline was found at the guard, and not renewed since */
     struct instant renewed;  /* when the last renewal that succeeded was begun */
     struct instant tried;    /* when the last one was begun */
 
@@ -100,6 +101,7 @@ struct agent {
     struct cluster cluster;
     bool has_cluster;
     bool is_initialize_of_session;
+    bool is_leader_of_session;
     char *config_json;  /* the config key as read; NULL none */
     char *history_json; /* the history key as read */
     struct dcs_health dcs;
@@ -114,8 +116,8 @@ struct agent {
 
     bool is_record_busy;                      /* a bookkeeping transaction is under way */
     struct instant recorded[HA_ACTION_KINDS]; /* when each kind of bookkeeping was last begun */
-    char *published;                          /* member record as last written; NULL none */
-    uint64_t published_lsn;
+    bool is_published;                        /* the store has `published`, as far as known */
+    struct member published;                  /* member record as last written */
     struct instant published_at;
     struct instant publish_retry;
     bool is_publishing;
@@ -142,6 +144,9 @@ struct lease_times agent_times(const struct agent *agent);
 
 /* Whether a promotion now would get a timeline that nobody else can have had. */
 bool agent_is_reserved(const struct agent *agent);
+
+/* Whether a promotion is ahead and its timeline is not reserved yet. */
+bool agent_needs_timeline(const struct agent *agent);
 
 /* Whether the lease is in force here at NOW; milliseconds left if so (else 0). */
 bool agent_holds(const struct agent *agent, struct instant now, int64_t *ret_left_ms);

@@ -53,6 +53,11 @@ bool agent_holds(const struct agent *agent, struct instant now, int64_t *ret_lef
     if (agent->has_cluster && !agent_is_own(agent, &lease->record)) {
         return false;
     }
+    /* The agent before may have released the lease since it armed the guard, and that change may
+     * still be on its way to the store. It never does while the server is the primary. */
+    if (lease->is_adopted && agent->server.status.state != SERVER_PRIMARY) {
+        return false;
+    }
     left_ms = instant_left_ms(lease->deadline, now);
     if (left_ms < 0) {
         return false;
@@ -154,8 +159,7 @@ static void view_peer(
     IGNORE(!str_copy(ret->name, sizeof(ret->name), peer->name), "same size");
 }
 
-/* A promotion is ahead, and its timeline is not reserved yet. */
-static bool needs_timeline(const struct agent *agent)
+bool agent_needs_timeline(const struct agent *agent)
 {
     enum server_state state = agent->server.status.state;
 
@@ -186,7 +190,7 @@ static void view_lease(const struct agent *agent, struct instant now, struct ha_
         view->lease = HA_LEASE_MINE;
         view->holder = 0;
         view->is_renewal_due = agent->has_cluster &&
-                               (!instant_is_set(lease->tried) || needs_timeline(agent) ||
+                               (!instant_is_set(lease->tried) || agent_needs_timeline(agent) ||
                                 instant_elapsed_max_ms(lease->tried, now) >= agent->times.renew_ms);
         return;
     }
@@ -258,6 +262,7 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
     server->is_busy = facts->order != ORDER_NONE;
     server->is_promoting = status->is_promoting || facts->order == ORDER_PROMOTE;
     server->was_clean = status->was_clean;
+    server->was_primary = status->was_primary;
     server->is_torn = status->is_torn;
     server->is_armed = instant_is_set(status->deadline) && left_ms >= view->promote_budget_ms;
     server->is_start_due = !instant_is_set(facts->retry) || instant_left_ms(facts->retry, now) <= 0;

@@ -33,6 +33,7 @@ struct api_snapshot {
     enum member_state state; /* of this node, in Patroni's words */
     enum member_role role;
     bool has_lease; /* in force: this is what /primary answers from */
+    bool is_led;    /* the lease is in force, here or elsewhere, on this node's own clock */
     bool dcs_ok;
     int64_t dcs_seen_real_ms; /* last contact with the store; 0 never */
     int64_t real_ms;          /* now */
@@ -52,6 +53,9 @@ struct api_snapshot {
     struct position report_position[MEMBERS_MAX];
     uint64_t report_received_lsn[MEMBERS_MAX];
     uint64_t report_replayed_lsn[MEMBERS_MAX];
+    /* Members that were asked and do not answer, and for how long (0: they never did). */
+    bool is_silent[MEMBERS_MAX];
+    int64_t silent_ms[MEMBERS_MAX];
 };
 
 struct api_call;

@@ -38,7 +38,7 @@ const char *ha_bar(const struct ha_view *view, int at)
     if (position_compare(member->position, view->floor) < 0) {
         return "it lacks acknowledged changes of the last primary";
     }
-    if (view->timeline != 0 && member->position.timeline > view->timeline) {
+    if (!is_forced(view, at) && view->timeline != 0 && member->position.timeline > view->timeline) {
         return "its history is not the cluster's: somebody promoted it by hand";
     }
     if (!is_forced(view, at) && view->cluster_lsn > member->position.lsn &&

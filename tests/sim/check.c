@@ -2,8 +2,8 @@
 
 #include "base/assert.h"
 
-/* The judges. They look at the truth of the model, never at what an agent believes, but for one question: whether an
- * agent thinks that it holds the lease while somebody else takes it. */
+/* The judges. They look at the truth of the model, never at what an agent believes, but for one
+ * question: whether an agent thinks that it holds the lease while somebody else takes it. */
 
 /* What has been so for this long is known to everybody who can be reached. */
 #define SETTLED_NS (2500 * MS)
@@ -24,8 +24,7 @@ void check_fail(struct sim *sim, enum verdict verdict, const char *format, ...)
     va_start(args, format);
     IGNORE(vsnprintf(check->what, sizeof(check->what), format, args) < 0, "cut is fine");
     va_end(args);
-    sim_trace(
-        sim, NULL, verdict == VERDICT_SAFETY ? "VIOLATION" : "STUCK", "%s", check->what);
+    sim_trace(sim, NULL, verdict == VERDICT_SAFETY ? "VIOLATION" : "STUCK", "%s", check->what);
 }
 
 static bool is_excused(const struct sim *sim, const struct node *node)
@@ -109,12 +108,14 @@ static bool is_request_present(const struct sim *sim)
     return request != NULL && !str_equal(request, "{}");
 }
 
-/* Is there somebody whom TAKER must have known to be better: able for long, holding what was acknowledged and TAKER lacks? */
+/* Is there somebody whom TAKER must have known to be better: able for long, holding what was
+ * acknowledged and TAKER lacks? */
 static void check_candidate(struct sim *sim, const struct node *taker)
 {
     struct check *check = &sim->check;
 
-    if (check->official < 0 || is_request_present(sim)) {
+    /* No data: they were lost while the question was on its way. */
+    if (check->official < 0 || is_request_present(sim) || taker->disk.end.branch < 0) {
         return;
     }
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
@@ -129,8 +130,10 @@ static void check_candidate(struct sim *sim, const struct node *taker)
         }
         if (wal_lost(&sim->wal, part, taker->disk.end, &last) > 0) {
             check_fail(
-                sim, VERDICT_SAFETY, "%s takes the lease although %s, which could, has acknowledged "
-                "writes that it lacks", taker->name, node->name);
+                sim, VERDICT_SAFETY,
+                "%s takes the lease although %s, which could, has acknowledged "
+                "writes that it lacks",
+                taker->name, node->name);
         }
     }
     if (check->status_lsn > taker->disk.end.lsn &&
@@ -138,7 +141,8 @@ static void check_candidate(struct sim *sim, const struct node *taker)
         sim->now_ns - check->status_changed_ns > SETTLED_NS &&
         sim->now_ns - taker->disk.changed_ns > SETTLED_NS) {
         check_fail(
-            sim, VERDICT_SAFETY, "%s takes the lease although it lags more than allowed", taker->name);
+            sim, VERDICT_SAFETY, "%s takes the lease although it lags more than allowed",
+            taker->name);
     }
 }
 
@@ -170,8 +174,7 @@ static void check_taken(
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         const struct node *node = &sim->nodes[at];
 
-        if (node != taker && believes_to_hold(sim, node) &&
-            sim->now_ns >= node->excused_until_ns) {
+        if (node != taker && believes_to_hold(sim, node) && sim->now_ns >= node->excused_until_ns) {
             check_fail(
                 sim, VERDICT_SAFETY, "T: %s takes the lease while %s still counts on it",
                 taker->name, node->name);
@@ -182,7 +185,8 @@ static void check_taken(
     }
 }
 
-static void check_released(struct sim *sim, const struct lease_record *before, const struct lease_record *after)
+static void check_released(
+    struct sim *sim, const struct lease_record *before, const struct lease_record *after)
 {
     const struct node *node = sim_find(sim, before->holder);
 
@@ -192,17 +196,19 @@ static void check_released(struct sim *sim, const struct lease_record *before, c
     if (server_is_open(node) || node->server.run == RUN_PROMOTING) {
         check_fail(sim, VERDICT_SAFETY, "%s released the lease while it was open", node->name);
     }
-    /* Its log is complete: nothing of it may be lost, whether the record says where it ends or not. */
+    /* Its log is complete: nothing of it may be lost, whether the record says where it ends or not.
+     * */
     sim->check.is_released = node->disk.complete.branch == node->disk.end.branch &&
                              node->disk.complete.lsn == node->disk.end.lsn;
-    if (after->floor.lsn == 0) {
+    if (after->floor.lsn == 0 || node->disk.end.branch < 0) {
         return;
     }
     /* It may run as a standby again by now: nothing was added to its log. */
     if (after->floor.lsn != node->disk.end.lsn) {
         check_fail(
-            sim, VERDICT_SAFETY, "%s released the lease with floor %" PRIu64 ", its log ends at %" PRIu64,
-            node->name, after->floor.lsn, node->disk.end.lsn);
+            sim, VERDICT_SAFETY,
+            "%s released the lease with floor %" PRIu64 ", its log ends at %" PRIu64, node->name,
+            after->floor.lsn, node->disk.end.lsn);
     }
     sim->check.is_released = true;
 }
@@ -311,7 +317,8 @@ void check_promoted(struct sim *sim, struct node *node, int branch)
         }
         if (sim->wal.branches[check->official].opener == node->index) {
             check_fail(
-                sim, VERDICT_SAFETY, "A: %s lost %u acknowledged writes of its own", node->name, lost);
+                sim, VERDICT_SAFETY, "A: %s lost %u acknowledged writes of its own", node->name,
+                lost);
         }
     }
     check->lost += lost;
@@ -330,15 +337,15 @@ static void on_by_hand_limit(struct sim *sim, struct event *event)
     if (server_is_open(node) && node->agent != NULL && !agent_is_frozen(sim, node) &&
         sim->now_ns - node->agent_frozen_until_ns > BY_HAND_LIMIT_NS &&
         event->a == (int64_t)node->agent_epoch) {
-        check_fail(
-            sim, VERDICT_SAFETY, "%s was promoted by hand and is still open", node->name);
+        check_fail(sim, VERDICT_SAFETY, "%s was promoted by hand and is still open", node->name);
     }
 }
 
 void check_by_hand(struct sim *sim, struct node *node)
 {
     sim_post(
-        sim, node, ACTOR_SERVER, BY_HAND_LIMIT_NS, on_by_hand_limit, (int64_t)node->agent_epoch, 0);
+        sim, node, ACTOR_SERVER, BY_HAND_LIMIT_NS,
+        &(struct event){.run = on_by_hand_limit, .a = (int64_t)node->agent_epoch});
 }
 
 /* ---- K: servers that are killed ---- */
@@ -362,8 +369,7 @@ void check_replaced(struct sim *sim, struct node *node, const char *how)
     uint64_t last;
 
     if (sim->now_ns - sim->check.last_primary_ns > SETTLED_NS) {
-        check_fail(
-            sim, VERDICT_SAFETY, "W: %s: %s while there is no primary", node->name, how);
+        check_fail(sim, VERDICT_SAFETY, "W: %s: %s while there is no primary", node->name, how);
     }
     if (part.branch < 0) {
         return;
@@ -377,7 +383,8 @@ void check_replaced(struct sim *sim, struct node *node, const char *how)
         }
     }
     check_fail(
-        sim, VERDICT_SAFETY, "W: %s: %s destroys the last copy of acknowledged writes", node->name, how);
+        sim, VERDICT_SAFETY, "W: %s: %s destroys the last copy of acknowledged writes", node->name,
+        how);
 }
 
 /* ---- who could be a candidate ---- */
@@ -387,8 +394,7 @@ static bool is_able(const struct sim *sim, const struct node *node)
     bool is_sound = node->is_up && node->agent != NULL && !node->is_leaving &&
                     !agent_is_frozen(sim, node) && node->server.run == RUN_STANDBY &&
                     (node->server.has_received || node->disk.replayed == node->disk.end.lsn) &&
-                    !node->config.tags.nofailover &&
-                    !net_is_cut(sim, node->index, STORE_PLACE) &&
+                    !node->config.tags.nofailover && !net_is_cut(sim, node->index, STORE_PLACE) &&
                     !net_is_cut(sim, STORE_PLACE, node->index) && store_has_quorum(sim);
 
     for (unsigned at = 0; is_sound && at < sim->shape.node_count; at++) {
@@ -414,7 +420,7 @@ static void on_able(struct sim *sim, struct event *event)
 
 void check_able(struct sim *sim)
 {
-    sim_post(sim, NULL, ACTOR_WORLD, ABLE_PERIOD_NS, on_able, 0, 0);
+    sim_post(sim, NULL, ACTOR_WORLD, ABLE_PERIOD_NS, &(struct event){.run = on_able});
 }
 
 /* ---- L: what must come true when all is well again ---- */
@@ -422,7 +428,8 @@ void check_able(struct sim *sim)
 static bool explain(char *why, size_t size, const struct node *node, const char *text)
 {
     IGNORE(
-        !str_format(why, size, "%s%s%s", node != NULL ? node->name : "", node != NULL ? ": " : "", text),
+        !str_format(
+            why, size, "%s%s%s", node != NULL ? node->name : "", node != NULL ? ": " : "", text),
         "cut is fine");
     return false;
 }

@@ -33,5 +33,6 @@ int64_t clock_until(const struct clock *clock, int64_t now_ns, int64_t value_ns)
     if (left <= 0) {
         return 0;
     }
-    return clock->is_stopped ? INT64_MAX : left - left / 1000 * clock->ppm / (MILLION + clock->ppm) * 1000 + 1;
+    return clock->is_stopped ? INT64_MAX
+                             : left - left / 1000 * clock->ppm / (MILLION + clock->ppm) * 1000 + 1;
 }

@@ -40,12 +40,14 @@ bool coverage_print(const bool *reached)
         const char *reason = find_reason(rule);
 
         if (reached[at] == (reason == NULL)) {
-            printf("ok rule/%s%s%s\n", rule, reason != NULL ? " not reached: " : "",
-                   reason != NULL ? reason : "");
+            printf(
+                "ok rule/%s%s%s\n", rule, reason != NULL ? " not reached: " : "",
+                reason != NULL ? reason : "");
         } else {
             is_fine = false;
-            printf("FAIL rule/%s %s\n", rule,
-                   reason != NULL ? "is reached, but listed as unreachable" : "is never reached");
+            printf(
+                "FAIL rule/%s %s\n", rule,
+                reason != NULL ? "is reached, but listed as unreachable" : "is never reached");
         }
     }
     return is_fine;

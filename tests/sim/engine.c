@@ -2,8 +2,9 @@
 
 #include "base/assert.h"
 
-/* The engine's driver: the part that lives in the agent's process. It passes orders on with a delay, looks at the server and
- * reports, late by a moment. Copying (clone, rewind, bootstrap) is done by children of the agent and ends with it. */
+/* The engine's driver: the part that lives in the agent's process. It passes orders on with a
+ * delay, looks at the server and reports, late by a moment. Copying (clone, rewind, bootstrap) is
+ * done by children of the agent and ends with it. */
 
 struct sim_engine {
     struct engine engine;
@@ -12,9 +13,9 @@ struct sim_engine {
     struct engine_listener listener;
     struct engine_order_args args; /* order ORDER_NONE: none in progress */
     uint32_t order_number;
-    struct instant confirmed;      /* deadline as last heard from the guard */
-    int64_t reported_ns;           /* delivery of the newest status: they keep their order */
-    uint32_t source_epoch;         /* of the server copied from */
+    struct instant confirmed; /* deadline as last heard from the guard */
+    int64_t reported_ns;      /* delivery of the newest status: they keep their order */
+    uint32_t source_epoch;    /* of the server copied from */
     bool is_started;
 };
 
@@ -80,19 +81,25 @@ static void fill_status(const struct sim *sim, const struct node *node, struct e
         .version = 150018,
         .deadline = node->guard.deadline,
         .is_guarded = true,
-        .is_promoting = node->server.run == RUN_PROMOTING,
+        .is_promoting = node->server.run == RUN_PROMOTING &&
+                        engine_in_progress(node) == ORDER_PROMOTE, /* nobody sees another's */
         .is_streaming = node->server.run == RUN_STANDBY && node->server.is_streaming,
         .is_checkpointed = disk->is_checkpointed,
     };
     ret->is_answering = ret->state == SERVER_STANDBY || ret->state == SERVER_PRIMARY;
     if (disk->kind != DISK_PRESENT) {
         str_copy(
-            ret->problem, sizeof(ret->problem), disk->kind == DISK_BROKEN ? "the control file is damaged" : "");
+            ret->problem, sizeof(ret->problem),
+            disk->kind == DISK_BROKEN ? "the control file is damaged" : "");
         return;
     }
     ret->system_id = disk->system_id;
-    ret->was_clean = ret->state == SERVER_DOWN && disk->is_clean;
+    ret->was_clean = ret->state == SERVER_DOWN && disk->is_clean && !disk->is_torn;
+    ret->is_torn = ret->state == SERVER_DOWN && disk->is_torn;
     ret->was_primary = ret->state == SERVER_DOWN && disk->was_primary;
+    if (disk->is_torn) {
+        return;
+    }
     if (disk->upstream >= 0) {
         str_copy(ret->upstream, sizeof(ret->upstream), sim->nodes[disk->upstream].name);
     }
@@ -126,8 +133,9 @@ void engine_changed(struct sim *sim, struct node *node)
     }
     status = mem_alloc(sizeof(*status));
     fill_status(sim, node, status);
-    sim_post_data(
-        sim, node, ACTOR_AGENT, next_report_delay(sim, node->engine), on_status, status, 0);
+    sim_post(
+        sim, node, ACTOR_AGENT, next_report_delay(sim, node->engine),
+        &(struct event){.run = on_status, .data = status});
 }
 
 static void on_probe(struct sim *sim, struct event *event)
@@ -140,8 +148,12 @@ static void on_pace(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
 
-    sim_post(sim, node, ACTOR_HOST, rng_log(sim, STREAM_SERVER, 100000, 2 * MS), on_probe, 0, 0);
-    sim_post(sim, node, ACTOR_AGENT, sim->shape.pace_ns, on_pace, event->a, event->b);
+    sim_post(
+        sim, node, ACTOR_HOST, rng_log(sim, STREAM_SERVER, 100000, 2 * MS),
+        &(struct event){.run = on_probe});
+    sim_post(
+        sim, node, ACTOR_AGENT, sim->shape.pace_ns,
+        &(struct event){.run = on_pace, .a = event->a, .b = event->b});
 }
 
 /* ---- the end of orders ---- */
@@ -182,8 +194,9 @@ void engine_done(
     engine_changed(sim, node);
     end = mem_alloc(sizeof(*end));
     *end = (struct order_end){order, node->engine->order_number, result, why};
-    sim_post_data(
-        sim, node, ACTOR_AGENT, next_report_delay(sim, node->engine), on_order_end, end, 0);
+    sim_post(
+        sim, node, ACTOR_AGENT, next_report_delay(sim, node->engine),
+        &(struct event){.run = on_order_end, .data = end});
 }
 
 enum engine_order engine_in_progress(const struct node *node)
@@ -205,12 +218,13 @@ static void on_watch(struct sim *sim, struct event *event)
     }
     if (order == ORDER_STOP && run == RUN_NONE) {
         engine_done(sim, node, order, 0, NULL);
-    } else if ((order == ORDER_PROMOTE && run != RUN_PROMOTING && run != RUN_PRIMARY) ||
-               (order == ORDER_CHECKPOINT && run != RUN_PRIMARY) ||
-               (order == ORDER_FOLLOW && run != RUN_STANDBY && run != RUN_STARTING)) {
+    } else if (
+        (order == ORDER_PROMOTE && run != RUN_PROMOTING && run != RUN_PRIMARY) ||
+        (order == ORDER_CHECKPOINT && run != RUN_PRIMARY) ||
+        (order == ORDER_FOLLOW && run != RUN_STANDBY && run != RUN_STARTING)) {
         engine_done(sim, node, order, ERR_DATABASE, "the server is gone");
     } else {
-        sim_post(sim, node, ACTOR_AGENT, WATCH_NS, on_watch, event->a, 0);
+        sim_post(sim, node, ACTOR_AGENT, WATCH_NS, &(struct event){.run = on_watch, .a = event->a});
         return;
     }
 }
@@ -246,14 +260,16 @@ static void copy_disk(struct sim *sim, struct node *node, const struct node *sou
     };
 }
 
-/* Go back to the last common point and ask for everything up to the source's present end. Without a checkpoint on its new
- * timeline the source still claims the old one: pg_rewind sees nothing to do, and says that all is well. */
+/* Go back to the last common point and ask for everything up to the source's present end. Without a
+ * checkpoint on its new timeline the source still claims the old one: pg_rewind sees nothing to do,
+ * and says that all is well. */
 static void rewind_disk(struct sim *sim, struct node *node, const struct node *source)
 {
     struct place common = node->disk.end;
 
     if (!source->disk.is_checkpointed) {
-        sim_trace(sim, node, "server.rewind", "no rewind required, says pg_rewind: no checkpoint there");
+        sim_trace(
+            sim, node, "server.rewind", "no rewind required, says pg_rewind: no checkpoint there");
         return;
     }
     while (common.branch >= 0 && !wal_contains(&sim->wal, source->disk.end, common)) {
@@ -287,10 +303,20 @@ static void rewind_disk(struct sim *sim, struct node *node, const struct node *s
     node->disk.changed_ns = sim->now_ns;
 }
 
+/* A rewind was interrupted: neither the data that it had nor the data that it was to get. */
+static void tear(struct node *node)
+{
+    node->disk.is_torn = true;
+    node->disk.end = (struct place){-1, 0};
+    node->disk.minimum = (struct place){-1, 0};
+}
+
 static void make_database(struct sim *sim, struct node *node)
 {
     struct branch branch = {
-        .parent = -1, .timeline = 1, .opener = node->index,
+        .parent = -1,
+        .timeline = 1,
+        .opener = node->index,
         .system_id = rng_next(sim, STREAM_SERVER) | 1};
 
     node->disk = (struct disk){
@@ -326,7 +352,7 @@ static void on_copied(struct sim *sim, struct event *event)
     }
     if (!can_copy_from(sim, node, source) || source->server.epoch != engine->source_epoch) {
         if (order == ORDER_REWIND) {
-            node->disk.kind = DISK_BROKEN;
+            tear(node);
         }
         engine_done(sim, node, order, ERR_NETWORK, "the source went away");
         return;
@@ -352,6 +378,9 @@ static void begin_copy(struct sim *sim, struct node *node)
         engine_done(sim, node, order, ERR_CONFLICT, "the data directory is in use");
         return;
     }
+    if (order == ORDER_REWIND && node->disk.is_torn) {
+        check_fail(sim, VERDICT_SAFETY, "W: %s: a torn data directory is rewound", node->name);
+    }
     if (order != ORDER_BOOTSTRAP) {
         if (!can_copy_from(sim, node, source)) {
             engine_done(sim, node, order, ERR_NETWORK, "the source does not answer");
@@ -365,7 +394,8 @@ static void begin_copy(struct sim *sim, struct node *node)
         engine_changed(sim, node);
     }
     sim_post(
-        sim, node, ACTOR_AGENT, length_ns, on_copied, (int64_t)engine->order_number, 0);
+        sim, node, ACTOR_AGENT, length_ns,
+        &(struct event){.run = on_copied, .a = (int64_t)engine->order_number});
 }
 
 /* ---- orders ---- */
@@ -397,6 +427,10 @@ static void begin_start(struct sim *sim, struct node *node, int upstream)
 {
     if (node->server.run != RUN_NONE || node->disk.kind != DISK_PRESENT) {
         engine_done(sim, node, ORDER_START, ERR_CONFLICT, "it runs already, or there is no data");
+        return;
+    }
+    if (node->disk.is_torn) {
+        check_fail(sim, VERDICT_SAFETY, "W: %s: a torn data directory is started", node->name);
         return;
     }
     if (node->has_bad_disk && rng_chance(sim, STREAM_SERVER, 500)) {
@@ -448,18 +482,47 @@ static void on_order_begin(struct sim *sim, struct event *event)
         break;
     case ORDER_CHECKPOINT:
         sim_post(
-            sim, node, ACTOR_SERVER, rng_log(sim, STREAM_SERVER, 10 * MS, 400 * MS), on_checkpointed, 0, 0);
+            sim, node, ACTOR_SERVER, rng_log(sim, STREAM_SERVER, 10 * MS, 400 * MS),
+            &(struct event){.run = on_checkpointed});
         break;
     case ORDER_FOLLOW:
         sim_post(
-            sim, node, ACTOR_SERVER, rng_log(sim, STREAM_SERVER, 3 * MS, 50 * MS), on_followed,
-            upstream != NULL ? (int64_t)upstream->index : -1, 0);
+            sim, node, ACTOR_SERVER, rng_log(sim, STREAM_SERVER, 3 * MS, 50 * MS),
+            &(struct event){
+                .run = on_followed, .a = upstream != NULL ? (int64_t)upstream->index : -1});
         break;
     case ORDER_RELOAD:
     case ORDER_NONE:
         break;
     }
-    sim_post(sim, node, ACTOR_AGENT, WATCH_NS, on_watch, event->a, 0);
+    sim_post(sim, node, ACTOR_AGENT, WATCH_NS, &(struct event){.run = on_watch, .a = event->a});
+}
+
+/* What the agent sends to its host. A turn that is stopped in the middle sends later, or never if
+ * the process dies meanwhile. */
+static void on_sent(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+    const struct event *sent = event->data;
+
+    sim_post(sim, node, ACTOR_HOST, sent->at_ns, sent);
+}
+
+static void send_to_host(struct sim_engine *engine, int64_t delay_ns, const struct event *event)
+{
+    int64_t output_ns = agent_output_delay(engine->sim, engine->node);
+    struct event *late;
+
+    if (output_ns == 0) {
+        sim_post(engine->sim, engine->node, ACTOR_HOST, delay_ns, event);
+        return;
+    }
+    late = mem_alloc(sizeof(*late));
+    *late = *event;
+    late->at_ns = delay_ns;
+    sim_post(
+        engine->sim, engine->node, ACTOR_AGENT, output_ns,
+        &(struct event){.run = on_sent, .data = late});
 }
 
 static int engine_do_order(struct engine *base, const struct engine_order_args *args, struct err *e)
@@ -480,12 +543,10 @@ static int engine_do_order(struct engine *base, const struct engine_order_args *
     }
     engine->args = *args;
     engine->order_number++;
-    sim_trace(
-        sim, node, "order", "%s %s", engine_order_text(args->order), args->peer.name);
-    sim_post(
-        sim, node, ACTOR_HOST,
-        agent_output_delay(sim, node) + rng_log(sim, STREAM_SERVER, 50000, 2 * MS), on_order_begin,
-        (int64_t)engine->order_number, 0);
+    sim_trace(sim, node, "order", "%s %s", engine_order_text(args->order), args->peer.name);
+    send_to_host(
+        engine, rng_log(sim, STREAM_SERVER, 50000, 2 * MS),
+        &(struct event){.run = on_order_begin, .a = (int64_t)engine->order_number});
     return 0;
 }
 
@@ -498,11 +559,9 @@ static void engine_do_arm(struct engine *base, struct instant deadline)
 {
     struct sim_engine *engine = (struct sim_engine *)base;
 
-    sim_post(
-        engine->sim, engine->node, ACTOR_HOST,
-        agent_output_delay(engine->sim, engine->node) +
-            rng_log(engine->sim, STREAM_GUARD, 30000, MS),
-        on_arm, deadline.boot_ns, deadline.raw_ns);
+    send_to_host(
+        engine, rng_log(engine->sim, STREAM_GUARD, 30000, MS),
+        &(struct event){.run = on_arm, .a = deadline.boot_ns, .b = deadline.raw_ns});
 }
 
 static void on_kill(struct sim *sim, struct event *event)
@@ -522,11 +581,9 @@ static void engine_do_kill(struct engine *base)
 {
     struct sim_engine *engine = (struct sim_engine *)base;
 
-    sim_post(
-        engine->sim, engine->node, ACTOR_HOST,
-        agent_output_delay(engine->sim, engine->node) +
-            rng_log(engine->sim, STREAM_GUARD, 50000, 50 * MS),
-        on_kill, 0, 0);
+    send_to_host(
+        engine, rng_log(engine->sim, STREAM_GUARD, 50000, 50 * MS),
+        &(struct event){.run = on_kill});
 }
 
 static void engine_do_probe(struct engine *base)
@@ -535,7 +592,7 @@ static void engine_do_probe(struct engine *base)
 
     sim_post(
         engine->sim, engine->node, ACTOR_HOST, rng_log(engine->sim, STREAM_SERVER, 100000, 3 * MS),
-        on_probe, 0, 0);
+        &(struct event){.run = on_probe});
 }
 
 static void engine_do_start(struct engine *base, const struct engine_listener *listener)
@@ -545,8 +602,8 @@ static void engine_do_start(struct engine *base, const struct engine_listener *l
     engine->listener = *listener;
     engine->is_started = true;
     sim_post(
-        engine->sim, engine->node, ACTOR_AGENT, rng_log(engine->sim, STREAM_SERVER, 2 * MS, 80 * MS),
-        on_pace, 0, 0);
+        engine->sim, engine->node, ACTOR_AGENT,
+        rng_log(engine->sim, STREAM_SERVER, 2 * MS, 80 * MS), &(struct event){.run = on_pace});
 }
 
 static void engine_do_set_cluster(
@@ -557,14 +614,15 @@ static void engine_do_set_cluster(
     ASSERT(config_json == NULL || config_json[0] != '\0');
 }
 
-/* The process is gone, and its children with it: a half-made copy is not a database, a half-rewound one is damaged. */
+/* The process is gone, and its children with it: a half-made copy is not a database, a half-rewound
+ * one is damaged. */
 static void engine_do_free(struct engine *base)
 {
     struct sim_engine *engine = (struct sim_engine *)base;
 
     if (engine->args.order == ORDER_REWIND && engine->node->disk.kind == DISK_PRESENT &&
         engine->node->server.run == RUN_NONE && rng_chance(engine->sim, STREAM_SERVER, 500)) {
-        engine->node->disk.kind = DISK_BROKEN;
+        tear(engine->node);
     }
     mem_free(engine);
 }

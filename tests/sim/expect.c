@@ -104,8 +104,8 @@ static const struct {
     const char *name;
     bool (*is_true)(struct story *story, struct condition *condition);
 } conditions[] = {
-    {"primary", is_primary},     {"no", is_nobody},        {"converged", is_converged},
-    {"lost", is_nothing_lost},   {"lease", is_lease_with}, {"answer", is_answered},
+    {"primary", is_primary},   {"no", is_nobody},        {"converged", is_converged},
+    {"lost", is_nothing_lost}, {"lease", is_lease_with}, {"answer", is_answered},
 };
 
 static const struct {
@@ -172,8 +172,7 @@ static void wait_for(struct story *story, struct condition *condition, int64_t l
             return;
         }
         if (sim->now_ns - begin_ns >= limit_ns) {
-            story_fail(
-                story, "not so within %" PRId64 " ms: %s", limit_ns / MS, condition->why);
+            story_fail(story, "not so within %" PRId64 " ms: %s", limit_ns / MS, condition->why);
             return;
         }
         sim_run(sim, sim->now_ns + STEP_NS);
@@ -188,8 +187,7 @@ static void hold_for(struct story *story, struct condition *condition, int64_t l
 
     while (story->problem[0] == '\0' && sim->check.verdict == VERDICT_FINE) {
         if (!is_true(story, condition)) {
-            story_fail(
-                story, "not so at %" PRId64 " ms: %s", sim->now_ns / MS, condition->why);
+            story_fail(story, "not so at %" PRId64 " ms: %s", sim->now_ns / MS, condition->why);
             return;
         }
         if (sim->now_ns >= end_ns) {

@@ -2,7 +2,8 @@
 
 #include "base/assert.h"
 
-/* What goes wrong. A seed draws a list of faults, explicit, so that it can be printed and made shorter. */
+/* What goes wrong. A seed draws a list of faults, explicit, so that it can be printed and made
+ * shorter. */
 
 enum kind {
     KILL_SERVER,
@@ -19,6 +20,7 @@ enum kind {
     CUT_PEER,
     CUT_PEER_ONE_WAY,
     ISOLATE,
+    EXPIRY, /* the worst for a lease: late answers, then silence, the others' clocks run fast */
     STORE_QUORUM,
     STORE_LEADER,
     STORE_SLOW,
@@ -39,48 +41,6 @@ enum kind {
     KINDS,
 };
 
-/* NEEDS_LENGTH: it ends. Weight: how often, of 1000, a seed has this kind at all. */
-static const struct {
-    const char *name;
-    int weight;
-    int64_t shortest_ns; /* 0: it has no length */
-    int64_t longest_ns;
-    unsigned most;
-} kinds[KINDS] = {
-    [KILL_SERVER] = {"kill-server", 300, 0, 0, 6},
-    [KILL_AGENT] = {"kill-agent", 300, 400 * MS, 12 * SECOND, 5},
-    [KILL_NODE] = {"kill-node", 350, SECOND, 12 * SECOND, 4},
-    [POWER_ALL] = {"power-all", 80, SECOND, 6 * SECOND, 1},
-    [FREEZE_AGENT] = {"freeze-agent", 250, 400 * MS, 12 * SECOND, 4},
-    [STALL_AGENT] = {"stall-agent", 250, 100 * MS, 12 * SECOND, 5},
-    [FREEZE_NODE] = {"freeze-node", 150, 200 * MS, 12 * SECOND, 3},
-    [SUSPEND_NODE] = {"suspend-node", 100, 500 * MS, 12 * SECOND, 2},
-    [CUT_STORE] = {"cut-store", 250, 100 * MS, 12 * SECOND, 4},
-    [CUT_STORE_TO] = {"cut-store-to", 120, 100 * MS, 12 * SECOND, 3},
-    [CUT_STORE_FROM] = {"cut-store-from", 150, 100 * MS, 12 * SECOND, 3},
-    [CUT_PEER] = {"cut-peer", 200, 200 * MS, 12 * SECOND, 4},
-    [CUT_PEER_ONE_WAY] = {"cut-peer-one-way", 120, 200 * MS, 12 * SECOND, 3},
-    [ISOLATE] = {"isolate", 250, 200 * MS, 12 * SECOND, 3},
-    [STORE_QUORUM] = {"store-quorum", 150, 200 * MS, 12 * SECOND, 2},
-    [STORE_LEADER] = {"store-leader", 200, 0, 0, 5},
-    [STORE_SLOW] = {"store-slow", 250, 500 * MS, 10 * SECOND, 3},
-    [STORE_LATE] = {"store-late", 250, SECOND, 10 * SECOND, 3},
-    [STORE_SESSION] = {"store-session", 120, 0, 0, 4},
-    [NET_SLOW] = {"net-slow", 150, 500 * MS, 10 * SECOND, 3},
-    [CLOCK_SLEW] = {"clock-slew", 400, 4 * SECOND, 25 * SECOND, 3},
-    [CLOCK_REAL] = {"clock-real", 150, 0, 0, 3},
-    [BAD_DISK] = {"bad-disk", 120, SECOND, 12 * SECOND, 2},
-    [BROKEN_DATA] = {"broken-data", 100, 0, 0, 1},
-    [LOST_DATA] = {"lost-data", 120, 0, 0, 1},
-    [SWITCHOVER] = {"switchover", 400, 0, 0, 4},
-    [SWITCHOVER_CRASH] = {"switchover-crash", 200, 2 * SECOND, 12 * SECOND, 2},
-    [FAILOVER] = {"failover", 150, 0, 0, 3},
-    [BY_HAND] = {"promote-by-hand", 100, 0, 0, 2},
-    [PAUSE] = {"pause", 80, SECOND, 12 * SECOND, 1},
-    [LEAVE] = {"leave", 150, 200 * MS, 12 * SECOND, 2},
-};
-
-
 struct node *sim_leader(struct sim *sim)
 {
     struct node *holder = sim_find(sim, sim->check.holder);
@@ -93,69 +53,9 @@ struct node *sim_leader(struct sim *sim)
     return holder != NULL ? holder : &sim->nodes[0];
 }
 
-void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size)
-{
-    const char *node = fault->node < 0 ? "leader" : sim->nodes[fault->node].name;
-
-    IGNORE(
-        !str_format(
-            buffer, size, "%3" PRId64 ".%03" PRId64 " %-16s %s (met %s) other %d amount %" PRId64
-            " for %" PRId64 " ms",
-            fault->at_ns / SECOND, fault->at_ns / MS % 1000, kinds[fault->kind].name, node,
-            fault->is_applied ? sim->nodes[fault->resolved].name : "nobody", fault->other + 1,
-            fault->amount, fault->length_ns / MS),
-        "cut is fine");
-}
-
-/* ---- drawing ---- */
-
-static void draw_kind(struct sim *sim, unsigned kind, int64_t span_ns)
-{
-    enum stream stream = (enum stream)(STREAM_FAULTS + (int)kind);
-    unsigned count;
-
-    if (!rng_chance(sim, stream, kinds[kind].weight)) {
-        return;
-    }
-    count = (unsigned)rng_log(sim, stream, 1, kinds[kind].most);
-    for (unsigned at = 0; at < count && sim->fault_count < FAULTS_MAX; at++) {
-        struct fault *fault = &sim->faults[sim->fault_count++];
-
-        *fault = (struct fault){.kind = kind, .is_off = fault->is_off};
-        fault->at_ns = sim->now_ns + rng_between(sim, stream, 0, span_ns);
-        fault->node = rng_chance(sim, stream, 550)
-                          ? -1
-                          : (int)rng_between(sim, stream, 0, sim->shape.node_count - 1);
-        fault->other = (int)rng_between(sim, stream, 0, sim->shape.node_count - 1);
-        fault->amount = rng_between(sim, stream, 0, 1000000);
-        if (kinds[kind].shortest_ns > 0) {
-            fault->length_ns = rng_log(sim, stream, kinds[kind].shortest_ns, kinds[kind].longest_ns);
-        }
-    }
-}
-
-void faults_draw(struct sim *sim)
-{
-    int64_t span_ns = rng_log(sim, STREAM_SHAPE, 3 * SECOND, 16 * SECOND);
-
-    if (sim->shape.is_calm) {
-        sim->faults[sim->fault_count++] = (struct fault){
-            .is_off = sim->faults[0].is_off,
-            .kind = rng_chance(sim, STREAM_SHAPE, 500) ? KILL_SERVER : KILL_NODE,
-            .at_ns = sim->now_ns + rng_between(sim, STREAM_SHAPE, SECOND, 4 * SECOND),
-            .node = -1,
-            .length_ns = 20 * SECOND,
-        };
-        return;
-    }
-    for (unsigned kind = 0; kind < KINDS; kind++) {
-        draw_kind(sim, kind, span_ns);
-    }
-}
-
 /* ---- carrying out ---- */
 
-static void cut_for(struct sim *sim, const struct fault *fault, int by)
+static void cut_by(struct sim *sim, const struct fault *fault, int by)
 {
     unsigned node = (unsigned)fault->resolved;
     unsigned other = (unsigned)fault->other;
@@ -196,7 +96,8 @@ static struct node *find_asked(struct sim *sim, const struct node *leader, int64
 }
 
 /* The node that FAULT names, or the next one if it leads already; some operators do not look. */
-static struct node *find_candidate(struct sim *sim, const struct node *leader, const struct fault *fault)
+static struct node *find_candidate(
+    struct sim *sim, const struct node *leader, const struct fault *fault)
 {
     unsigned at = (unsigned)fault->other;
     bool is_leader = &sim->nodes[at] == leader && fault->amount % 8 != 0;
@@ -205,18 +106,18 @@ static struct node *find_candidate(struct sim *sim, const struct node *leader, c
 }
 
 /* An operator asks one of the agents. */
-static void ask(struct sim *sim, const struct fault *fault, bool is_failover)
+static void ask(struct sim *sim, const struct fault *fault)
 {
     const struct node *leader = sim_leader(sim);
     struct failover_request request = {0};
+    bool is_failover = fault->kind == FAILOVER;
 
     if (!is_failover || fault->amount % 3 == 0) {
         str_copy(request.leader, sizeof(request.leader), leader->name);
     }
     if (is_failover || fault->amount % 4 != 0) {
         str_copy(
-            request.candidate, sizeof(request.candidate),
-            find_candidate(sim, leader, fault)->name);
+            request.candidate, sizeof(request.candidate), find_candidate(sim, leader, fault)->name);
     }
     if (fault->kind == SWITCHOVER && fault->amount % 2 == 0) {
         request.scheduled_real_ms =
@@ -255,9 +156,31 @@ void fault_lose_data(struct sim *sim, struct node *node, bool is_broken)
     engine_changed(sim, node);
 }
 
+#define SLEW_MAX_PPM 80000
+
+/* One of the two clocks of a host may be wrong. Both within one lease are not promised: what the
+ * raw clock misses in a suspend must not meet a slewed boot clock. */
+#define UPSET_MEMORY_NS (12 * SECOND)
+
+static bool upset(struct sim *sim, struct node *node, enum upset by)
+{
+    bool is_over = node->boot.ppm > -500 && node->boot.ppm < 500 && !node->raw.is_stopped &&
+                   sim->now_ns - node->upset_ns > UPSET_MEMORY_NS;
+
+    if (node->upset != by && node->upset != UPSET_NONE && !is_over) {
+        return false;
+    }
+    node->upset = by;
+    node->upset_ns = sim->now_ns;
+    return true;
+}
+
 /* NTP slews one clock by up to 8 %; the other keeps the crystal's error. */
 static void slew_one(struct sim *sim, struct node *node, int64_t ppm)
 {
+    if (!upset(sim, node, UPSET_SLEW)) {
+        return;
+    }
     clock_set(&node->boot, sim->now_ns, ppm, false);
     guard_check(sim, node);
 }
@@ -265,7 +188,7 @@ static void slew_one(struct sim *sim, struct node *node, int64_t ppm)
 /* One node, or all but the one that leads: the worst for a lease. */
 static void slew(struct sim *sim, struct node *node, const struct fault *fault, bool is_on)
 {
-    int64_t ppm = 80000 - fault->amount % 3 / 2 * (fault->amount % 60000);
+    int64_t ppm = SLEW_MAX_PPM - fault->amount % 3 / 2 * (fault->amount % 60000);
 
     if (!is_on) {
         ppm = 0;
@@ -273,8 +196,8 @@ static void slew(struct sim *sim, struct node *node, const struct fault *fault, 
         ppm = -ppm;
     }
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
-        bool is_meant = fault->amount % 2 == 0 ? &sim->nodes[at] != sim_leader(sim)
-                                               : &sim->nodes[at] == node;
+        bool is_meant =
+            fault->amount % 2 == 0 ? &sim->nodes[at] != sim_leader(sim) : &sim->nodes[at] == node;
 
         if (is_meant || !is_on) {
             slew_one(sim, &sim->nodes[at], ppm);
@@ -282,10 +205,52 @@ static void slew(struct sim *sim, struct node *node, const struct fault *fault, 
     }
 }
 
-static void suspend(struct sim *sim, struct node *node, const struct fault *fault)
+#define LATE_NS (1800 * MS)
+#define SILENT_AFTER_NS (1500 * MS)
+
+static void on_silence(struct sim *sim, struct event *event)
 {
-    /* What the raw clock misses must not coincide with a slewed one: two faults at once are not promised. */
-    if (node->boot.ppm < -500 || node->boot.ppm > 500) {
+    struct fault *fault = &sim->faults[event->a];
+    struct node *node = &sim->nodes[fault->resolved];
+
+    if (sim->is_healed || fault->is_over) {
+        return;
+    }
+    store_set_late(sim, 0);
+    if (fault->amount % 2 == 0) {
+        agent_freeze(sim, node, fault->length_ns - SILENT_AFTER_NS);
+    } else {
+        net_cut(sim, node->index, STORE_PLACE, 1);
+    }
+}
+
+static void expire(struct sim *sim, struct fault *fault, struct node *node)
+{
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        if (&sim->nodes[at] != node) {
+            slew_one(sim, &sim->nodes[at], SLEW_MAX_PPM);
+        }
+    }
+    store_set_late(sim, LATE_NS);
+    sim_post(
+        sim, NULL, ACTOR_WORLD, SILENT_AFTER_NS,
+        &(struct event){.run = on_silence, .a = fault - sim->faults});
+}
+
+static void end_expire(struct sim *sim, struct fault *fault, struct node *node)
+{
+    store_set_late(sim, 0);
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        slew_one(sim, &sim->nodes[at], 0);
+    }
+    if (fault->amount % 2 != 0 && net_is_cut(sim, node->index, STORE_PLACE)) {
+        net_cut(sim, node->index, STORE_PLACE, -1);
+    }
+}
+
+static void suspend(struct sim *sim, struct fault *fault, struct node *node)
+{
+    if (!upset(sim, node, UPSET_SUSPEND)) {
         return;
     }
     clock_set(&node->raw, sim->now_ns, node->raw.ppm, true);
@@ -301,185 +266,328 @@ static void on_crash(struct sim *sim, struct event *event)
     }
 }
 
-static void begin(struct sim *sim, struct fault *fault, struct node *node)
+/* ---- one function for each kind, and one for its end: FAULT begins, NODE is whom it meets ---- */
+
+static void kill_server(struct sim *sim, struct fault *fault, struct node *node)
 {
-    switch ((enum kind)fault->kind) {
-    case KILL_SERVER:
-        server_kill(sim, node, "fault");
-        break;
-    case KILL_AGENT:
-        agent_kill(sim, node);
-        break;
-    case KILL_NODE:
-        node_power_off(sim, node);
-        break;
-    case POWER_ALL:
-        for (unsigned at = 0; at < sim->shape.node_count; at++) {
-            node_power_off(sim, &sim->nodes[at]);
-        }
-        break;
-    case FREEZE_AGENT:
-        agent_freeze(sim, node, fault->length_ns);
-        break;
-    case STALL_AGENT:
-        node->stall_ns = fault->length_ns;
-        break;
-    case FREEZE_NODE:
-        node_freeze(sim, node, fault->length_ns);
-        break;
-    case SUSPEND_NODE:
-        suspend(sim, node, fault);
-        break;
-    case CUT_STORE:
-    case CUT_STORE_TO:
-    case CUT_STORE_FROM:
-    case CUT_PEER:
-    case CUT_PEER_ONE_WAY:
-    case ISOLATE:
-        cut_for(sim, fault, 1);
-        break;
-    case STORE_QUORUM:
-        store_set_quorum(sim, false);
-        break;
-    case STORE_LEADER:
-        store_change_leader(sim);
-        break;
-    case STORE_SLOW:
-        store_set_slow(sim, 1 + (int)(fault->amount % 150));
-        break;
-    case STORE_LATE:
-        store_set_late(sim, fault->amount % 1800 * MS);
-        break;
-    case STORE_SESSION:
-        store_expire_session(sim, node->index);
-        break;
-    case NET_SLOW:
-        sim->net.slow = 1 + (int)(fault->amount % 60);
-        break;
-    case CLOCK_SLEW:
-        slew(sim, node, fault, true);
-        break;
-    case CLOCK_REAL:
-        node->real_offset_ms += (fault->amount - 500000) * 10;
-        break;
-    case BAD_DISK:
-        node->has_bad_disk = true;
-        break;
-    case BROKEN_DATA:
-        fault_lose_data(sim, node, true);
-        break;
-    case LOST_DATA:
-        fault_lose_data(sim, node, false);
-        if (node->disk.kind == DISK_ABSENT && node->agent != NULL && fault->amount % 2 == 0) {
-            agent_kill(sim, node);
-            node_make_id(sim, node);
-            agent_begin(sim, node);
-        }
-        break;
-    case SWITCHOVER:
-        ask(sim, fault, false);
-        break;
-    case SWITCHOVER_CRASH:
-        ask(sim, fault, false);
-        /* The candidate falls behind meanwhile. */
-        node = sim_leader(sim);
-        fault->resolved = (int)node->index;
-        fault->other = (int)find_candidate(sim, node, fault)->index;
-        net_cut(sim, node->index, (unsigned)fault->other, 1);
-        sim_post(
-            sim, NULL, ACTOR_WORLD, 200 * MS + fault->amount % 1500 * MS, on_crash,
-            fault->resolved, fault->other);
-        break;
-    case FAILOVER:
-        ask(sim, fault, true);
-        break;
-    case BY_HAND:
-        if (node->server.run == RUN_STANDBY && !str_equal(sim->check.holder, node->name)) {
-            server_promote(sim, node, 0);
-        }
-        break;
-    case PAUSE:
-        operator_pause(sim, true);
-        break;
-    case LEAVE:
-        if (node->agent != NULL) {
-            node->is_leaving = true;
-            agent_leave(node->agent);
-            agent_touch(sim, node);
-        }
-        break;
-    case KINDS:
-        break;
+    ASSERT(fault->is_applied);
+    server_kill(sim, node, "fault");
+}
+
+static void kill_agent(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(fault->is_applied);
+    agent_kill(sim, node);
+}
+
+static void kill_node(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(fault->is_applied);
+    node_power_off(sim, node);
+}
+
+static void bring_back(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(fault->is_over);
+    node_boot(sim, node);
+    agent_begin(sim, node);
+}
+
+static void kill_all(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(node != NULL);
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        kill_node(sim, fault, &sim->nodes[at]);
     }
 }
 
-static void finish(struct sim *sim, struct fault *fault, struct node *node)
+static void bring_all_back(struct sim *sim, struct fault *fault, struct node *node)
 {
-    switch ((enum kind)fault->kind) {
-    case KILL_AGENT:
-    case KILL_NODE:
-    case SWITCHOVER_CRASH:
-        node_boot(sim, node);
-        agent_begin(sim, node);
-        break;
-    case LEAVE:
-        if (node->agent == NULL && node->is_up) {
-            agent_begin(sim, node);
-        }
-        break;
-    case POWER_ALL:
-        for (unsigned at = 0; at < sim->shape.node_count; at++) {
-            node_boot(sim, &sim->nodes[at]);
-            agent_begin(sim, &sim->nodes[at]);
-        }
-        break;
-    case SUSPEND_NODE:
+    ASSERT(node != NULL);
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        bring_back(sim, fault, &sim->nodes[at]);
+    }
+}
+
+static void freeze_agent(struct sim *sim, struct fault *fault, struct node *node)
+{
+    agent_freeze(sim, node, fault->length_ns);
+}
+
+static void stall_agent(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(sim->shape.node_count > 0);
+    node->stall_ns = fault->length_ns;
+}
+
+static void freeze_node(struct sim *sim, struct fault *fault, struct node *node)
+{
+    node_freeze(sim, node, fault->length_ns);
+}
+
+static void end_suspend(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(fault->is_over);
+    if (upset(sim, node, UPSET_SUSPEND)) {
         clock_set(&node->raw, sim->now_ns, node->raw.ppm, false);
         guard_check(sim, node);
-        break;
-    case CUT_STORE:
-    case CUT_STORE_TO:
-    case CUT_STORE_FROM:
-    case CUT_PEER:
-    case CUT_PEER_ONE_WAY:
-    case ISOLATE:
-        cut_for(sim, fault, -1);
-        break;
-    case STORE_QUORUM:
-        store_set_quorum(sim, true);
-        break;
-    case STORE_SLOW:
-        store_set_slow(sim, 1);
-        break;
-    case STORE_LATE:
-        store_set_late(sim, 0);
-        break;
-    case NET_SLOW:
-        sim->net.slow = 1;
-        break;
-    case CLOCK_SLEW:
-        slew(sim, node, fault, false);
-        break;
-    case BAD_DISK:
-        node->has_bad_disk = false;
-        break;
-    case PAUSE:
-        operator_pause(sim, false);
-        break;
-    case KILL_SERVER:
-    case FREEZE_AGENT:
-    case STALL_AGENT:
-    case FREEZE_NODE:
-    case STORE_LEADER:
-    case STORE_SESSION:
-    case CLOCK_REAL:
-    case BROKEN_DATA:
-    case LOST_DATA:
-    case SWITCHOVER:
-    case FAILOVER:
-    case BY_HAND:
-    case KINDS:
-        break;
+    }
+}
+
+static void cut(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(node != NULL);
+    cut_by(sim, fault, 1);
+}
+
+static void end_cut(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(node != NULL);
+    cut_by(sim, fault, -1);
+}
+
+static void lose_quorum(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(node != NULL && fault->is_applied);
+    store_set_quorum(sim, false);
+}
+
+static void find_quorum(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(node != NULL && fault->is_over);
+    store_set_quorum(sim, true);
+}
+
+static void change_store_leader(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(node != NULL && fault->is_applied);
+    store_change_leader(sim);
+}
+
+static void slow_store(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(node != NULL);
+    store_set_slow(sim, fault->is_over ? 1 : 1 + (int)(fault->amount % 150));
+}
+
+static void late_store(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(node != NULL);
+    store_set_late(sim, fault->is_over ? 0 : fault->amount % 1800 * MS);
+}
+
+static void end_session(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(fault->is_applied);
+    store_expire_session(sim, node->index);
+}
+
+static void slow_net(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(node != NULL);
+    sim->net.slow = fault->is_over ? 1 : 1 + (int)(fault->amount % 60);
+}
+
+static void slew_clocks(struct sim *sim, struct fault *fault, struct node *node)
+{
+    slew(sim, node, fault, !fault->is_over);
+}
+
+static void jump_real_clock(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(sim->shape.node_count > 0);
+    node->real_offset_ms += (fault->amount - 500000) * 10;
+}
+
+static void spoil_disk(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(sim->shape.node_count > 0);
+    node->has_bad_disk = !fault->is_over;
+}
+
+static void break_data(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(fault->is_applied);
+    fault_lose_data(sim, node, true);
+}
+
+/* Half of those who lose their data are new hosts. */
+static void lose_data(struct sim *sim, struct fault *fault, struct node *node)
+{
+    fault_lose_data(sim, node, false);
+    if (node->disk.kind == DISK_ABSENT && node->agent != NULL && fault->amount % 2 == 0) {
+        agent_kill(sim, node);
+        node_make_id(sim, node);
+        agent_begin(sim, node);
+    }
+}
+
+static void ask_for_primary(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(node != NULL);
+    ask(sim, fault);
+}
+
+/* The candidate falls behind, then the primary loses power. */
+static void ask_and_crash(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(node != NULL);
+    ask(sim, fault);
+    node = sim_leader(sim);
+    fault->resolved = (int)node->index;
+    fault->other = (int)find_candidate(sim, node, fault)->index;
+    net_cut(sim, node->index, (unsigned)fault->other, 1);
+    sim_post(
+        sim, NULL, ACTOR_WORLD, 200 * MS + fault->amount % 1500 * MS,
+        &(struct event){.run = on_crash, .a = fault->resolved, .b = fault->other});
+}
+
+static void promote_by_hand(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(fault->is_applied);
+    if (node->server.run == RUN_STANDBY && !str_equal(sim->check.holder, node->name)) {
+        server_promote(sim, node, 0);
+    }
+}
+
+static void maintain(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(node != NULL);
+    operator_pause(sim, !fault->is_over);
+}
+
+static void leave(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(fault->is_applied);
+    if (node->agent != NULL) {
+        node->is_leaving = true;
+        agent_leave(node->agent);
+        agent_touch(sim, node);
+    }
+}
+
+static void end_leave(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(fault->is_over);
+    agent_begin(sim, node);
+}
+
+typedef void fault_fn(struct sim *sim, struct fault *fault, struct node *node);
+
+/* Weight: how often, of 1000, a seed has this kind at all. */
+static const struct {
+    const char *name;
+    int weight;
+    int64_t shortest_ns; /* 0: it has no length */
+    int64_t longest_ns;
+    unsigned most;
+    fault_fn *begin;
+    fault_fn *finish; /* NULL: it ends by itself */
+} kinds[KINDS] = {
+    [KILL_SERVER] = {"kill-server", 300, 0, 0, 6, kill_server, NULL},
+    [KILL_AGENT] = {"kill-agent", 300, 400 * MS, 12 * SECOND, 5, kill_agent, bring_back},
+    [KILL_NODE] = {"kill-node", 350, SECOND, 12 * SECOND, 4, kill_node, bring_back},
+    [POWER_ALL] = {"power-all", 80, SECOND, 6 * SECOND, 1, kill_all, bring_all_back},
+    [FREEZE_AGENT] = {"freeze-agent", 250, 400 * MS, 12 * SECOND, 4, freeze_agent, NULL},
+    [STALL_AGENT] = {"stall-agent", 250, 100 * MS, 12 * SECOND, 5, stall_agent, NULL},
+    [FREEZE_NODE] = {"freeze-node", 150, 200 * MS, 12 * SECOND, 3, freeze_node, NULL},
+    [SUSPEND_NODE] = {"suspend-node", 100, 500 * MS, 12 * SECOND, 2, suspend, end_suspend},
+    [CUT_STORE] = {"cut-store", 250, 100 * MS, 12 * SECOND, 4, cut, end_cut},
+    [CUT_STORE_TO] = {"cut-store-to", 120, 100 * MS, 12 * SECOND, 3, cut, end_cut},
+    [CUT_STORE_FROM] = {"cut-store-from", 150, 100 * MS, 12 * SECOND, 3, cut, end_cut},
+    [CUT_PEER] = {"cut-peer", 200, 200 * MS, 12 * SECOND, 4, cut, end_cut},
+    [CUT_PEER_ONE_WAY] = {"cut-peer-one-way", 120, 200 * MS, 12 * SECOND, 3, cut, end_cut},
+    [ISOLATE] = {"isolate", 250, 200 * MS, 12 * SECOND, 3, cut, end_cut},
+    [EXPIRY] = {"expiry", 250, 6 * SECOND, 12 * SECOND, 2, expire, end_expire},
+    [STORE_QUORUM] = {"store-quorum", 150, 200 * MS, 12 * SECOND, 2, lose_quorum, find_quorum},
+    [STORE_LEADER] = {"store-leader", 200, 0, 0, 5, change_store_leader, NULL},
+    [STORE_SLOW] = {"store-slow", 250, 500 * MS, 10 * SECOND, 3, slow_store, slow_store},
+    [STORE_LATE] = {"store-late", 250, SECOND, 10 * SECOND, 3, late_store, late_store},
+    [STORE_SESSION] = {"store-session", 120, 0, 0, 4, end_session, NULL},
+    [NET_SLOW] = {"net-slow", 150, 500 * MS, 10 * SECOND, 3, slow_net, slow_net},
+    [CLOCK_SLEW] = {"clock-slew", 400, 4 * SECOND, 25 * SECOND, 3, slew_clocks, slew_clocks},
+    [CLOCK_REAL] = {"clock-real", 150, 0, 0, 3, jump_real_clock, NULL},
+    [BAD_DISK] = {"bad-disk", 120, SECOND, 12 * SECOND, 2, spoil_disk, spoil_disk},
+    [BROKEN_DATA] = {"broken-data", 100, 0, 0, 1, break_data, NULL},
+    [LOST_DATA] = {"lost-data", 120, 0, 0, 1, lose_data, NULL},
+    [SWITCHOVER] = {"switchover", 400, 0, 0, 4, ask_for_primary, NULL},
+    [SWITCHOVER_CRASH] =
+        {"switchover-crash", 400, 2 * SECOND, 12 * SECOND, 2, ask_and_crash, bring_back},
+    [FAILOVER] = {"failover", 150, 0, 0, 3, ask_for_primary, NULL},
+    [BY_HAND] = {"promote-by-hand", 100, 0, 0, 2, promote_by_hand, NULL},
+    [PAUSE] = {"pause", 80, SECOND, 12 * SECOND, 1, maintain, maintain},
+    [LEAVE] = {"leave", 150, 200 * MS, 12 * SECOND, 2, leave, end_leave},
+};
+
+void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size)
+{
+    const char *node = fault->node < 0 ? "leader" : sim->nodes[fault->node].name;
+
+    IGNORE(
+        !str_format(
+            buffer, size,
+            "%3" PRId64 ".%03" PRId64 " %-16s %s (met %s) other %d amount %" PRId64 " for %" PRId64
+            " ms",
+            fault->at_ns / SECOND, fault->at_ns / MS % 1000, kinds[fault->kind].name, node,
+            fault->is_applied ? sim->nodes[fault->resolved].name : "nobody", fault->other + 1,
+            fault->amount, fault->length_ns / MS),
+        "cut is fine");
+}
+
+/* ---- drawing ---- */
+
+static void draw_kind(struct sim *sim, unsigned kind, int64_t span_ns)
+{
+    enum stream stream = (enum stream)(STREAM_FAULTS + (int)kind);
+    unsigned count;
+
+    if (!rng_chance(sim, stream, kinds[kind].weight)) {
+        return;
+    }
+    count = (unsigned)rng_log(sim, stream, 1, kinds[kind].most);
+    for (unsigned at = 0; at < count && sim->fault_count < FAULTS_MAX; at++) {
+        struct fault *fault = &sim->faults[sim->fault_count++];
+
+        *fault = (struct fault){.kind = kind, .is_off = fault->is_off};
+        fault->at_ns = sim->now_ns + rng_between(sim, stream, 0, span_ns);
+        fault->node = rng_chance(sim, stream, 550)
+                          ? -1
+                          : (int)rng_between(sim, stream, 0, sim->shape.node_count - 1);
+        fault->other = (int)rng_between(sim, stream, 0, sim->shape.node_count - 1);
+        fault->amount = rng_between(sim, stream, 0, 1000000);
+        if (kinds[kind].shortest_ns > 0) {
+            fault->length_ns =
+                rng_log(sim, stream, kinds[kind].shortest_ns, kinds[kind].longest_ns);
+        }
+    }
+}
+
+void faults_draw(struct sim *sim)
+{
+    int64_t span_ns = rng_log(sim, STREAM_SHAPE, 3 * SECOND, 12 * SECOND);
+
+    if (sim->shape.is_calm) {
+        sim->faults[sim->fault_count++] = (struct fault){
+            .is_off = sim->faults[0].is_off,
+            .kind = rng_chance(sim, STREAM_SHAPE, 500) ? KILL_SERVER : KILL_NODE,
+            .at_ns = sim->now_ns + rng_between(sim, STREAM_SHAPE, SECOND, 4 * SECOND),
+            .node = -1,
+            .length_ns = 20 * SECOND,
+        };
+        return;
+    }
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        draw_kind(sim, kind, span_ns);
+    }
+}
+
+/* ---- the course of events ---- */
+
+static void end_fault(struct sim *sim, struct fault *fault)
+{
+    fault->is_over = true;
+    if (kinds[fault->kind].finish != NULL) {
+        kinds[fault->kind].finish(sim, fault, &sim->nodes[fault->resolved]);
     }
 }
 
@@ -487,12 +595,10 @@ static void on_finish(struct sim *sim, struct event *event)
 {
     struct fault *fault = &sim->faults[event->a];
 
-    if (!fault->is_applied || fault->is_over) {
-        return;
+    if (fault->is_applied && !fault->is_over) {
+        sim_trace(sim, &sim->nodes[fault->resolved], "FAULT-END", "%s", kinds[fault->kind].name);
+        end_fault(sim, fault);
     }
-    fault->is_over = true;
-    sim_trace(sim, &sim->nodes[fault->resolved], "FAULT-END", "%s", kinds[fault->kind].name);
-    finish(sim, fault, &sim->nodes[fault->resolved]);
 }
 
 static void on_begin(struct sim *sim, struct event *event)
@@ -508,9 +614,11 @@ static void on_begin(struct sim *sim, struct event *event)
     sim_trace(
         sim, node, "FAULT", "%s for %" PRId64 " ms, other n%d, amount %" PRId64,
         kinds[fault->kind].name, fault->length_ns / MS, fault->other + 1, fault->amount);
-    begin(sim, fault, node);
+    kinds[fault->kind].begin(sim, fault, node);
     if (fault->length_ns > 0) {
-        sim_post(sim, NULL, ACTOR_WORLD, fault->length_ns, on_finish, event->a, 0);
+        sim_post(
+            sim, NULL, ACTOR_WORLD, fault->length_ns,
+            &(struct event){.run = on_finish, .a = event->a});
     }
 }
 
@@ -519,7 +627,8 @@ void faults_plan(struct sim *sim)
     for (unsigned at = 0; at < sim->fault_count; at++) {
         if (!sim->faults[at].is_off) {
             sim_post(
-                sim, NULL, ACTOR_WORLD, sim->faults[at].at_ns - sim->now_ns, on_begin, (int64_t)at, 0);
+                sim, NULL, ACTOR_WORLD, sim->faults[at].at_ns - sim->now_ns,
+                &(struct event){.run = on_begin, .a = (int64_t)at});
         }
     }
 }
@@ -534,7 +643,9 @@ void faults_heal(struct sim *sim)
 
         if (fault->is_applied && !fault->is_over) {
             fault->is_over = true;
-            finish(sim, fault, &sim->nodes[fault->resolved]);
+            if (kinds[fault->kind].finish != NULL) {
+                kinds[fault->kind].finish(sim, fault, &sim->nodes[fault->resolved]);
+            }
         }
     }
     memset(sim->net.cuts, 0, sizeof(sim->net.cuts));

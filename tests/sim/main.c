@@ -138,8 +138,7 @@ static int run_one(const struct options *options)
     second = run(seed, !options->is_tracing, false, NULL);
     printf(
         "seed %" PRIu64 " %s hash %016" PRIx64 " events %" PRIu64
-        " acks %u lost %u takeovers %u gap %" PRId64 " ms converged %" PRId64
-        " ms excused %u %s\n",
+        " acks %u lost %u takeovers %u gap %" PRId64 " ms converged %" PRId64 " ms excused %u %s\n",
         seed, verdict_text(first.verdict), first.hash, first.events, first.check.acks,
         first.check.lost, first.check.takeovers, first.check.longest_gap_ns / MS,
         first.check.converged_ns / MS, first.check.excused, first.what);
@@ -265,8 +264,9 @@ static bool read_options(int argc, char **argv, struct options *ret)
                         : str_equal(argv[at], "--seed") ? &ret->seed
                                                         : NULL;
 
-        if (slot == NULL ? !read_flag(argv[at], ret)
-                         : at + 1 == argc || parse_int(argv[at + 1], 0, INT64_MAX, slot, NULL) < 0) {
+        if (slot == NULL
+                ? !read_flag(argv[at], ret)
+                : at + 1 == argc || parse_int(argv[at + 1], 0, INT64_MAX, slot, NULL) < 0) {
             return false;
         }
         ret->has_seed |= slot == &ret->seed;

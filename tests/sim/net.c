@@ -93,7 +93,8 @@ static void on_answer(struct sim *sim, struct event *event)
 }
 
 static void send_answer(
-    struct sim *sim, unsigned from, const struct question *question, const struct peer_report *report)
+    struct sim *sim, unsigned from, const struct question *question,
+    const struct peer_report *report)
 {
     struct node *asker = &sim->nodes[question->from];
     int64_t delay_ns = net_delay(sim, from, question->from);
@@ -107,7 +108,7 @@ static void send_answer(
     if (report != NULL) {
         answer->report = *report;
     }
-    sim_post_data(sim, asker, ACTOR_AGENT, delay_ns, on_answer, answer, 0);
+    sim_post(sim, asker, ACTOR_AGENT, delay_ns, &(struct event){.run = on_answer, .data = answer});
 }
 
 static void on_question(struct sim *sim, struct event *event)
@@ -120,7 +121,6 @@ static void on_question(struct sim *sim, struct event *event)
     agent_snapshot(node->agent, &snapshot);
     fill_report(&snapshot, &report);
     send_answer(sim, node->index, event->data, &report);
-    agent_touch(sim, node);
 }
 
 /* The question is at the host's door: answered there if nobody listens. */
@@ -135,7 +135,8 @@ static void on_arrival(struct sim *sim, struct event *event)
         send_answer(sim, node->index, event->data, NULL);
         return;
     }
-    sim_post_data(sim, node, ACTOR_AGENT, 0, on_question, TAKE(event->data), 0);
+    sim_post(
+        sim, node, ACTOR_AGENT, 0, &(struct event){.run = on_question, .data = TAKE(event->data)});
 }
 
 static void on_timeout(struct sim *sim, struct event *event)
@@ -167,14 +168,15 @@ void net_poll(void *arg, const char *name, const char *api_url, int64_t timeout_
     poll->number++;
     poll->is_due = true;
     sim_post(
-        sim, node, ACTOR_AGENT, timeout_ms * MS, on_timeout, (int64_t)peer->index,
-        (int64_t)poll->number);
+        sim, node, ACTOR_AGENT, timeout_ms * MS,
+        &(struct event){.run = on_timeout, .a = (int64_t)peer->index, .b = (int64_t)poll->number});
     delay_ns = net_delay(sim, node->index, peer->index);
     if (delay_ns < 0) {
         return;
     }
     question = mem_alloc(sizeof(*question));
     *question = (struct question){node->index, poll->number, node->agent_epoch};
-    sim_post_data(
-        sim, peer, ACTOR_WORLD, delay_ns + agent_output_delay(sim, node), on_arrival, question, 0);
+    sim_post(
+        sim, peer, ACTOR_WORLD, delay_ns + agent_output_delay(sim, node),
+        &(struct event){.run = on_arrival, .data = question});
 }

@@ -38,8 +38,7 @@ void operator_pause(struct sim *sim, bool is_paused)
         return;
     }
     IGNORE(
-        !str_format(
-            json, sizeof(json), "{%s%s", is_paused ? "\"pause\":true," : "", config + 1),
+        !str_format(json, sizeof(json), "{%s%s", is_paused ? "\"pause\":true," : "", config + 1),
         "fits");
     store_put(sim, KEY_CONFIG, json);
 }
@@ -69,11 +68,36 @@ static bool is_hopeless(const struct sim *sim, const struct node *node, const st
            !wal_contains(&sim->wal, leader->disk.end, node->disk.minimum);
 }
 
+/* The holder has lost its data, and what is left was promoted by hand: baton does not choose that,
+ * so a person must. */
+#define ASK_PAUSE_NS (5 * SECOND)
+
+static void choose_by_hand(struct sim *sim, const struct node *holder)
+{
+    if ((holder != NULL && holder->disk.end.branch >= 0) ||
+        sim->now_ns - sim->check.asked_ns < ASK_PAUSE_NS) {
+        return;
+    }
+    sim->check.asked_ns = sim->now_ns;
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        struct node *node = &sim->nodes[at];
+        struct failover_request request = {0};
+
+        if (node->server.run == RUN_STANDBY && wal_is_by_hand(&sim->wal, node->disk.end)) {
+            sim_trace(sim, node, "OPERATOR", "asks for a failover to what is left");
+            str_copy(request.candidate, sizeof(request.candidate), node->name);
+            operator_ask(sim, node, &request, true);
+            return;
+        }
+    }
+}
+
 void operator_repair(struct sim *sim)
 {
     struct node *leader = sim_find(sim, sim->check.holder);
 
     if (leader == NULL || !server_is_open(leader)) {
+        choose_by_hand(sim, leader);
         return;
     }
     for (unsigned at = 0; at < sim->shape.node_count; at++) {

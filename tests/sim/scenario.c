@@ -92,10 +92,10 @@ static bool set_option(struct story *story, struct shape *shape, const char *tex
     for (size_t at = 0; at < ARRAY_LEN(times); at++) {
         if (str_starts(text, times[at].name) &&
             story_duration(story, text + strlen(times[at].name), &value)) {
-            *times[at].slot = str_starts(times[at].name, "recovery") ||
-                                      str_starts(times[at].name, "clone")
-                                  ? value
-                                  : value / MS;
+            *times[at].slot =
+                str_starts(times[at].name, "recovery") || str_starts(times[at].name, "clone")
+                    ? value
+                    : value / MS;
             return true;
         }
     }
@@ -284,8 +284,7 @@ static void do_switchover(struct story *story, const struct words *words)
         return;
     }
     str_copy(request.leader, sizeof(request.leader), words->items[0]);
-    str_copy(
-        request.candidate, sizeof(request.candidate), words->count > 1 ? words->items[1] : "");
+    str_copy(request.candidate, sizeof(request.candidate), words->count > 1 ? words->items[1] : "");
     operator_ask(story->sim, asked, &request, false);
 }
 
@@ -376,17 +375,17 @@ static const struct {
     {"run", 1, 1, do_run},                 /* 10s */
     {"wait", 1, WORDS_MAX, story_wait},    /* CONDITION */
     {"expect", 1, WORDS_MAX, story_expect},
-    {"kill", 2, 2, do_kill},             /* server|agent|node n1|all */
-    {"start", 2, 2, do_start},           /* node|agent n1|all */
-    {"stop", 1, 1, do_stop},             /* n1: as systemd does it, agent and server */
-    {"cut", 2, 2, do_cut},               /* n1 store | n1 n2, both ways */
-    {"isolate", 1, 1, do_isolate},       /* n1 from all */
-    {"store", 1, 1, do_store},           /* up|down: it has a majority, or none */
+    {"kill", 2, 2, do_kill},               /* server|agent|node n1|all */
+    {"start", 2, 2, do_start},             /* node|agent n1|all */
+    {"stop", 1, 1, do_stop},               /* n1: as systemd does it, agent and server */
+    {"cut", 2, 2, do_cut},                 /* n1 store | n1 n2, both ways */
+    {"isolate", 1, 1, do_isolate},         /* n1 from all */
+    {"store", 1, 1, do_store},             /* up|down: it has a majority, or none */
     {"end-session", 1, 1, do_end_session}, /* n1: the store's session, with its keys */
-    {"heal", 0, 0, do_heal},             /* network, store and disks */
-    {"switchover", 1, 2, do_switchover}, /* n1 [n2] */
-    {"failover", 1, 1, do_failover},     /* n2 */
-    {"pause", 1, 1, do_pause},           /* on|off */
+    {"heal", 0, 0, do_heal},               /* network, store and disks */
+    {"switchover", 1, 2, do_switchover},   /* n1 [n2] */
+    {"failover", 1, 1, do_failover},       /* n2 */
+    {"pause", 1, 1, do_pause},             /* on|off */
     {"promote-by-hand", 1, 1, do_promote},
     {"lose-data", 1, 1, do_lose_data},   /* n1: the directory is gone */
     {"break-data", 1, 1, do_break_data}, /* n1: it cannot be used */
@@ -551,7 +550,9 @@ bool scenario_run(const char *path, bool is_update, bool *reached)
     }
     is_fine = judge(
         &story, path, commands_text,
-        is_update ? NULL : dashes != NULL ? dashes + 1 + strlen(DASHES) : "");
+        is_update        ? NULL
+        : dashes != NULL ? dashes + 1 + strlen(DASHES)
+                         : "");
     sim_free(story.sim);
     str_fini(&story.trace);
     return is_fine;

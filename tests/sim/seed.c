@@ -5,18 +5,18 @@
 /* One seed: draw a cluster and its faults, let them happen, heal, and judge. */
 
 #define CONVERGE_LIMIT_NS (60 * SECOND)
-#define QUIET_NS (3 * SECOND)
+#define QUIET_NS (2 * SECOND)
 /* A person looks after this long. */
 #define OPERATOR_NS (25 * SECOND)
 #define EARLY_NS (500 * MS)
-#define BEFORE_NS (2 * SECOND)
+#define BEFORE_NS SECOND
 
 void sim_shape_draw(struct sim *sim)
 {
     struct shape *shape = &sim->shape;
 
     *shape = (struct shape){
-        .node_count = (unsigned)rng_between(sim, STREAM_SHAPE, 1, 8),
+        .node_count = (unsigned)rng_between(sim, STREAM_SHAPE, 1, 14),
         .ttl_ms = 1000 * rng_log(sim, STREAM_SHAPE, 3, 8),
         .loop_wait_ms = 1000,
         .retry_timeout_ms = 1000,
@@ -29,8 +29,10 @@ void sim_shape_draw(struct sim *sim)
         .promote_ns = rng_log(sim, STREAM_SHAPE, 20 * MS, 400 * MS),
         .clone_ns = rng_log(sim, STREAM_SHAPE, 500 * MS, 5 * SECOND),
         .receiver_ns = rng_log(sim, STREAM_SHAPE, 100 * MS, 1500 * MS),
-        .replay_ns = rng_chance(sim, STREAM_SHAPE, 500) ? rng_log(sim, STREAM_SHAPE, MS, SECOND) : 0,
-        .lag_ns = rng_chance(sim, STREAM_SHAPE, 400) ? rng_log(sim, STREAM_SHAPE, MS, 2 * SECOND) : 0,
+        .replay_ns =
+            rng_chance(sim, STREAM_SHAPE, 500) ? rng_log(sim, STREAM_SHAPE, MS, SECOND) : 0,
+        .lag_ns =
+            rng_chance(sim, STREAM_SHAPE, 400) ? rng_log(sim, STREAM_SHAPE, MS, 2 * SECOND) : 0,
         .clients = (unsigned)rng_between(sim, STREAM_SHAPE, 1, 4),
         .checked_limit_ms = (int)rng_log(sim, STREAM_SHAPE, 800, 3000),
         .is_calm = rng_chance(sim, STREAM_SHAPE, 60),
@@ -74,7 +76,8 @@ static void wait_for_convergence(struct sim *sim, int64_t limit_ns, const char *
 /* O: after one fault alone, writing goes on within the ttl and a second. */
 static void judge_outage(struct sim *sim)
 {
-    int64_t limit_ns = sim->shape.ttl_ms * MS + SECOND + sim->shape.promote_ns + sim->shape.think_ns * 2;
+    int64_t limit_ns =
+        sim->shape.ttl_ms * MS + SECOND + sim->shape.promote_ns + sim->shape.think_ns * 2;
 
     if (sim->shape.is_calm && sim->check.longest_gap_ns > limit_ns + sim->shape.recovery_ns) {
         check_fail(
@@ -102,8 +105,7 @@ void seed_run(struct sim *sim)
     faults_plan(sim);
     last_ns = sim->now_ns;
     for (unsigned at = 0; at < sim->fault_count; at++) {
-        last_ns =
-            MAX(last_ns, sim->faults[at].at_ns + MIN(sim->faults[at].length_ns, 6 * SECOND));
+        last_ns = MAX(last_ns, sim->faults[at].at_ns + MIN(sim->faults[at].length_ns, 6 * SECOND));
     }
     sim_run(sim, MAX(last_ns + SECOND, sim->now_ns + sim->shape.ttl_ms * MS + 4 * SECOND));
     if (sim->shape.is_calm) {
@@ -114,7 +116,7 @@ void seed_run(struct sim *sim)
     }
     faults_heal(sim);
     /* What was frozen until now shows its consequences first. */
-    sim_run(sim, sim->now_ns + sim->shape.ttl_ms * MS + 2 * SECOND);
+    sim_run(sim, sim->now_ns + sim->shape.ttl_ms * MS + SECOND);
     wait_for_convergence(sim, CONVERGE_LIMIT_NS, "the last fault");
     takeovers = sim->check.takeovers;
     sim_run(sim, sim->now_ns + QUIET_NS);

@@ -12,7 +12,8 @@
 
 static void set_run(struct sim *sim, struct node *node, enum run run)
 {
-    static const char *const texts[] = {"down", "starting", "standby", "promoting", "primary", "stopping"};
+    static const char *const texts[] = {"down",      "starting", "standby",
+                                        "promoting", "primary",  "stopping"};
 
     node->server.run = run;
     node->server.since_ns = sim->now_ns;
@@ -104,14 +105,15 @@ static void on_arrival(struct sim *sim, struct event *event)
         MAX(node->disk.timeline_max, sim->wal.branches[arrival->end.branch].timeline);
     node->server.has_received = true;
     sim_post(
-        sim, node, ACTOR_SERVER, rng_between(sim, STREAM_SERVER, 100000, 3 * MS), on_replayed,
-        (int64_t)arrival->end.lsn, 0);
+        sim, node, ACTOR_SERVER, rng_between(sim, STREAM_SERVER, 100000, 3 * MS),
+        &(struct event){.run = on_replayed, .a = (int64_t)arrival->end.lsn});
     open_if_consistent(sim, node);
     stream_push(sim, node);
     send_more(sim, upstream, node);
 }
 
-/* UPSTREAM has something that NODE, which streams from it, lacks: one batch at a time is on its way. */
+/* UPSTREAM has something that NODE, which streams from it, lacks: one batch at a time is on its
+ * way. */
 static void send_more(struct sim *sim, struct node *upstream, struct node *node)
 {
     struct arrival *arrival;
@@ -134,7 +136,8 @@ static void send_more(struct sim *sim, struct node *upstream, struct node *node)
     arrival = mem_alloc(sizeof(*arrival));
     *arrival = (struct arrival){upstream->disk.end, upstream->index, node->server.stream};
     node->server.is_push_under_way = true;
-    sim_post_data(sim, node, ACTOR_SERVER, delay_ns, on_arrival, arrival, 0);
+    sim_post(
+        sim, node, ACTOR_SERVER, delay_ns, &(struct event){.run = on_arrival, .data = arrival});
 }
 
 void stream_push(struct sim *sim, struct node *upstream)
@@ -158,11 +161,11 @@ static void try_to_stream(struct sim *sim, struct node *node, struct node *upstr
         return;
     }
     if (!wal_contains(&sim->wal, source, node->disk.end)) {
-        if (!sim->wal.branches[node->disk.end.branch].is_by_hand &&
-            !sim->wal.branches[source.branch].is_by_hand) {
+        if (!wal_is_by_hand(&sim->wal, node->disk.end) && !wal_is_by_hand(&sim->wal, source)) {
             check_fail(
                 sim, VERDICT_SAFETY,
-                "%s (branch %d) streams from %s (branch %d): another history under the same timeline "
+                "%s (branch %d) streams from %s (branch %d): another history under the same "
+                "timeline "
                 "number %u",
                 node->name, node->disk.end.branch, upstream->name, source.branch,
                 sim->wal.branches[node->disk.end.branch].timeline);
@@ -186,16 +189,16 @@ static void on_receiver(struct sim *sim, struct event *event)
     struct node *node = &sim->nodes[event->node];
     struct server *server = &node->server;
     struct node *upstream = upstream_of(sim, node);
-    bool is_wanted = (server->run == RUN_STARTING && server->is_recovered) ||
-                     server->run == RUN_STANDBY;
+    bool is_wanted =
+        (server->run == RUN_STARTING && server->is_recovered) || server->run == RUN_STANDBY;
 
     ASSERT(event->data == NULL);
     if (server->run == RUN_PRIMARY || server->run == RUN_PROMOTING || server->run == RUN_STOPPING) {
         return;
     }
     if (server->is_streaming && upstream != NULL) {
-        bool is_heard = upstream->is_up && is_linked(sim, node, upstream) &&
-                        !node_is_frozen(sim, upstream);
+        bool is_heard =
+            upstream->is_up && is_linked(sim, node, upstream) && !node_is_frozen(sim, upstream);
 
         if (is_heard && upstream->server.epoch != server->upstream_epoch) {
             break_stream(sim, node);
@@ -211,7 +214,7 @@ static void on_receiver(struct sim *sim, struct event *event)
     if (!server->is_streaming && is_wanted && upstream != NULL && upstream != node) {
         try_to_stream(sim, node, upstream);
     }
-    sim_post(sim, node, ACTOR_SERVER, sim->shape.receiver_ns, on_receiver, 0, 0);
+    sim_post(sim, node, ACTOR_SERVER, sim->shape.receiver_ns, &(struct event){.run = on_receiver});
 }
 
 void server_follow(struct sim *sim, struct node *node, int upstream)
@@ -236,11 +239,13 @@ static void on_ack(struct sim *sim, struct event *event)
     sim->wal.branches[node->disk.end.branch].writes[event->a].acked_ns = sim->now_ns;
     check_ack(sim, node);
     sim_post(
-        sim, node, ACTOR_SERVER, rng_log(sim, STREAM_CLIENT, sim->shape.think_ns / 4, sim->shape.think_ns * 2),
-        on_client, 0, 0);
+        sim, node, ACTOR_SERVER,
+        rng_log(sim, STREAM_CLIENT, sim->shape.think_ns / 4, sim->shape.think_ns * 2),
+        &(struct event){.run = on_client});
 }
 
-/* One transaction: its commit record is flushed now, its client is told a moment later, if the server lives so long. */
+/* One transaction: its commit record is flushed now, its client is told a moment later, if the
+ * server lives so long. */
 static void on_client(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
@@ -254,7 +259,8 @@ static void on_client(struct sim *sim, struct event *event)
     node->disk.changed_ns = sim->now_ns;
     write = wal_write(&sim->wal.branches[node->disk.end.branch], node->disk.end.lsn);
     sim_post(
-        sim, node, ACTOR_SERVER, rng_log(sim, STREAM_CLIENT, 100000, 3 * MS), on_ack, (int64_t)write, 0);
+        sim, node, ACTOR_SERVER, rng_log(sim, STREAM_CLIENT, 100000, 3 * MS),
+        &(struct event){.run = on_ack, .a = (int64_t)write});
     stream_push(sim, node);
 }
 
@@ -302,11 +308,13 @@ static void on_recovered(struct sim *sim, struct event *event)
     }
     node->server.is_recovered = true;
     if (left_ns > 0 && !node->disk.was_primary) {
-        /* Consistent already, but not all of the local log is replayed, and nobody sees how much there is. */
-        node->disk.replayed = MIN(node->disk.end.lsn, MAX(node->disk.replayed, node->disk.end.lsn - 4000));
+        /* Consistent already, but not all of the local log is replayed, and nobody sees how much
+         * there is. */
+        node->disk.replayed =
+            MIN(node->disk.end.lsn, MAX(node->disk.replayed, node->disk.end.lsn - 4000));
         sim_post(
-            sim, node, ACTOR_SERVER, rng_between(sim, STREAM_SERVER, 0, left_ns), on_replayed,
-            (int64_t)node->disk.end.lsn, 0);
+            sim, node, ACTOR_SERVER, rng_between(sim, STREAM_SERVER, 0, left_ns),
+            &(struct event){.run = on_replayed, .a = (int64_t)node->disk.end.lsn});
     } else {
         node->disk.replayed = node->disk.end.lsn;
     }
@@ -321,15 +329,17 @@ void server_start(struct sim *sim, struct node *node, int upstream)
     ASSERT(node->server.run == RUN_NONE);
     ASSERT(node->disk.kind == DISK_PRESENT);
     if (!node->disk.is_clean) {
-        length_ns += rng_log(sim, STREAM_SERVER, MIN(20 * MS, sim->shape.recovery_ns), sim->shape.recovery_ns);
+        length_ns += rng_log(
+            sim, STREAM_SERVER, MIN(20 * MS, sim->shape.recovery_ns), sim->shape.recovery_ns);
     }
     node->server = (struct server){.epoch = node->server.epoch + 1};
     node->disk.upstream = upstream;
     node->disk.is_clean = false;
     set_run(sim, node, RUN_STARTING);
-    sim_post(sim, node, ACTOR_SERVER, length_ns, on_recovered, 0, 0);
+    sim_post(sim, node, ACTOR_SERVER, length_ns, &(struct event){.run = on_recovered});
     sim_post(
-        sim, node, ACTOR_SERVER, rng_between(sim, STREAM_SERVER, 10 * MS, 60 * MS), on_receiver, 0, 0);
+        sim, node, ACTOR_SERVER, rng_between(sim, STREAM_SERVER, 10 * MS, 60 * MS),
+        &(struct event){.run = on_receiver});
 }
 
 static void on_auto_checkpoint(struct sim *sim, struct event *event)
@@ -370,11 +380,12 @@ static void on_promoted(struct sim *sim, struct event *event)
     engine_done(sim, node, ORDER_PROMOTE, 0, NULL);
     for (unsigned at = 0; at < sim->shape.clients; at++) {
         sim_post(
-            sim, node, ACTOR_SERVER, rng_log(sim, STREAM_CLIENT, MS, sim->shape.think_ns), on_client, 0, 0);
+            sim, node, ACTOR_SERVER, rng_log(sim, STREAM_CLIENT, MS, sim->shape.think_ns),
+            &(struct event){.run = on_client});
     }
     sim_post(
         sim, node, ACTOR_SERVER, rng_log(sim, STREAM_SERVER, 300 * MS, 10 * SECOND),
-        on_auto_checkpoint, 0, 0);
+        &(struct event){.run = on_auto_checkpoint});
     stream_push(sim, node);
 }
 
@@ -388,7 +399,7 @@ void server_promote(struct sim *sim, struct node *node, uint32_t timeline)
     break_stream(sim, node);
     node->disk.replayed = node->disk.end.lsn;
     set_run(sim, node, RUN_PROMOTING);
-    sim_post(sim, node, ACTOR_SERVER, length_ns, on_promoted, 0, 0);
+    sim_post(sim, node, ACTOR_SERVER, length_ns, &(struct event){.run = on_promoted});
 }
 
 static bool is_drained(struct sim *sim, struct node *node)
@@ -421,7 +432,7 @@ static void on_drain(struct sim *sim, struct event *event)
         engine_done(sim, node, ORDER_STOP, 0, NULL);
         return;
     }
-    sim_post(sim, node, ACTOR_SERVER, DRAIN_POLL_NS, on_drain, 0, 0);
+    sim_post(sim, node, ACTOR_SERVER, DRAIN_POLL_NS, &(struct event){.run = on_drain});
 }
 
 static void on_stopped(struct sim *sim, struct event *event)
@@ -452,7 +463,8 @@ void server_stop(struct sim *sim, struct node *node, enum stop_mode mode)
     node->server.was_primary = node->server.run == RUN_PRIMARY;
     node->server.has_clients = false;
     break_stream(sim, node);
-    /* What ran as this server's timers (promotion, clients, receiver) ends with the new epoch; streams go on. */
+    /* What ran as this server's timers (promotion, clients, receiver) ends with the new epoch;
+     * streams go on. */
     node->server.epoch++;
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         struct node *peer = &sim->nodes[at];
@@ -465,7 +477,8 @@ void server_stop(struct sim *sim, struct node *node, enum stop_mode mode)
     set_run(sim, node, RUN_STOPPING);
     check_open(sim);
     sim_post(
-        sim, node, ACTOR_SERVER, rng_log(sim, STREAM_SERVER, 20 * MS, 500 * MS), on_stopped, 0, 0);
+        sim, node, ACTOR_SERVER, rng_log(sim, STREAM_SERVER, 20 * MS, 500 * MS),
+        &(struct event){.run = on_stopped});
 }
 
 /* ---- the guard ---- */
@@ -479,7 +492,8 @@ static bool is_passed(const struct sim *sim, const struct node *node)
 /* As slow as the lease allows for, often. */
 static int64_t worst_or_less(struct sim *sim, int64_t most_ns)
 {
-    return rng_chance(sim, STREAM_GUARD, 300) ? most_ns : rng_between(sim, STREAM_GUARD, 0, most_ns);
+    return rng_chance(sim, STREAM_GUARD, 300) ? most_ns
+                                              : rng_between(sim, STREAM_GUARD, 0, most_ns);
 }
 
 static void on_guard_kill(struct sim *sim, struct event *event)
@@ -491,7 +505,8 @@ static void on_guard_kill(struct sim *sim, struct event *event)
     }
 }
 
-/* The guard notices: nothing takes it back from here on, and every process is dead within the time that lease.c grants. */
+/* The guard notices: nothing takes it back from here on, and every process is dead within the time
+ * that lease.c grants. */
 static void on_guard_timer(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
@@ -505,8 +520,8 @@ static void on_guard_timer(struct sim *sim, struct event *event)
     }
     node->guard.is_killing = true;
     sim_post(
-        sim, node, ACTOR_HOST, worst_or_less(sim, GUARD_KILL_NS), on_guard_kill,
-        (int64_t)node->guard.timer, 0);
+        sim, node, ACTOR_HOST, worst_or_less(sim, GUARD_KILL_NS),
+        &(struct event){.run = on_guard_kill, .a = (int64_t)node->guard.timer});
 }
 
 /* Set the timer for the deadline anew: it was moved, or a clock was. */
@@ -526,7 +541,7 @@ void guard_check(struct sim *sim, struct node *node)
     node->guard.timer++;
     sim_post(
         sim, node, ACTOR_HOST, MIN(wait_ns, 3600 * SECOND) + worst_or_less(sim, GUARD_LATE_NS),
-        on_guard_timer, (int64_t)node->guard.timer, 0);
+        &(struct event){.run = on_guard_timer, .a = (int64_t)node->guard.timer});
 }
 
 void guard_arm(struct sim *sim, struct node *node, struct instant deadline)
@@ -539,7 +554,9 @@ void guard_arm(struct sim *sim, struct node *node, struct instant deadline)
     }
     if (is_passed(sim, node)) {
         /* It reads the clock before it takes a message. */
-        sim_post(sim, node, ACTOR_HOST, 0, on_guard_timer, (int64_t)guard->timer, 0);
+        sim_post(
+            sim, node, ACTOR_HOST, 0,
+            &(struct event){.run = on_guard_timer, .a = (int64_t)guard->timer});
         return;
     }
     guard->deadline = deadline;

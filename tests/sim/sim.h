@@ -1,20 +1,25 @@
-/* sim.h - a cluster under virtual time: one to five agents, their database servers, one store, the network between.
+/* sim.h - a cluster under virtual time: one to five agents, their database servers, one store, the
+ * network between.
  *
- * The agents are the real ones: the same object code of ha/ and agent/ that the program runs. Everything that they touch is a
- * model behind the ports of agent.h: the store (store.c: struct dcs), the database (engine.c: struct engine, the part that
- * lives in the agent's process; server.c and wal.c: the guard, the server, its disk and log, which survive the agent), the
- * peers and the network (net.c). faults.c breaks things, check.c watches from outside and believes no agent.
+ * The agents are the real ones: the same object code of ha/ and agent/ that the program runs.
+ * Everything that they touch is a model behind the ports of agent.h: the store (store.c: struct
+ * dcs), the database (engine.c: struct engine, the part that lives in the agent's process; server.c
+ * and wal.c: the guard, the server, its disk and log, which survive the agent), the peers and the
+ * network (net.c). faults.c breaks things, check.c watches from outside and believes no agent.
  *
  * Rules of the game:
- *   - One int64 virtual clock in nanoseconds, one heap of events, one thread. Nothing reads the host's clock or memory layout:
- *     a seed gives the same run always, and every event is mixed into `hash`.
- *   - Each random number is a hash of (seed, stream, counter): to leave one fault out does not reshuffle the others.
- *   - An event belongs to an actor and an epoch of it. The kill of an actor raises its epoch: what was on its way to it is
- *     dropped. Events of a frozen actor wait until it thaws, in order.
+ *   - One int64 virtual clock in nanoseconds, one heap of events, one thread. Nothing reads the
+ *     host's clock or memory layout: a seed gives the same run always, and every event is mixed
+ *     into `hash`.
+ *   - Each random number is a hash of (seed, stream, counter): to leave one fault out does not
+ *     reshuffle the others.
+ *   - An event belongs to an actor and an epoch of it. The kill of an actor raises its epoch: what
+ *     was on its way to it is dropped. Events of a frozen actor wait until it thaws, in order.
  *
- * Not claimed: what lease.c does not claim. A server that thaws with its host after its deadline can acknowledge until its
- * guard has had the time that the lease grants it (EXCUSE_NS); a promotion by hand is killed, not prevented; data that was
- * on one disk only dies with it. The checkers leave those out, and only those. */
+ * Not claimed: what lease.c does not claim. A server that thaws with its host after its deadline
+ * can acknowledge until its guard has had the time that the lease grants it (EXCUSE_NS); a
+ * promotion by hand is killed, not prevented; data that was on one disk only dies with it. The
+ * checkers leave those out, and only those. */
 #pragma once
 
 #include "agent/agent.h"
@@ -80,7 +85,8 @@ enum stream {
 };
 
 uint64_t rng_next(struct sim *sim, enum stream stream);
-/* A number within [LOW, HIGH]; evenly, or evenly in the logarithm (LOW > 0). True PER_MILLE times of 1000. */
+/* A number within [LOW, HIGH]; evenly, or evenly in the logarithm (LOW > 0). True PER_MILLE times
+ * of 1000. */
 int64_t rng_between(struct sim *sim, enum stream stream, int64_t low, int64_t high);
 int64_t rng_log(struct sim *sim, enum stream stream, int64_t low, int64_t high);
 bool rng_chance(struct sim *sim, enum stream stream, int per_mille);
@@ -92,8 +98,8 @@ struct write {
     int64_t acked_ns; /* 0: nobody was told */
 };
 
-/* What one promotion began: the only writer of a branch is the server that opened it. Timeline numbers may repeat among
- * branches, as in PostgreSQL; the index of a branch never does. */
+/* What one promotion began: the only writer of a branch is the server that opened it. Timeline
+ * numbers may repeat among branches, as in PostgreSQL; the index of a branch never does. */
 struct branch {
     int parent; /* -1: root */
     uint64_t fork;
@@ -124,6 +130,8 @@ void wal_fini(struct wal *wal);
 bool wal_contains(const struct wal *wal, struct place whole, struct place part);
 struct timeline_history wal_history(const struct wal *wal, int branch);
 bool wal_can_stream(const struct wal *wal, struct place upstream, struct place position);
+/* Whether a DBA's promotion lies on the path to PLACE. */
+bool wal_is_by_hand(const struct wal *wal, struct place place);
 /* Two different branches with one number: one of A's path, one of B's. Only a DBA can make them. */
 bool wal_has_twin(const struct wal *wal, struct place a, struct place b);
 unsigned wal_write(struct branch *branch, uint64_t lsn);
@@ -150,17 +158,18 @@ enum disk_kind {
 struct disk {
     enum disk_kind kind;
     uint64_t system_id;
-    struct place end;       /* of the log on disk */
+    struct place end; /* of the log on disk */
     uint64_t replayed;
-    struct place minimum;   /* not consistent before; branch -1: none */
+    struct place minimum; /* not consistent before; branch -1: none */
     struct place checkpoint;
-    struct place complete;  /* where the log ended when it was last closed in order */
-    uint32_t timeline_max;  /* newest history file: the next promotion goes beyond it */
+    struct place complete; /* where the log ended when it was last closed in order */
+    uint32_t timeline_max; /* newest history file: the next promotion goes beyond it */
     bool is_clean;
     bool was_primary;
     bool is_checkpointed;
-    int upstream;           /* configured; -1 none */
-    int64_t changed_ns;     /* when `end` last moved */
+    bool is_torn;       /* a rewind was interrupted */
+    int upstream;       /* configured; -1 none */
+    int64_t changed_ns; /* when `end` last moved */
 };
 
 enum run {
@@ -175,25 +184,31 @@ enum run {
 struct server {
     enum run run;
     uint32_t epoch;
-    bool has_clients;   /* connected and able to write */
-    bool is_recovered;  /* STARTING: local log replayed, waits for `minimum` */
+    bool has_clients;  /* connected and able to write */
+    bool is_recovered; /* STARTING: local log replayed, waits for `minimum` */
     bool is_streaming;
     bool has_received;
     bool is_push_under_way;
-    bool is_by_hand;    /* promotion by a DBA under way or done */
-    uint32_t timeline;  /* PROMOTING: the number for the new one */
-    bool was_primary;   /* STOPPING */
-    uint32_t stream;    /* number of the newest connection to an upstream */
+    bool is_by_hand;   /* promotion by a DBA under way or done */
+    uint32_t timeline; /* PROMOTING: the number for the new one */
+    bool was_primary;  /* STOPPING */
+    uint32_t stream;   /* number of the newest connection to an upstream */
     uint32_t upstream_epoch;
     int64_t stop_limit_ns;
-    int64_t since_ns;   /* in this state */
-    int64_t silent_ns;  /* streaming: since when the upstream cannot be heard; 0: it can */
+    int64_t since_ns;  /* in this state */
+    int64_t silent_ns; /* streaming: since when the upstream cannot be heard; 0: it can */
 };
 
 struct guard {
     struct instant deadline; /* {0,0}: not armed */
     uint32_t timer;          /* newest timer event */
     bool is_killing;
+};
+
+enum upset {
+    UPSET_NONE,
+    UPSET_SLEW,    /* the boot clock runs fast or slow */
+    UPSET_SUSPEND, /* the raw clock stands still */
 };
 
 struct store_handle;
@@ -213,6 +228,8 @@ struct node {
     struct clock boot;
     struct clock raw;
     int64_t real_offset_ms;
+    enum upset upset; /* what went wrong with its clocks last */
+    int64_t upset_ns; /* and when that was seen last */
 
     bool is_up; /* the host */
     int64_t host_frozen_until_ns;
@@ -224,12 +241,14 @@ struct node {
     bool is_leaving;
     uint32_t agent_epoch;
     bool is_step_due;
-    uint32_t step_timer;
+    uint32_t step_timer; /* number of the newest timer event */
+    int64_t timer_ns;    /* when it comes; 0: none */
+    int64_t wake_ns;     /* when the agent wants its next step */
     int64_t busy_until_ns;
-    int64_t stall_ns;       /* freeze in the middle of the next step for so long */
+    int64_t stall_ns;        /* freeze in the middle of the next step for so long */
     int64_t output_after_ns; /* what the agent sends leaves not before this */
-    int64_t able_since_ns;  /* a candidate by the checker's measure since; 0: not now */
-    struct event *frozen;   /* events that wait for a thaw */
+    int64_t able_since_ns;   /* a candidate by the checker's measure since; 0: not now */
+    struct event *frozen;    /* events that wait for a thaw */
     unsigned frozen_count;
     unsigned frozen_space;
 
@@ -240,7 +259,7 @@ struct node {
     struct disk disk;
     struct server server;
     struct guard guard;
-    bool has_bad_disk; /* starts fail */
+    bool has_bad_disk;   /* starts fail */
     uint32_t made_epoch; /* of the agent that made a database here */
 };
 
@@ -250,8 +269,8 @@ struct node {
 #define PLACES (NODES_MAX + 1)
 
 struct net {
-    int cuts[PLACES][PLACES]; /* [from][to]: number of faults that cut it */
-    int slow;                 /* factor; 1 normal */
+    int cuts[PLACES][PLACES];      /* [from][to]: number of faults that cut it */
+    int slow;                      /* factor; 1 normal */
     int64_t pipes[PLACES][PLACES]; /* last delivery, for those that keep their order */
 };
 
@@ -271,20 +290,20 @@ struct shape {
     int64_t retry_timeout_ms;
     int64_t start_timeout_ms;
     int64_t maximum_lag;
-    int64_t pace_ns;        /* of the engine's own probes */
-    int64_t think_ns;       /* of a client between writes */
-    int64_t start_ns;       /* starting a server, at least */
-    int64_t recovery_ns;    /* after a crash, at most */
-    int64_t promote_ns;     /* at most */
-    int64_t clone_ns;       /* at most */
-    int64_t receiver_ns;    /* between attempts to stream */
-    int64_t replay_ns;      /* what is left to replay when a standby opens, at most */
-    int64_t lag_ns;         /* of replication, beyond the network; at most */
+    int64_t pace_ns;     /* of the engine's own probes */
+    int64_t think_ns;    /* of a client between writes */
+    int64_t start_ns;    /* starting a server, at least */
+    int64_t recovery_ns; /* after a crash, at most */
+    int64_t promote_ns;  /* at most */
+    int64_t clone_ns;    /* at most */
+    int64_t receiver_ns; /* between attempts to stream */
+    int64_t replay_ns;   /* what is left to replay when a standby opens, at most */
+    int64_t lag_ns;      /* of replication, beyond the network; at most */
     unsigned clients;
-    int checked_limit_ms;   /* how long the store's silence stays unnoticed */
-    bool is_calm;           /* one fault only: the outage is measured */
-    bool is_early;          /* faults begin before there is a cluster */
-    int nofailover;         /* node with the tag; -1 none */
+    int checked_limit_ms; /* how long the store's silence stays unnoticed */
+    bool is_calm;         /* one fault only: the outage is measured */
+    bool is_early;        /* faults begin before there is a cluster */
+    int nofailover;       /* node with the tag; -1 none */
 };
 
 /* ---- faults (faults.c) ---- */
@@ -293,13 +312,13 @@ struct fault {
     int64_t at_ns;
     int64_t length_ns;
     unsigned kind;
-    int node;   /* -1: whoever leads then */
+    int node; /* -1: whoever leads then */
     int other;
     int64_t amount;
     bool is_off;     /* left out while shrinking */
     bool is_applied; /* began */
     bool is_over;
-    int resolved;    /* the node it met */
+    int resolved; /* the node it met */
 };
 #define FAULTS_MAX 64
 
@@ -321,14 +340,15 @@ struct check {
     int official;            /* branch opened last by right; -1 none */
     int64_t last_primary_ns; /* when a server was last open by right */
     int64_t last_ack_ns;
-    int64_t longest_gap_ns;  /* between acknowledgements, since the first fault */
+    int64_t longest_gap_ns; /* between acknowledgements, since the first fault */
     int64_t status_changed_ns;
     uint64_t status_lsn;
     unsigned acks;
-    unsigned lost;           /* acknowledged, then lost within the rules of asynchronous replication */
-    unsigned excused;        /* acknowledgements that no clock can prevent */
-    bool is_loss_excused;    /* a disk was lost: what only it held is gone */
-    int64_t converged_ns;    /* after the faults ended; -1 not yet */
+    unsigned lost;        /* acknowledged, then lost within the rules of asynchronous replication */
+    unsigned excused;     /* acknowledgements that no clock can prevent */
+    bool is_loss_excused; /* a disk was lost: what only it held is gone */
+    int64_t asked_ns;     /* when a person last asked for a failover to what is left */
+    int64_t converged_ns; /* after the faults ended; -1 not yet */
 };
 
 #define RULES_MAX 96
@@ -355,15 +375,14 @@ struct sim {
     bool is_healed;
     int answer; /* status of the last request; 0: not yet */
 
-    bool is_tracing;                /* keep lines */
+    bool is_tracing;                                 /* keep lines */
     void (*line)(struct sim *sim, const char *text); /* each line of the trace; NULL: the ring */
     /* Each decision that an agent tells; NULL: nobody wants them. */
-    void (*decision)(
-        struct sim *sim, const struct node *node, const char *rule, const char *text);
+    void (*decision)(struct sim *sim, const struct node *node, const char *rule, const char *text);
     void *line_arg;
     char **ring;
     unsigned ring_at;
-    bool reached[RULES_MAX];        /* by ha_rule_at */
+    bool reached[RULES_MAX]; /* by ha_rule_at */
 };
 
 struct sim *sim_new(uint64_t seed, const struct shape *shape); /* NULL: drawn from the seed */
@@ -379,14 +398,11 @@ void sim_trace(struct sim *sim, const struct node *node, const char *rule, const
     PRINTF_LIKE(4, 5);
 void sim_ring_print(struct sim *sim, unsigned last);
 
-/* Plan RUN for an actor of NODE (its present epoch; NODE may be NULL for the world) after DELAY_NS. DATA is freed with
- * mem_free when it was not taken. */
+/* Plan EVENT (run, data, a, b; the rest is filled in) after DELAY_NS for an actor of NODE in its
+ * present epoch; NODE may be NULL for the world. What nobody takes of `data` is freed. */
 void sim_post(
-    struct sim *sim, struct node *node, enum actor actor, int64_t delay_ns, event_fn *run, int64_t a,
-    int64_t b);
-void sim_post_data(
-    struct sim *sim, struct node *node, enum actor actor, int64_t delay_ns, event_fn *run, void *data,
-    int64_t a);
+    struct sim *sim, struct node *node, enum actor actor, int64_t delay_ns,
+    const struct event *event);
 
 int64_t clock_now(const struct clock *clock, int64_t now_ns);
 struct instant node_now(const struct sim *sim, const struct node *node);
@@ -399,7 +415,8 @@ void node_boot(struct sim *sim, struct node *node);
 /* The host is a new one: it keeps nothing of the old one. No agent may run. */
 void node_make_id(struct sim *sim, struct node *node);
 void node_power_off(struct sim *sim, struct node *node);
-/* Stop all of a host, or its agent only, for LENGTH_NS from now (longer if it is stopped longer already); thaw both. */
+/* Stop all of a host, or its agent only, for LENGTH_NS from now (longer if it is stopped longer
+ * already); thaw both. */
 void node_freeze(struct sim *sim, struct node *node, int64_t length_ns);
 void agent_begin(struct sim *sim, struct node *node);
 void agent_kill(struct sim *sim, struct node *node);
@@ -421,7 +438,8 @@ struct dcs *store_connect(struct sim *sim, struct node *node);
 void store_set_quorum(struct sim *sim, bool has_quorum);
 void store_change_leader(struct sim *sim);
 void store_set_slow(struct sim *sim, int factor);
-/* Answers to transactions take so much longer, at most; what they changed is there, and seen, before. */
+/* Answers to transactions take so much longer, at most; what they changed is there, and seen,
+ * before. */
 void store_set_late(struct sim *sim, int64_t late_ns);
 void store_expire_session(struct sim *sim, unsigned node);
 bool store_has_quorum(const struct sim *sim);
@@ -436,7 +454,8 @@ struct engine *engine_connect(struct sim *sim, struct node *node);
 /* Something about the server, the disk or the guard of NODE changed: its agent hears of it. */
 void engine_changed(struct sim *sim, struct node *node);
 /* The order in progress ended. */
-void engine_done(struct sim *sim, struct node *node, enum engine_order order, int result, const char *why);
+void engine_done(
+    struct sim *sim, struct node *node, enum engine_order order, int result, const char *why);
 enum engine_order engine_in_progress(const struct node *node);
 
 /* ---- guard and server (server.c) ---- */
@@ -444,7 +463,8 @@ enum engine_order engine_in_progress(const struct node *node);
 void server_start(struct sim *sim, struct node *node, int upstream);
 void server_stop(struct sim *sim, struct node *node, enum stop_mode mode);
 void server_kill(struct sim *sim, struct node *node, const char *why);
-/* TIMELINE: the number that the new timeline gets; 0: a DBA does it, and PostgreSQL takes the next one that it knows. */
+/* TIMELINE: the number that the new timeline gets; 0: a DBA does it, and PostgreSQL takes the next
+ * one that it knows. */
 void server_promote(struct sim *sim, struct node *node, uint32_t timeline);
 void server_follow(struct sim *sim, struct node *node, int upstream);
 bool server_is_open(const struct node *node); /* could acknowledge a write now */
@@ -453,10 +473,19 @@ void guard_arm(struct sim *sim, struct node *node, struct instant deadline);
 void guard_check(struct sim *sim, struct node *node);
 void stream_push(struct sim *sim, struct node *upstream);
 
+/* ---- the seam to the program (seam.c) ---- */
+
+/* The place of RULE (an id of the program, by address) among all; RULES_MAX: it is none. */
+unsigned seam_rule(const char *rule);
+/* SIM's agent takes its turn: note what it decides. */
+void seam_watch(struct sim *sim);
+/* Another simulation begins. */
+void seam_reset(void);
+
 /* ---- checkers ---- */
 
 void check_fail(struct sim *sim, enum verdict verdict, const char *format, ...) PRINTF_LIKE(3, 4);
-void check_open(struct sim *sim);                       /* who can write, after any change of that */
+void check_open(struct sim *sim); /* who can write, after any change of that */
 void check_ack(struct sim *sim, struct node *node);
 void check_lease(struct sim *sim, const char *before, const char *after);
 void check_status(struct sim *sim, const char *value);

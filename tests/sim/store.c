@@ -2,10 +2,11 @@
 
 #include "base/assert.h"
 
-/* The store itself: versions, transactions, sessions. What an agent's process has of it is in store_handle.c.
+/* The store itself: versions, transactions, sessions. What an agent's process has of it is in
+ * store_handle.c.
  *
- * A version is an immutable set of keys; all are kept until the end of the run, so that a late watch event can still show an
- * old one. */
+ * A version is an immutable set of keys; all are kept until the end of the run, so that a late
+ * watch event can still show an old one. */
 #include "tests/sim/store.h"
 
 #define SERVICE_MIN_NS (300 * MS / 1000)
@@ -134,8 +135,8 @@ static void watch_keys(struct sim *sim, const struct version *before, const stru
 static void commit(struct sim *sim, const struct version *version)
 {
     struct store *store = sim->store;
-    size_t size = sizeof(*version) - sizeof(version->keys) +
-                  version->count * sizeof(version->keys[0]);
+    size_t size =
+        sizeof(*version) - sizeof(version->keys) + version->count * sizeof(version->keys[0]);
     struct version *kept = mem_alloc(size);
 
     memcpy(kept, version, size);
@@ -149,7 +150,8 @@ static void commit(struct sim *sim, const struct version *version)
     broadcast(sim);
 }
 
-/* A copy of the newest version to be changed, with the next revision. Only what is in use is copied. */
+/* A copy of the newest version to be changed, with the next revision. Only what is in use is
+ * copied. */
 static void edit(const struct store *store, struct version *ret)
 {
     const struct version *newest = store_newest(store);
@@ -206,8 +208,8 @@ static void on_session_due(struct sim *sim, struct event *event)
     }
     if (!sim->store->has_quorum || session->end_ns > sim->now_ns) {
         sim_post(
-            sim, NULL, ACTOR_WORLD, MAX(session->end_ns - sim->now_ns, 100 * MS), on_session_due,
-            session->id, 0);
+            sim, NULL, ACTOR_WORLD, MAX(session->end_ns - sim->now_ns, 100 * MS),
+            &(struct event){.run = on_session_due, .a = session->id});
         return;
     }
     end_session(sim, session);
@@ -225,7 +227,8 @@ int64_t session_keep(struct sim *sim, struct node *node, int64_t id, int64_t ttl
             .id = (int64_t)store->session_count, .node = node->index, .is_alive = true};
         session->end_ns = sim->now_ns + ttl_ms * MS;
         sim_post(
-            sim, NULL, ACTOR_WORLD, ttl_ms * MS, on_session_due, session->id, 0);
+            sim, NULL, ACTOR_WORLD, ttl_ms * MS,
+            &(struct event){.run = on_session_due, .a = session->id});
     }
     session->ttl_ms = ttl_ms;
     session->end_ns = MAX(session->end_ns, sim->now_ns + ttl_ms * MS);
@@ -303,7 +306,8 @@ static void on_apply(struct sim *sim, struct event *event)
     store_reply(sim, node, message, outcome, store_newest(sim->store)->revision);
 }
 
-/* Without a majority a proposal is refused, or hangs and may yet be made when there is one again. */
+/* Without a majority a proposal is refused, or hangs and may yet be made when there is one again.
+ * */
 static void wait_for_quorum(struct sim *sim, struct message *message)
 {
     struct store *store = sim->store;
@@ -331,7 +335,8 @@ void store_receive(struct sim *sim, struct message *message)
     }
     switch (message->kind) {
     case MESSAGE_TXN:
-        sim_post_data(sim, NULL, ACTOR_WORLD, delay_ns, on_apply, message, 0);
+        sim_post(
+            sim, NULL, ACTOR_WORLD, delay_ns, &(struct event){.run = on_apply, .data = message});
         return;
     case MESSAGE_PING:
         message->session = session_keep(sim, node, message->session, message->ttl_ms);
@@ -367,9 +372,10 @@ static void on_receive(struct sim *sim, struct event *event)
         return;
     }
     delay_ns = net_delay(sim, message->node, STORE_PLACE);
-    sim_post_data(
-        sim, NULL, ACTOR_WORLD, delay_ns < 0 ? HELD_RETRY_NS : delay_ns, on_receive,
-        TAKE(event->data), delay_ns < 0 ? event->a : 0);
+    sim_post(
+        sim, NULL, ACTOR_WORLD, delay_ns < 0 ? HELD_RETRY_NS : delay_ns,
+        &(struct event){
+            .run = on_receive, .data = TAKE(event->data), .a = delay_ns < 0 ? event->a : 0});
 }
 
 void store_send(struct sim *sim, struct node *node, struct message *message)
@@ -378,11 +384,13 @@ void store_send(struct sim *sim, struct node *node, struct message *message)
     int64_t output_ns = agent_output_delay(sim, node);
 
     if (delay_ns >= 0) {
-        sim_post_data(sim, NULL, ACTOR_WORLD, delay_ns + output_ns, on_receive, message, 0);
+        sim_post(
+            sim, NULL, ACTOR_WORLD, delay_ns + output_ns,
+            &(struct event){.run = on_receive, .data = message});
     } else if (message->kind == MESSAGE_TXN && rng_chance(sim, STREAM_STORE, 300)) {
-        sim_post_data(
-            sim, NULL, ACTOR_WORLD, HELD_RETRY_NS + output_ns, on_receive, message,
-            sim->now_ns + HELD_LIMIT_NS);
+        sim_post(
+            sim, NULL, ACTOR_WORLD, HELD_RETRY_NS + output_ns,
+            &(struct event){.run = on_receive, .data = message, .a = sim->now_ns + HELD_LIMIT_NS});
     } else {
         message_free(message);
     }
@@ -436,7 +444,8 @@ void store_change_leader(struct sim *sim)
     if (sim->store->has_quorum) {
         store_set_quorum(sim, false);
         sim_post(
-            sim, NULL, ACTOR_WORLD, rng_log(sim, STREAM_STORE, 50 * MS, 1500 * MS), on_elected, 0, 0);
+            sim, NULL, ACTOR_WORLD, rng_log(sim, STREAM_STORE, 50 * MS, 1500 * MS),
+            &(struct event){.run = on_elected});
     }
 }
 

@@ -1,4 +1,5 @@
-/* store.h - between the store (store.c) and what an agent's process has of it (store_handle.c). Private to them. */
+/* store.h - between the store (store.c) and what an agent's process has of it (store_handle.c).
+ * Private to them. */
 #pragma once
 
 #include "tests/sim/sim.h"

@@ -2,7 +2,8 @@
 
 #include "base/assert.h"
 
-/* The driver of the store inside one agent's process: a watch, a session kept alive by pings, open transactions. */
+/* The driver of the store inside one agent's process: a watch, a session kept alive by pings, open
+ * transactions. */
 
 #define OPEN_MAX 48
 #define PING_NS (400 * MS)
@@ -68,14 +69,16 @@ static void tell_snapshot(struct store_handle *handle, const struct version *ver
         const struct key *key = &version->keys[at];
 
         entries[at] = (struct dcs_entry){
-            key->name, key->value, key->revision, key->session != 0 && key->session == handle->session};
+            key->name, key->value, key->revision,
+            key->session != 0 && key->session == handle->session};
     }
     handle->seen_revision = version->revision;
     handle->listener.on_snapshot(handle->listener.arg, &snapshot);
     agent_touch(handle->sim, handle->node);
 }
 
-static struct message *new_message(struct store_handle *handle, enum message_kind kind, size_t texts)
+static struct message *new_message(
+    struct store_handle *handle, enum message_kind kind, size_t texts)
 {
     struct message *message = mem_alloc(sizeof(*message) + texts);
 
@@ -100,7 +103,8 @@ static struct open *find_open(struct store_handle *handle, int64_t number)
     return NULL;
 }
 
-static void end_open(struct store_handle *handle, int64_t number, enum dcs_outcome outcome, int64_t revision)
+static void end_open(
+    struct store_handle *handle, int64_t number, enum dcs_outcome outcome, int64_t revision)
 {
     struct open *open = find_open(handle, number);
     struct open ended;
@@ -180,7 +184,7 @@ void store_reply(
         .session = message->session,
         .version = store_newest(sim->store),
     };
-    sim_post_data(sim, node, ACTOR_AGENT, delay_ns, on_reply, reply, 0);
+    sim_post(sim, node, ACTOR_AGENT, delay_ns, &(struct event){.run = on_reply, .data = reply});
 }
 
 static void on_show(struct sim *sim, struct event *event)
@@ -194,7 +198,8 @@ static void on_show(struct sim *sim, struct event *event)
     }
 }
 
-/* A watch is one connection: its events keep their order; a missing one is made good by the next ping. */
+/* A watch is one connection: its events keep their order; a missing one is made good by the next
+ * ping. */
 void store_show(struct sim *sim, struct node *node)
 {
     int64_t *pipe = &sim->net.pipes[STORE_PLACE][node->index];
@@ -205,8 +210,8 @@ void store_show(struct sim *sim, struct node *node)
     }
     *pipe = MAX(*pipe, sim->now_ns + delay_ns * sim->store->slow);
     sim_post(
-        sim, node, ACTOR_AGENT, *pipe - sim->now_ns, on_show,
-        (int64_t)sim->store->version_count - 1, 0);
+        sim, node, ACTOR_AGENT, *pipe - sim->now_ns,
+        &(struct event){.run = on_show, .a = (int64_t)sim->store->version_count - 1});
 }
 
 /* ---- what the agent asks for ---- */
@@ -222,7 +227,7 @@ static void on_ping(struct sim *sim, struct event *event)
     }
     store_send(
         sim, node, new_message(handle, handle->is_given_up ? MESSAGE_REFRESH : MESSAGE_PING, 0));
-    sim_post(sim, node, ACTOR_AGENT, PING_NS, on_ping, 0, 0);
+    sim_post(sim, node, ACTOR_AGENT, PING_NS, &(struct event){.run = on_ping});
 }
 
 static void handle_start(struct dcs *dcs, const struct dcs_listener *listener)
@@ -232,7 +237,7 @@ static void handle_start(struct dcs *dcs, const struct dcs_listener *listener)
     handle->listener = *listener;
     handle->is_started = true;
     handle->heard_ns = handle->sim->now_ns;
-    sim_post(handle->sim, handle->node, ACTOR_AGENT, MS, on_ping, 0, 0);
+    sim_post(handle->sim, handle->node, ACTOR_AGENT, MS, &(struct event){.run = on_ping});
 }
 
 static void on_refused(struct sim *sim, struct event *event)
@@ -327,13 +332,14 @@ static void handle_txn(
     if ((needs_session(txn) && handle->session == 0) ||
         (is_cut && rng_chance(sim, STREAM_STORE, 200))) {
         sim_post(
-            sim, handle->node, ACTOR_AGENT, rng_between(sim, STREAM_STORE, 1000, 3 * MS), on_refused,
-            message->number, 0);
+            sim, handle->node, ACTOR_AGENT, rng_between(sim, STREAM_STORE, 1000, 3 * MS),
+            &(struct event){.run = on_refused, .a = message->number});
         message_free(message);
         return;
     }
     sim_post(
-        sim, handle->node, ACTOR_AGENT, timeout_ms * MS, on_timeout, message->number, 0);
+        sim, handle->node, ACTOR_AGENT, timeout_ms * MS,
+        &(struct event){.run = on_timeout, .a = message->number});
     store_send(sim, handle->node, message);
 }
 

@@ -60,7 +60,8 @@ struct timeline_history wal_history(const struct wal *wal, int branch)
     return history;
 }
 
-/* What START_REPLICATION compares: the timeline must be in the server's history, and not left before the position. */
+/* What START_REPLICATION compares: the timeline must be in the server's history, and not left
+ * before the position. */
 bool wal_can_stream(const struct wal *wal, struct place upstream, struct place position)
 {
     uint32_t wanted;
@@ -78,6 +79,16 @@ bool wal_can_stream(const struct wal *wal, struct place upstream, struct place p
         }
         left = MIN(left, wal->branches[at].fork);
         at = wal->branches[at].parent;
+    }
+    return false;
+}
+
+bool wal_is_by_hand(const struct wal *wal, struct place place)
+{
+    for (int at = place.branch; at >= 0; at = wal->branches[at].parent) {
+        if (wal->branches[at].is_by_hand) {
+            return true;
+        }
     }
     return false;
 }
@@ -102,14 +113,14 @@ unsigned wal_write(struct branch *branch, uint64_t lsn)
 {
     if (branch->write_count == branch->write_space) {
         branch->write_space = MAX(64u, branch->write_space * 2);
-        branch->writes =
-            mem_resize(branch->writes, branch->write_space * sizeof(*branch->writes));
+        branch->writes = mem_resize(branch->writes, branch->write_space * sizeof(*branch->writes));
     }
     branch->writes[branch->write_count] = (struct write){.lsn = lsn};
     return branch->write_count++;
 }
 
-/* The part of PLACE's path that KEPT has too ends on BRANCH at the lsn returned; 0: KEPT has nothing of that branch. */
+/* The part of PLACE's path that KEPT has too ends on BRANCH at the lsn returned; 0: KEPT has
+ * nothing of that branch. */
 static uint64_t kept_until(const struct wal *wal, struct place kept, int branch)
 {
     while (kept.branch >= 0) {
@@ -122,8 +133,7 @@ static uint64_t kept_until(const struct wal *wal, struct place kept, int branch)
     return 0;
 }
 
-unsigned wal_lost(
-    const struct wal *wal, struct place whole, struct place kept, uint64_t *ret_last)
+unsigned wal_lost(const struct wal *wal, struct place whole, struct place kept, uint64_t *ret_last)
 {
     unsigned lost = 0;
 
@@ -159,7 +169,8 @@ struct place wal_meet(const struct wal *wal, struct place a, struct place b)
         if (until > 0) {
             return (struct place){a.branch, until};
         }
-        a = (struct place){wal->branches[a.branch].parent, MIN(a.lsn, wal->branches[a.branch].fork)};
+        a = (struct place){
+            wal->branches[a.branch].parent, MIN(a.lsn, wal->branches[a.branch].fork)};
     }
     return (struct place){-1, 0};
 }

@@ -84,8 +84,9 @@ static bool is_frozen(const struct sim *sim, const struct node *node, enum actor
            (actor == ACTOR_AGENT ? agent_is_frozen(sim, node) : node_is_frozen(sim, node));
 }
 
-static void post(
-    struct sim *sim, struct node *node, enum actor actor, int64_t delay_ns, const struct event *event)
+void sim_post(
+    struct sim *sim, struct node *node, enum actor actor, int64_t delay_ns,
+    const struct event *event)
 {
     struct event planned = *event;
 
@@ -96,20 +97,6 @@ static void post(
     planned.node = node != NULL ? node->index : 0;
     planned.epoch = node != NULL ? epoch_of(node, actor) : 0;
     heap_push(sim, &planned);
-}
-
-void sim_post(
-    struct sim *sim, struct node *node, enum actor actor, int64_t delay_ns, event_fn *run, int64_t a,
-    int64_t b)
-{
-    post(sim, node, actor, delay_ns, &(struct event){.run = run, .a = a, .b = b});
-}
-
-void sim_post_data(
-    struct sim *sim, struct node *node, enum actor actor, int64_t delay_ns, event_fn *run, void *data,
-    int64_t a)
-{
-    post(sim, node, actor, delay_ns, &(struct event){.run = run, .data = data, .a = a});
 }
 
 static void keep_for_thaw(struct node *node, const struct event *event)
@@ -181,45 +168,6 @@ void sim_run(struct sim *sim, int64_t until_ns)
 
 /* ---- the trace ---- */
 
-/* The place of RULE among all; RULES_MAX: it is none. Ids are static, so the address tells. */
-static unsigned find_rule(const char *rule)
-{
-    static const char *ids[RULES_MAX];
-
-    if (ids[0] == NULL) {
-        for (unsigned at = 0; ha_rule_at(at) != NULL; at++) {
-            ASSERT(at < RULES_MAX);
-            ids[at] = ha_rule_at(at)->id;
-        }
-    }
-    for (unsigned at = 0; at < RULES_MAX; at++) {
-        if (ids[at] == rule) {
-            return at;
-        }
-    }
-    return RULES_MAX;
-}
-
-/* The agent that takes its turn now. */
-static struct sim *watched;
-
-/* The linker puts this in the place of ha_decide (--wrap): every plan is seen, also what no agent
- * logs, and the agent's object code is the program's. */
-void __real_ha_decide(const struct ha_view *view, struct ha_plan *plan);
-void __wrap_ha_decide(const struct ha_view *view, struct ha_plan *plan);
-
-void __wrap_ha_decide(const struct ha_view *view, struct ha_plan *plan)
-{
-    __real_ha_decide(view, plan);
-    ASSERT(watched != NULL);
-    for (unsigned at = 0; at < plan->count; at++) {
-        unsigned rule = find_rule(plan->actions[at].rule);
-
-        ASSERT(rule < RULES_MAX);
-        watched->reached[rule] = true;
-    }
-}
-
 static void ring_add(struct sim *sim, const char *text)
 {
     char **slot;
@@ -254,8 +202,8 @@ static void trace_text(struct sim *sim, const char *node, const char *rule, cons
     }
     IGNORE(
         !str_format(
-            line, sizeof(line), "%4" PRId64 ".%03" PRId64 " %-5s %-20s %s", at_ms / 1000, at_ms % 1000,
-            node, rule, text),
+            line, sizeof(line), "%4" PRId64 ".%03" PRId64 " %-5s %-20s %s", at_ms / 1000,
+            at_ms % 1000, node, rule, text),
         "cut is fine");
     if (sim->line != NULL) {
         sim->line(sim, line);
@@ -313,7 +261,7 @@ static void port_log(
             rule = field->value;
         }
     }
-    if (port->sim->decision != NULL && find_rule(rule) < RULES_MAX) {
+    if (port->sim->decision != NULL && seam_rule(rule) < RULES_MAX) {
         port->sim->decision(port->sim, port->node, rule, text);
     }
     trace_text(port->sim, port->node->name, rule, text);
@@ -334,8 +282,23 @@ void agent_touch(struct sim *sim, struct node *node)
     if (node->agent != NULL && !node->is_step_due) {
         node->is_step_due = true;
         sim_post(
-            sim, node, ACTOR_AGENT, rng_between(sim, STREAM_AGENT, 2000, 50000), on_step,
-            (int64_t)node->step_timer, 0);
+            sim, node, ACTOR_AGENT, rng_log(sim, STREAM_AGENT, 2000, 4 * MS),
+            &(struct event){.run = on_step, .a = (int64_t)node->step_timer});
+    }
+}
+
+static void on_timer(struct sim *sim, struct event *event);
+
+/* One timer event is under way at a time; it is set anew when it comes too early. */
+static void want_step(struct sim *sim, struct node *node, int64_t at_ns)
+{
+    node->wake_ns = at_ns;
+    if (node->timer_ns == 0 || at_ns < node->timer_ns) {
+        node->timer_ns = at_ns;
+        node->step_timer++;
+        sim_post(
+            sim, node, ACTOR_AGENT, at_ns - sim->now_ns,
+            &(struct event){.run = on_timer, .a = (int64_t)node->step_timer});
     }
 }
 
@@ -343,7 +306,13 @@ static void on_timer(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
 
-    if ((uint32_t)event->a == node->step_timer) {
+    if ((uint32_t)event->a != node->step_timer) {
+        return;
+    }
+    node->timer_ns = 0;
+    if (sim->now_ns < node->wake_ns) {
+        want_step(sim, node, node->wake_ns);
+    } else {
         agent_touch(sim, node);
     }
 }
@@ -361,7 +330,7 @@ static void on_step(struct sim *sim, struct event *event)
         node->stall_ns = 0;
         node->output_after_ns = sim->now_ns + stall_ns;
     }
-    watched = sim;
+    seam_watch(sim);
     wake_ms = agent_step(node->agent);
     ASSERT(wake_ms > 0);
     if (node->is_leaving && agent_is_done(node->agent)) {
@@ -371,13 +340,10 @@ static void on_step(struct sim *sim, struct event *event)
         return;
     }
     node->busy_until_ns = sim->now_ns + rng_log(sim, STREAM_AGENT, 20000, 2 * MS);
-    wake_ns = clock_until(
-        &node->boot, sim->now_ns, clock_now(&node->boot, sim->now_ns) + wake_ms * MS);
-    node->step_timer++;
-    /* A clock that stands still does so while its host is frozen: the timer is set anew by what thaws first. */
-    sim_post(
-        sim, node, ACTOR_AGENT, wake_ns == INT64_MAX ? wake_ms * MS : wake_ns, on_timer,
-        (int64_t)node->step_timer, 0);
+    wake_ns =
+        clock_until(&node->boot, sim->now_ns, clock_now(&node->boot, sim->now_ns) + wake_ms * MS);
+    /* A clock that stands still does so while its host is frozen: what thaws first sets it anew. */
+    want_step(sim, node, sim->now_ns + (wake_ns == INT64_MAX ? wake_ms * MS : wake_ns));
     if (stall_ns > 0) {
         sim_trace(sim, node, "sim.stall", "stopped in the middle of a turn");
         agent_freeze(sim, node, stall_ns);
@@ -402,6 +368,7 @@ void agent_begin(struct sim *sim, struct node *node)
     sim_trace(sim, node, "agent.start", "the agent starts");
     node->agent_epoch++;
     node->is_step_due = false;
+    node->timer_ns = 0;
     node->is_leaving = false;
     node->output_after_ns = 0;
     node->stall_ns = 0;
@@ -420,7 +387,8 @@ void agent_kill(struct sim *sim, struct node *node)
         return;
     }
     sim_trace(sim, node, "agent.end", "the agent's process ends");
-    /* Nothing reaches it any more; the store's open transactions end inside dcs_free, as dcs.h says. */
+    /* Nothing reaches it any more; the store's open transactions end inside dcs_free, as dcs.h
+     * says. */
     dcs_free((struct dcs *)node->store);
     engine_free((struct engine *)node->engine);
     agent_free(node->agent);
@@ -447,7 +415,7 @@ static void on_thaw(struct sim *sim, struct event *event)
 void agent_freeze(struct sim *sim, struct node *node, int64_t length_ns)
 {
     node->agent_frozen_until_ns = MAX(node->agent_frozen_until_ns, sim->now_ns + length_ns);
-    sim_post(sim, node, ACTOR_WORLD, length_ns, on_thaw, 0, 0);
+    sim_post(sim, node, ACTOR_WORLD, length_ns, &(struct event){.run = on_thaw});
 }
 
 /* ---- hosts ---- */
@@ -459,7 +427,9 @@ void node_freeze(struct sim *sim, struct node *node, int64_t length_ns)
     }
     node->host_frozen_until_ns = sim->now_ns + length_ns;
     node->excused_until_ns = node->host_frozen_until_ns + EXCUSE_NS;
-    sim_post(sim, node, ACTOR_WORLD, length_ns, on_thaw, node->host_frozen_until_ns, 0);
+    sim_post(
+        sim, node, ACTOR_WORLD, length_ns,
+        &(struct event){.run = on_thaw, .a = node->host_frozen_until_ns});
     check_open(sim);
 }
 
@@ -470,7 +440,9 @@ void node_thaw(struct sim *sim, struct node *node)
     node->agent_frozen_until_ns = 0;
     node->host_frozen_until_ns = was_host ? sim->now_ns : 0;
     node->excused_until_ns = was_host ? sim->now_ns + EXCUSE_NS : node->excused_until_ns;
-    sim_post(sim, node, ACTOR_WORLD, 0, on_thaw, node->host_frozen_until_ns, 0);
+    sim_post(
+        sim, node, ACTOR_WORLD, 0,
+        &(struct event){.run = on_thaw, .a = node->host_frozen_until_ns});
 }
 
 void node_boot(struct sim *sim, struct node *node)
@@ -492,8 +464,7 @@ void node_make_id(struct sim *sim, struct node *node)
     uint64_t high = rng_next(sim, STREAM_SHAPE);
     uint64_t low = rng_next(sim, STREAM_SHAPE);
 
-    IGNORE(
-        !str_format(node->id, sizeof(node->id), "%016" PRIx64 "%016" PRIx64, high, low), "fits");
+    IGNORE(!str_format(node->id, sizeof(node->id), "%016" PRIx64 "%016" PRIx64, high, low), "fits");
 }
 
 void node_power_off(struct sim *sim, struct node *node)
@@ -554,6 +525,7 @@ struct sim *sim_new(uint64_t seed, const struct shape *shape)
 {
     struct sim *sim = mem_alloc(sizeof(*sim));
 
+    seam_reset();
     sim->seed = seed;
     sim->hash = seed;
     sim->net.slow = 1;
