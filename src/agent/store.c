@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "dcs/etcd.h"
 #include "dcs/member.h"
-#include "dcs/store_roll.h"
 
 #define ENDPOINT_SIZE (HOST_SIZE + 24)
 

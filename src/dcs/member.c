@@ -1,7 +1,8 @@
-#include "dcs/member_state.h"
+#include "dcs/member.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "dcs/member_state.h"
 #include "dcs/store_server.h"
 #include "io/clock.h"
 #include "io/file.h"

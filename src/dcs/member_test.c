@@ -355,6 +355,26 @@ static void on_second(void *arg, int result, const char *why)
     world->second_result = result;
 }
 
+/* Of four. */
+static void leave_and_return(struct world *world)
+{
+    print_message("one leaves\n");
+    store_member_leave(world->nodes[1].member, on_left, world);
+    wait_change(world, 0);
+    wait_dead(world, 1);
+    node_close(world, 1);
+    check_settled(world);
+    print_message("its agent starts again: it stays out\n");
+    node_open(world, 1);
+    check_out(world, 1);
+    print_message("it is brought back\n");
+    store_member_join(world->nodes[1].member, on_left, world);
+    wait_change(world, 0);
+    wait_all(world);
+    check_one_cluster(world);
+    assert_true(has_members(world, 0, "4"));
+}
+
 static void test_life(void **state)
 {
     struct world world;
@@ -415,21 +435,7 @@ static void test_life(void **state)
     check_one_cluster(&world);
     assert_true(has_members(&world, 1, "4"));
 
-    print_message("one leaves\n");
-    store_member_leave(world.nodes[1].member, on_left, &world);
-    wait_change(&world, 0);
-    wait_dead(&world, 1);
-    node_close(&world, 1);
-    check_settled(&world);
-    print_message("its agent starts again: it stays out\n");
-    node_open(&world, 1);
-    check_out(&world, 1);
-    print_message("it is brought back\n");
-    store_member_join(world.nodes[1].member, on_left, &world);
-    wait_change(&world, 0);
-    wait_all(&world);
-    check_one_cluster(&world);
-    assert_true(has_members(&world, 0, "4"));
+    leave_and_return(&world);
     world_close(&world);
 }
 
