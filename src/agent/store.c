@@ -341,6 +341,8 @@ static void on_changed(void *arg, int result, const char *why)
 void store_change(
     struct store *store, enum api_store_change what, const char *name, struct api_call *call)
 {
+    struct store_answer own;
+
     if (store->member == NULL) {
         api_answer(call, err_http_status(ERR_NOT_FOUND), "the store is not run by the agents");
         return;
@@ -362,7 +364,9 @@ void store_change(
         store_member_remove(store->member, name, on_changed, store);
         break;
     case API_STORE_JOIN:
-        store->change_text = "this node is joining the store";
+        store_member_answer(store->member, &own);
+        store->change_text = own.state == STORE_LEFT ? "this node is joining the store"
+                                                     : "this node was not taken out of the store";
         store_member_join(store->member, on_changed, store);
         break;
     }

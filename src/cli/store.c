@@ -214,9 +214,11 @@ static void fill(struct table *table, const struct survey *survey)
         unsigned at =
             find_agent(survey, field_peek(member, "name"), field_peek(member, "peer_url"));
 
-        add_row(
-            table, member, field_peek(member, "state"),
-            at < AGENTS_MAX ? survey->agents[at] : NULL);
+        const json_t *agent = at < AGENTS_MAX ? survey->agents[at] : NULL;
+        /* etcd was asked some seconds ago; the agent knows already. */
+        bool has_left = agent != NULL && str_equal(field_peek(agent, "state"), "left");
+
+        add_row(table, member, has_left ? "left" : field_peek(member, "state"), agent);
     }
     for (unsigned at = 0; at < survey->agent_count; at++) {
         const json_t *agent = survey->agents[at];

@@ -36,6 +36,7 @@ static void on_left(void *arg, int result, const char *initial_cluster, const ch
     member->change = NULL;
     if (result < 0) {
         member->stage = STAGE_RUN;
+        store_member_say(member, "this node was asked to leave the store and may not");
         end(member, result, why);
         return;
     }
