@@ -36,7 +36,6 @@ static void begin_lease_txn(
     out->compares[out->compare_count++] = compare_revision(KEY_LEASE, lease->revision);
     out->ops[out->op_count++] = put(KEY_LEASE, json, false);
     lease->txn = txn;
-    lease->doubtful = LEASE_TXN_NONE;
     lease->wanted = *wanted;
     lease->t0 = agent->ports.now(agent->ports.arg);
     lease->tried = lease->t0;
@@ -134,6 +133,7 @@ static void release(struct agent *agent, const struct ha_view *view, const struc
     /* It may be applied at any moment from now on, answered or not: this node holds nothing any
      * more, until it takes the lease anew. */
     agent->lease.deadline = (struct instant){0};
+    agent->lease.doubtful = LEASE_TXN_NONE;
 }
 
 static void on_record_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
