@@ -294,6 +294,11 @@ void check_promoted(struct sim *sim, struct node *node, int branch)
     unsigned lost;
 
     check_timeline(sim, node, branch);
+    if (node->server.is_by_hand && str_equal(check->holder, node->name)) {
+        /* It took the lease meanwhile: from now on it is the primary by right. */
+        node->server.is_by_hand = false;
+        check->is_loss_excused = true;
+    }
     if (node->server.is_by_hand) {
         check_by_hand(sim, node);
         return;
