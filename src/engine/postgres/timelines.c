@@ -146,7 +146,13 @@ static void work_timelines(struct pg_job *job)
 
 static void done_timelines(struct postgres *pg, struct pg_job *job)
 {
-    if (job->order_id == 0 || job->order_id != pg->order.id) {
+    if (job->order_id == 0) {
+        ASSERT(pg->tidyings > 0);
+        pg->tidyings--;
+        pg_order_poke(pg);
+        return;
+    }
+    if (job->order_id != pg->order.id) {
         return;
     }
     if (job->result < 0) {
@@ -166,6 +172,20 @@ static struct timelines_job *new_job(const struct postgres *pg)
     return job;
 }
 
+static int wait_for_tidying(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    return pg->tidyings > 0 ? 0 : STEP_DONE;
+}
+
+/* What a failed promotion left to be removed is removed: else it would take with it what the next
+ * one makes. */
+int pg_step_timelines_idle(struct postgres *pg, struct err *e)
+{
+    pg->order.wait = wait_for_tidying;
+    return wait_for_tidying(pg, e);
+}
+
 int pg_step_tidy_timelines(struct postgres *pg, struct err *e)
 {
     ASSERT(e != NULL);
@@ -177,6 +197,7 @@ void pg_tidy_timelines(struct postgres *pg)
 {
     if (pg->order.args.order == ORDER_PROMOTE && pg->order.args.timeline != 0 &&
         !pg->order.is_promoting) {
+        pg->tidyings++;
         pg_job_start(pg, &new_job(pg)->job);
     }
 }
