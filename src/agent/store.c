@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "dcs/etcd.h"
 #include "dcs/member.h"
-#include "dcs/store_roll.h"
 
 #define ENDPOINT_SIZE (HOST_SIZE + 24)
 
@@ -331,6 +330,9 @@ static void on_changed(void *arg, int result, const char *why)
     tell_drivers(store);
     store_roll_call_free(TAKE(store->roll_call));
     call_roll(store);
+    if (store->pending == 0) {
+        loop_timer_start(store->poll, 0);
+    }
     api_answer(
         TAKE(store->change), result < 0 ? err_http_status(result) : 200,
         result < 0 ? why : store->change_text);

@@ -35,6 +35,8 @@ struct scene {
     struct failover_request asked;
     bool is_failover;
     unsigned requests;
+    enum api_store_change store_change;
+    char store_name[MEMBER_NAME_SIZE];
 };
 
 static void on_wish(
@@ -52,6 +54,24 @@ static char *no_store(void *arg)
 {
     (void)arg;
     return NULL;
+}
+
+static char *no_store_members(void *arg, struct err *e)
+{
+    (void)arg;
+    IGNORE(FAIL(e, ERR_UNAVAILABLE, "nobody answers"), "NULL tells");
+    return NULL;
+}
+
+static void on_store_change(
+    void *arg, enum api_store_change what, const char *name, struct api_call *call)
+{
+    struct scene *scene = arg;
+
+    (void)call;
+    scene->store_change = what;
+    str_copy(scene->store_name, sizeof(scene->store_name), name);
+    scene->requests++;
 }
 
 static void add_member(struct scene *scene, const char *name, enum member_role role, uint64_t lsn)
@@ -129,7 +149,12 @@ static struct scene *scene_new(enum situation situation)
     str_copy(snapshot->lease.rule, sizeof(snapshot->lease.rule), "lease.renew");
     str_copy(snapshot->lease.text, sizeof(snapshot->lease.text), "the renewal is due");
     str_copy(snapshot->decision.rule, sizeof(snapshot->decision.rule), "server.fine");
-    scene->source = (struct api_source){.request = on_wish, .store_answer = no_store, .arg = scene};
+    scene->source = (struct api_source){
+        .request = on_wish,
+        .store_answer = no_store,
+        .store_members = no_store_members,
+        .store_change = on_store_change,
+        .arg = scene};
     set_situation(scene, situation);
     return scene;
 }
@@ -365,6 +390,9 @@ static void test_routing(void **state)
         {METHOD_POST, "/failsafe", 502},
         {METHOD_GET, "/baton/decision", 200},
         {METHOD_GET, "/baton/store", 404},
+        {METHOD_GET, "/baton/store/members", 503},
+        {METHOD_GET, "/baton/store/leave", 405},
+        {METHOD_GET, "/baton/store/nonsense", 404},
         {METHOD_GET, "/baton", 404},
         {METHOD_GET, "/baton/primary", 404},
         {METHOD_POST, "/baton/decision", 405},
@@ -382,6 +410,41 @@ static void test_routing(void **state)
             print_error("%s: %d\n", rows[at].target, status);
         }
         assert_int_equal(status, rows[at].status);
+    }
+}
+
+static void test_store_changes(void **state)
+{
+    static const struct {
+        const char *target;
+        const char *body;
+        const char *name;
+        int status; /* 0: it went to the source */
+        enum api_store_change change;
+    } rows[] = {
+        {"/baton/store/leave", "", "", 0, API_STORE_LEAVE},
+        {"/baton/store/join", "{}", "", 0, API_STORE_JOIN},
+        {"/baton/store/remove", "{\"member\":\"n3\"}", "n3", 0, API_STORE_REMOVE},
+        {"/baton/store/remove", "{\"member\":3}", "", 400, API_STORE_REMOVE},
+        {"/baton/store/remove", "{}", "", 400, API_STORE_REMOVE},
+        {"/baton/store/remove", "", "", 400, API_STORE_REMOVE},
+        {"/baton/store/remove", "[]", "", 400, API_STORE_REMOVE},
+    };
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        AUTO_FREE struct scene *scene = scene_new(REPLICA);
+        struct api_reply reply = call_route(scene, METHOD_POST, rows[at].target, rows[at].body);
+
+        assert_int_equal(reply.is_handed, rows[at].status == 0);
+        assert_int_equal(scene->requests, rows[at].status == 0 ? 1 : 0);
+        if (rows[at].status != 0) {
+            assert_int_equal(reply.status, rows[at].status);
+        } else {
+            assert_int_equal(scene->store_change, rows[at].change);
+            assert_string_equal(scene->store_name, rows[at].name);
+        }
+        mem_free(reply.body);
     }
 }
 
@@ -672,6 +735,7 @@ int main(void)
         cmocka_unit_test(test_health_body),
         cmocka_unit_test(test_tags),
         cmocka_unit_test(test_liveness),
+        cmocka_unit_test(test_store_changes),
         cmocka_unit_test(test_readiness_without_store),
         cmocka_unit_test(test_routing),
         cmocka_unit_test(test_cluster),

@@ -81,7 +81,8 @@ static void on_late(void *arg)
 static struct house *open_house(void)
 {
     struct house *house = mem_alloc(sizeof(*house));
-    struct api_source source = {get_snapshot, on_wish, get_store, house};
+    struct api_source source = {
+        .snapshot = get_snapshot, .request = on_wish, .store_answer = get_store, .arg = house};
     struct err e = {0};
 
     house->loop = loop_new();
@@ -501,7 +502,8 @@ static void test_access(void **state)
 static void test_refusals(void **state)
 {
     struct house *house = open_house();
-    struct api_source source = {get_snapshot, on_wish, get_store, house};
+    struct api_source source = {
+        .snapshot = get_snapshot, .request = on_wish, .store_answer = get_store, .arg = house};
     struct api *api = NULL;
     struct err e = {0};
 

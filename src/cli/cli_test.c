@@ -128,6 +128,10 @@ static void test_exit_codes(void **state)
     assert_int_equal(run_words("--version", NULL, NULL), CLI_DONE);
     assert_int_equal(run_words(NULL, NULL, NULL), CLI_USAGE);
     assert_int_equal(run_words("list", "-f", "xml"), CLI_USAGE);
+    assert_int_equal(run_words("store", "nonsense", NULL), CLI_USAGE);
+    assert_int_equal(run_words("store", "remove", NULL), CLI_USAGE);
+    assert_int_equal(run_words("store", "join", ""), CLI_USAGE);
+    assert_int_equal(run_words("store", "list", "n1"), CLI_USAGE);
     assert_int_equal(run_words("switchover", "--candidate", "n2"), CLI_USAGE);
 }
 

@@ -211,10 +211,12 @@ static void fill(struct table *table, const struct survey *survey)
     size_t row;
 
     json_array_foreach (json_object_get(survey->store, "members"), row, member) {
-        unsigned at = find_agent(survey, field_peek(member, "name"), field_peek(member, "peer_url"));
+        unsigned at =
+            find_agent(survey, field_peek(member, "name"), field_peek(member, "peer_url"));
 
         add_row(
-            table, member, field_peek(member, "state"), at < AGENTS_MAX ? survey->agents[at] : NULL);
+            table, member, field_peek(member, "state"),
+            at < AGENTS_MAX ? survey->agents[at] : NULL);
     }
     for (unsigned at = 0; at < survey->agent_count; at++) {
         const json_t *agent = survey->agents[at];
@@ -283,8 +285,8 @@ static int list(const struct cli_args *args, struct target *target, struct surve
     if (format_name != NULL && !table_format_parse(format_name, &format)) {
         struct err e = {0};
 
-        e.code = FAIL(
-            &e, ERR_INVALID, "'%.64s' is none of pretty, json, yaml and tsv", format_name);
+        e.code =
+            FAIL(&e, ERR_INVALID, "'%.64s' is none of pretty, json, yaml and tsv", format_name);
         return cli_fail(args, &e);
     }
     for (size_t column = 0; column < ARRAY_LEN(columns); column++) {
@@ -404,7 +406,8 @@ static int bring_back(const struct cli_args *args, struct target *target, struct
     if (at == AGENTS_MAX) {
         e.code = FAIL(
             &e, ERR_UNAVAILABLE,
-            "no agent called '%.64s' answers\nhint: start it; a node that was never taken out joins "
+            "no agent called '%.64s' answers\nhint: start it; a node that was never taken out "
+            "joins "
             "by itself",
             name);
         return cli_fail(args, &e);
@@ -486,11 +489,14 @@ const struct cli_verb verb_store = {
         "list          the members: addresses, state (leader, voter, learner, does not answer) and "
         "what the agent\n"
         "              of each says; agents that are not in the store come last\n"
-        "remove NAME   take a member out for good. Its agent does it, and its data is renamed aside; "
+        "remove NAME   take a member out for good. Its agent does it, and its data is renamed "
+        "aside; "
         "if its host is\n"
-        "              dead, another member does it. The node stays out when its agent starts again "
+        "              dead, another member does it. The node stays out when its agent starts "
+        "again "
         "and uses the\n"
-        "              other members. Refused for the last member, and when the others would be too "
+        "              other members. Refused for the last member, and when the others would be "
+        "too "
         "few to go on\n"
         "join NAME     let a node that was taken out join again\n\n"
         "A new node joins by itself: list the agents of the others and its own in its peers, and "

@@ -241,6 +241,21 @@ static void copy_printable(char *buffer, size_t size, const char *text)
     buffer[at] = '\0';
 }
 
+/* The first line of TEXT, unless it is HTML: etcd says so what it refuses before it looks at the
+ * request. */
+static void copy_line(char *buffer, size_t size, const char *text, size_t length)
+{
+    size_t end = 0;
+
+    while (end < length && end + 1 < size && strchr("\r\n<", text[end]) == NULL) {
+        end++;
+    }
+    for (size_t at = 0; at < end; at++) {
+        buffer[at] = text[at] >= ' ' && text[at] <= '~' ? text[at] : ' ';
+    }
+    buffer[end] = '\0';
+}
+
 static void header_of(const json_t *object, struct etcd_header *ret)
 {
     const json_t *header = json_object_get(object, "header");
@@ -294,6 +309,9 @@ enum etcd_error_kind etcd_wire_error(
     copy_printable(ret->message, sizeof(ret->message), text_of(source, "message"));
     if (ret->message[0] == '\0' && json_is_string(error)) {
         copy_printable(ret->message, sizeof(ret->message), json_string_value(error));
+    }
+    if (root == NULL) {
+        copy_line(ret->message, sizeof(ret->message), body, length);
     }
     if (ret->message[0] == '\0') {
         IGNORE(str_format(ret->message, sizeof(ret->message), "HTTP status %d", status), "it fits");

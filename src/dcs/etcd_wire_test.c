@@ -56,6 +56,10 @@ static void test_bodies(void **state)
     assert_string_equal(
         watch, "{\"create_request\":{\"key\":\"L2Ev\",\"range_end\":\"L2Ew\","
                "\"start_revision\":\"7\",\"progress_notify\":true}}");
+    mem_free(body);
+    body = etcd_wire_target(7);
+    assert_string_equal(body, "{\"targetID\":\"7\"}");
+    body = mem_free(body);
     assert_string_equal(user, "{\"name\":\"u\\\"\",\"password\":\"p\\\\\"}");
     txn.compares[0] = (struct dcs_compare){.kind = DCS_IS_ABSENT, .key = "b"};
     txn.compares[1] = (struct dcs_compare){.kind = DCS_VALUE_IS, .key = "b", .value = ""};
@@ -116,6 +120,31 @@ static void test_errors(void **state)
                  "leader\"}}"),
         ETCD_ERROR_OTHER);
     assert_int_equal(error_of(502, "<html>bad gateway</html>"), ETCD_ERROR_OTHER);
+}
+
+/* What people get to read. */
+static void test_messages(void **state)
+{
+    static const struct {
+        int status;
+        const char *body;
+        const char *message;
+    } rows[] = {
+        {503, "{\"message\":\"etcdserver: no\\nleader\"}", "etcdserver: no leader"},
+        {400, "CommonName of client is ignored\nmore", "CommonName of client is ignored"},
+        {502, "<html>bad gateway</html>", "HTTP status 502"},
+        {500, "", "HTTP status 500"},
+    };
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        struct etcd_error error;
+
+        assert_int_not_equal(
+            etcd_wire_error(rows[at].status, rows[at].body, strlen(rows[at].body), &error),
+            ETCD_ERROR_NONE);
+        assert_string_equal(error.message, rows[at].message);
+    }
 }
 
 static void test_range(void **state)
@@ -217,8 +246,10 @@ static void test_lease(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_base64), cmocka_unit_test(test_bodies), cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_range),  cmocka_unit_test(test_watch),  cmocka_unit_test(test_lease),
+        cmocka_unit_test(test_base64), cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_errors), cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_range),  cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_lease),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,9 @@
  *   WAIT       anything else. One peer that does not answer may hold the data, or may be a member
  *              without a leader.
  *
+ * Lists must agree only to form a store: a new host joins a running one although the old hosts do
+ * not list it.
+ *
  * Three fresh nodes: all answer "new", each computes the same initial cluster from the same
  * answers, each starts. One that is late sees "forming" and starts with what that one says, or sees
  * a member with a leader and joins. */

@@ -1,7 +1,8 @@
-#include "dcs/member_state.h"
+#include "dcs/member.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "dcs/member_state.h"
 #include "dcs/store_server.h"
 #include "io/clock.h"
 #include "io/file.h"
@@ -45,7 +46,8 @@ static bool find_program(struct store_member *member, char *buffer, size_t size)
         file_find_program("etcd", "/usr/bin", buffer, size)) {
         return true;
     }
-    store_member_say(member, "the program etcd was not found%s%s\nhint: install the package etcd-server",
+    store_member_say(
+        member, "the program etcd was not found%s%s\nhint: install the package etcd-server",
         member->etcd_program != NULL ? " at " : "",
         member->etcd_program != NULL ? member->etcd_program : "");
     return false;
@@ -137,7 +139,8 @@ static void on_looked(struct store_member *member, const struct store_result *re
     member->self.has_data = result->has_data;
     member->stage = result->has_data ? STAGE_RUN : STAGE_WAIT;
     if (result->end == END_OTHER) {
-        store_member_say(member, "etcd has ended %s; its log is %s", member->manner, member->paths.log);
+        store_member_say(
+            member, "etcd has ended %s; its log is %s", member->manner, member->paths.log);
     } else {
         store_member_say(member, "etcd has ended: %s", result->why);
     }
@@ -150,7 +153,8 @@ static void on_looked(struct store_member *member, const struct store_result *re
         return;
     }
     if (store_member_others(member, true, url, 0, 1) == 0) {
-        store_member_say(member,
+        store_member_say(
+            member,
             "etcd has ended: %s; it will be replaced when another member has a leader\nhint: if no "
             "other member is left, restore %s from a backup, or remove it on all nodes to form a "
             "new store",
@@ -180,8 +184,8 @@ static void on_aside(struct store_member *member, const struct store_result *res
     member->deaths = 0;
     member->damages = 0;
     member->stage = STAGE_WAIT;
-    store_member_say(member, "the store's data was damaged and is now in %s; joining anew",
-        result->aside);
+    store_member_say(
+        member, "the store's data was damaged and is now in %s; joining anew", result->aside);
 }
 
 static void on_work(void *arg, const struct store_result *result)
@@ -334,7 +338,8 @@ static void on_status(struct store_member *member, const struct etcd_status *sta
         return;
     }
     if (!member->has_leader) {
-        store_member_say(member, "etcd runs, but the store has no leader: too few members are running");
+        store_member_say(
+            member, "etcd runs, but the store has no leader: too few members are running");
         return;
     }
     store_member_say(member, "etcd runs");
@@ -658,7 +663,8 @@ struct store_member *store_member_new(
     member->started_at = clock_now();
     member->tick = loop_timer_new(loop, on_tick, member);
     if (!copy_options(member, options)) {
-        store_member_say(member, "the name or an address of this node's store member cannot be used: %s, %s, %s",
+        store_member_say(
+            member, "the name or an address of this node's store member cannot be used: %s, %s, %s",
             options->name, options->client_url, options->peer_url);
         return member;
     }
@@ -669,7 +675,8 @@ struct store_member *store_member_new(
     member->stage = STAGE_OPEN;
     member->is_out = store_files_is_out(member->paths.out);
     store_member_say(
-        member, "%s", member->is_out ? "this node has left the store" : "looking for a running etcd");
+        member, "%s",
+        member->is_out ? "this node has left the store" : "looking for a running etcd");
     loop_timer_start(member->tick, TICK_MS);
     return member;
 }

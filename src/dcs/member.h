@@ -24,8 +24,7 @@
  * (model/member.h). */
 #pragma once
 
-#include "dcs/formation.h"
-#include "io/http.h"
+#include "dcs/store_roll.h"
 
 struct store_member;
 

@@ -53,8 +53,7 @@ void store_member_on_out(struct store_member *member, const struct store_result 
     if (result->result < 0) {
         store_member_say(member, "this node has left the store, but: %s", result->why);
     } else if (result->aside[0] != '\0') {
-        store_member_say(
-            member, "this node has left the store; its data is in %s", result->aside);
+        store_member_say(member, "this node has left the store; its data is in %s", result->aside);
     } else {
         store_member_say(member, "this node has left the store");
     }

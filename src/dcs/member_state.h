@@ -82,6 +82,7 @@ unsigned store_member_others(
     const struct store_member *member, bool with_leader, char (*urls)[ETCD_URL_SIZE],
     unsigned count, unsigned max);
 
+/* What an errand of this node needs, through VIA (borrowed). */
 struct store_admin_options store_member_errand(
     struct store_member *member, char (*via)[ETCD_URL_SIZE], unsigned count);
 

@@ -32,6 +32,7 @@ struct world {
     struct node nodes[NODES_MAX];
     const char *addresses[NODES_MAX];
     int left_result;
+    int second_result;
     bool has_left;
 };
 
@@ -312,6 +313,68 @@ static void check_settled(struct world *world)
     assert_true(has_members(world, 0, "3"));
 }
 
+static bool is_out(void *arg)
+{
+    struct store_answer answer;
+
+    store_member_answer(arg, &answer);
+    return answer.state == STORE_LEFT;
+}
+
+/* Node AT has left and does not come back; it uses the others. */
+static void check_out(struct world *world, unsigned at)
+{
+    struct store_member *member = world->nodes[at].member;
+    char urls[NODES_MAX][ETCD_URL_SIZE];
+    unsigned count;
+
+    assert_true(run_until(world->loop, 20000, is_out, member));
+    run_until(world->loop, 2000, NULL, NULL);
+    assert_true(is_out(member));
+    assert_int_equal(server_of(world, at), 0);
+    count = store_member_endpoints(member, urls, NODES_MAX);
+    assert_true(count >= 2);
+    for (unsigned url = 0; url < count; url++) {
+        assert_string_not_equal(urls[url], world->nodes[at].client_url);
+    }
+}
+
+/* The change that was asked for ends with RESULT. */
+static void wait_change(struct world *world, int result)
+{
+    assert_true(run_until(world->loop, 20000, has_left, world));
+    assert_int_equal(world->left_result, result);
+    world->has_left = false;
+}
+
+static void on_second(void *arg, int result, const char *why)
+{
+    struct world *world = arg;
+
+    print_message("  second: %d %s\n", result, why);
+    world->second_result = result;
+}
+
+/* Of four. */
+static void leave_and_return(struct world *world)
+{
+    print_message("one leaves\n");
+    store_member_leave(world->nodes[1].member, on_left, world);
+    wait_change(world, 0);
+    wait_dead(world, 1);
+    node_close(world, 1);
+    check_settled(world);
+    print_message("its agent starts again: it stays out\n");
+    node_open(world, 1);
+    check_out(world, 1);
+    print_message("it is brought back\n");
+    store_member_join(world->nodes[1].member, on_left, world);
+    wait_change(world, 0);
+    wait_all(world);
+    check_one_cluster(world);
+    assert_true(has_members(world, 0, "4"));
+}
+
 static void test_life(void **state)
 {
     struct world world;
@@ -372,13 +435,54 @@ static void test_life(void **state)
     check_one_cluster(&world);
     assert_true(has_members(&world, 1, "4"));
 
-    print_message("one leaves\n");
-    store_member_leave(world.nodes[1].member, on_left, &world);
-    assert_true(run_until(world.loop, 10000, has_left, &world));
-    assert_int_equal(world.left_result, 0);
-    wait_dead(&world, 1);
-    node_close(&world, 1);
-    check_settled(&world);
+    leave_and_return(&world);
+    world_close(&world);
+}
+
+/* A member is taken out while its host is dead. */
+static void test_removed(void **state)
+{
+    struct world world;
+
+    (void)state;
+    if (!world_open(&world)) {
+        skip();
+    }
+    for (unsigned at = 0; at < 3; at++) {
+        node_open(&world, at);
+    }
+    wait_all(&world);
+    print_message("all are well: etcd knows nobody of this name\n");
+    store_member_remove(world.nodes[0].member, "nobody", on_left, &world);
+    wait_change(&world, ERR_NOT_FOUND);
+    print_message("one is dead: another one is needed, it is not\n");
+    node_close(&world, 2);
+    kill_server(&world, 2);
+    store_member_remove(world.nodes[0].member, "n1", on_left, &world);
+    wait_change(&world, ERR_CONFLICT);
+    store_member_leave(world.nodes[0].member, on_left, &world);
+    wait_change(&world, ERR_CONFLICT);
+    wait_all(&world);
+    store_member_remove(world.nodes[0].member, "n2", on_left, &world);
+    store_member_remove(world.nodes[0].member, "n2", on_second, &world);
+    assert_int_equal(world.second_result, ERR_CONFLICT);
+    wait_change(&world, 0);
+    assert_true(has_members(&world, 0, "2"));
+    print_message("it comes back with its data: it stays out, the data is aside\n");
+    node_open(&world, 2);
+    check_out(&world, 2);
+    assert_true(has_members(&world, 0, "2"));
+    assert_non_null(strstr(store_member_status(world.nodes[2].member), ".removed-"));
+    store_member_leave(world.nodes[2].member, on_left, &world);
+    wait_change(&world, 0);
+    store_member_join(world.nodes[2].member, on_left, &world);
+    wait_change(&world, 0);
+    wait_all(&world);
+    check_one_cluster(&world);
+    assert_true(has_members(&world, 0, "3"));
+    print_message("what is in already may be brought back again\n");
+    store_member_join(world.nodes[2].member, on_left, &world);
+    wait_change(&world, 0);
     world_close(&world);
 }
 
@@ -408,8 +512,7 @@ static void test_alone(void **state)
     check_one_cluster(&world);
     print_message("the only member cannot leave\n");
     store_member_leave(world.nodes[0].member, on_left, &world);
-    assert_true(run_until(world.loop, 5000, has_left, &world));
-    assert_int_equal(world.left_result, ERR_CONFLICT);
+    wait_change(&world, ERR_CONFLICT);
     wait_all(&world);
     print_message("a second joins a store of one\n");
     world.listed = 1;
@@ -446,6 +549,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life),
+        cmocka_unit_test(test_removed),
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_missing),
     };

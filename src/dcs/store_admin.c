@@ -87,6 +87,19 @@ static void try_next(struct store_admin *admin)
     begin_at(admin);
 }
 
+/* What to do about a refusal of etcd's. */
+static const char *hint_for(const char *problem)
+{
+    if (strstr(problem, "unhealthy cluster") != NULL) {
+        return "\nhint: etcd wants all members connected for five seconds: try again";
+    }
+    if (strstr(problem, "too many learner members") != NULL) {
+        return "\nhint: another new member must have caught up first; 'baton store' shows it, and "
+               "one that is gone for good can be taken out";
+    }
+    return "";
+}
+
 /* Read ANSWER into MEMBERS; false: it was a failure, which is dealt with. */
 static bool read_members(
     struct store_admin *admin, const struct http_answer *answer, struct etcd_members *members)
@@ -109,7 +122,8 @@ static bool read_members(
     }
     IGNORE(
         !str_format(
-            admin->why, sizeof(admin->why), "%s: %s", admin->via[admin->via_at], err_text(&e)),
+            admin->why, sizeof(admin->why), "%s: %s%s", admin->via[admin->via_at], err_text(&e),
+            hint_for(err_text(&e))),
         "cut is fine");
     try_next(admin);
     return false;
@@ -256,7 +270,8 @@ static void promote(struct store_admin *admin, const struct etcd_members *member
 {
     for (unsigned at = 0; at < members->count; at++) {
         if (str_equal(members->items[at].peer_url, admin->self.peer_url)) {
-            start(admin, "cluster/member/promote", etcd_wire_id(members->items[at].id), on_promoted);
+            start(
+                admin, "cluster/member/promote", etcd_wire_id(members->items[at].id), on_promoted);
             return;
         }
     }

@@ -11,7 +11,7 @@ struct store_paths {
     char data_dir[STORE_PATH_SIZE];
     char log[STORE_PATH_SIZE]; /* what the server prints; the one of the run before is kept as .1 */
     char forming
-        [STORE_PATH_SIZE]; /* exists while the cluster is being formed: a struct store_answer */
+        [STORE_PATH_SIZE];     /* exists while the cluster is being formed: a struct store_answer */
     char out[STORE_PATH_SIZE]; /* exists after this node has left the store for good */
 };
 

@@ -116,8 +116,8 @@ static void ask_all(struct store_roll_call *call, struct etcd_members *members)
         question->at = at;
         if (members->items[at].client_url[0] != '\0') {
             question->request = post(
-                call, members->items[at].client_url, "/v3/maintenance/status", STATUS_MS,
-                on_status, question);
+                call, members->items[at].client_url, "/v3/maintenance/status", STATUS_MS, on_status,
+                question);
         }
     }
     if (call->pending == 0) {
@@ -311,8 +311,7 @@ unsigned store_roll_add_peers(
         struct formation_peer *peer = &peers[count];
         bool is_whole = true;
 
-        if (one->member.client_url[0] == '\0' ||
-            str_equal(one->member.peer_url, self->peer_url) ||
+        if (one->member.client_url[0] == '\0' || str_equal(one->member.peer_url, self->peer_url) ||
             is_known(peers, asked, one->member.peer_url)) {
             continue;
         }
@@ -327,8 +326,7 @@ unsigned store_roll_add_peers(
         is_whole &= str_copy(
             peer->answer.client_url, sizeof(peer->answer.client_url), one->member.client_url);
         is_whole &= str_format(
-            peer->answer.cluster_id, sizeof(peer->answer.cluster_id), "%" PRIx64,
-            roll->cluster_id);
+            peer->answer.cluster_id, sizeof(peer->answer.cluster_id), "%" PRIx64, roll->cluster_id);
         ASSERT(is_whole);
         count++;
     }

@@ -24,8 +24,7 @@ struct store_roll {
 struct store_roll_call;
 
 /* RESULT 0 and ROLL, or negative, WHY, and NULL. */
-typedef void store_roll_done(
-    void *arg, int result, const struct store_roll *roll, const char *why);
+typedef void store_roll_done(void *arg, int result, const struct store_roll *roll, const char *why);
 
 /* Begin. VIA (client addresses) is copied; TLS may be NULL and must outlive the call. DONE comes
  * once, from the loop, unless freed before; a call that is done has freed itself. */

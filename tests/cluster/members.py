@@ -1,4 +1,5 @@
-"""The membership of the store that the agents run themselves: members leave, are taken out, are replaced, join.
+"""The membership of the store: members of the agents' own one leave, are taken out, are replaced, join; those of an
+external one, with all its locks, come and go.
 
 A third set of groups in the form of `run`, which imports it; their lines begin with "cluster/members/". The workload writes
 all the time; each test tells the longest pause of writes, and none may cause a failover but those that kill the primary.
@@ -13,6 +14,7 @@ import subprocess
 import time
 
 from cluster import Cluster, Failure, as_user, free_ports, now, wait_until
+from etcd import SecureEtcd
 
 GROUPS = []
 TTL = 5
@@ -88,7 +90,12 @@ def wait_agent_says(node, name, words, seconds=20.0):
 
 
 def change(node, *words):
+    """Etcd may ask to try again: it wants members that have just started connected for five seconds."""
+    end = now() + 10
     code, said, complaint = store(node, *words)
+    while code == 1 and "try again" in complaint and now() < end:
+        time.sleep(0.5)
+        code, said, complaint = store(node, *words)
     check(code == 0, f"`baton store {' '.join(words)}`: exit code {code}: {complaint}")
     return said
 
@@ -119,11 +126,6 @@ def steady(cluster, what, longest=LONGEST):
 def aside(node, word):
     """Data directories of the store that were renamed aside for this reason."""
     return [one for one in os.listdir(node.folder) if one.startswith(f"store.{word}-")]
-
-
-def settle(cluster):
-    """Etcd refuses changes of members until all have been connected for five seconds."""
-    time.sleep(5.0)
 
 
 # --- the tests ---------------------------------------------------------------------------------------------------------
@@ -167,7 +169,6 @@ def member_leaves(cluster):
 
 def member_removed_when_dead(cluster):
     """A dead host's member is taken out by another one; one that is needed is not; the host stays out when it is back."""
-    settle(cluster)
     with steady(cluster, "a dead host's member is taken out") as primary:
         dead, other = cluster.standbys()
         dead.kill_node()
@@ -242,7 +243,6 @@ def fourth_joins(cluster):
 
 def host_replaced(cluster):
     """A host is gone for good, the new one has joined before: its member is taken out, and nobody misses it."""
-    settle(cluster)
     with steady(cluster, "a host is replaced") as primary:
         dead = next(one for one in cluster.standbys() if one.name != "n4")
         dead.kill_node()
@@ -254,24 +254,85 @@ def host_replaced(cluster):
 
 def last_member_refused(cluster):
     """The store shrinks to the host that the others' configurations do not name; they find it; it may not go."""
-    settle(cluster)
     with steady(cluster, "the store shrinks to one member") as primary:
         last = cluster.node("n4")
         others = [one for one in cluster.nodes if one is not last]
         change(last, "remove", others[0].name)
         wait_members(last, "n4", others[1].name)
-        settle(cluster)
         change(last, "remove", others[1].name)
+        begin = now()
         wait_members(last, "n4")
         refused(last, "remove", "n4", sentence="only voting member")
         refused(primary, "remove", "n4", sentence="only voting member")
-        time.sleep(TTL)
-        cluster.wait_healthy(30)
         change(last, "join", others[0].name)
         wait_members(others[0], "n4", others[0].name)
+        time.sleep(max(0.0, begin + TTL - now()))
+        cluster.wait_healthy(30)
 
 
 @group(bring_up, member_leaves, member_removed_when_dead, member_with_lost_disk, store_majority_restarted, fourth_joins,
        host_replaced, last_member_refused)
 def own_members():
     return Cluster(new_folder(), ttl=TTL, loop_wait=1, settings="    maximum_lag_on_failover: 1GB")
+
+
+# --- an external store with all its locks --------------------------------------------------------------------------------
+
+class Secured(Cluster):
+    """Certificates, user and password in the section `etcd`, the hosts as in the customer's file."""
+
+    def render_config(self, node):
+        locks = (f"  protocol: https\n  cacert: {self.store.file('ca.pem')}\n  cert: {self.store.file('client.pem')}\n"
+                 f"  key: {self.store.file('client.key')}\n  username: {self.store.USER}\n"
+                 f"  password: {self.store.PASSWORD}\n")
+        text = super().render_config(node)
+        line = next(one for one in text.splitlines() if one.startswith("  hosts: "))
+        return text.replace("etcd3:\n", "etcd:\n").replace(line + "\n", line + "\n" + locks)
+
+
+def secured_bring_up(cluster):
+    cluster.start()
+    cluster.wait_healthy(90)
+    cluster.start_load()
+    code, said, complaint = store(cluster.nodes[0])
+    check(code == 1 and "not run by the agents" in complaint and "etcdctl" in complaint, f"{code}: {said}{complaint}")
+
+
+def compact(cluster, at):
+    """The store forgets its history, as soon as it has a leader."""
+    def is_done():
+        try:
+            cluster.store.compact(at)
+            return True
+        except OSError:
+            return False
+    wait_until("the store's history is compacted", is_done, 10, 0.2)
+
+
+def secured_store_changes(cluster):
+    """Tokens expire, the leader dies, what watches are to continue from is compacted, the other hosts restart."""
+    with steady(cluster, "external store: its leader dies, its tokens end, its history is compacted", 4.0):
+        time.sleep(3)  # longer than a token lives
+        leader = cluster.store.leader()
+        cluster.store.kill(leader)
+        time.sleep(TTL + 1)
+        compact(cluster, (leader + 1) % 3)
+        cluster.store.start(leader)
+        wait_until("etcd answers", cluster.store.is_healthy, 20, 0.2)
+        # Its tokens and watches are gone with it, and so is the history.
+        other = (leader + 1) % 3
+        cluster.store.kill(other)
+        compact(cluster, leader)
+        cluster.store.start(other)
+        wait_until("etcd answers", cluster.store.is_healthy, 20, 0.2)
+        time.sleep(TTL)
+    cluster.wait_healthy(30)
+
+
+@group(secured_bring_up, secured_store_changes)
+def external_members():
+    folder = new_folder()
+    external = SecureEtcd(folder)
+    # The configurations are written while it is made.
+    Secured.store = external
+    return Secured(os.path.join(folder, "cluster"), ttl=TTL, loop_wait=1, etcd=external.clients)
