@@ -17,6 +17,7 @@ struct accounts {
     struct dcs *dcs;
     accounts_done *done;
     void *arg;
+    struct dcs_health health;
     struct loop_timer *timer; /* the first turn; then repeats a transaction that was refused */
     char path[PATH_SIZE + 32];
     bool is_txn_open;
@@ -156,8 +157,14 @@ static void on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
 
 static void on_health(void *arg, const struct dcs_health *health)
 {
-    ASSERT(arg != NULL);
-    ASSERT(health != NULL);
+    struct accounts *accounts = arg;
+
+    accounts->health = *health;
+}
+
+const struct dcs_health *accounts_health(const struct accounts *accounts)
+{
+    return &accounts->health;
 }
 
 static void begin(void *arg)

@@ -23,3 +23,6 @@ typedef void accounts_done(void *arg, int result, const struct err *why);
 struct accounts *accounts_new(
     struct loop *loop, struct config *config, struct dcs *dcs, accounts_done *done, void *arg);
 void accounts_free(struct accounts *accounts);
+
+/* How it stands with DCS, for people: until the accounts are known nobody else asks the store. */
+const struct dcs_health *accounts_health(const struct accounts *accounts);

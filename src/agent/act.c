@@ -59,7 +59,8 @@ static uint32_t next_timeline(const struct agent *agent)
 }
 
 /* The leader key is what Patroni's world reads; it is put again with this session when it is
- * missing. */
+ * missing, and when it hangs on an earlier one (of the agent before, or with another ttl): that one
+ * ends sooner than the hold does, or much later. */
 static void renew(struct agent *agent)
 {
     struct lease_record wanted = agent->lease.record;
@@ -81,6 +82,9 @@ static void renew(struct agent *agent)
     } else {
         txn.compares[txn.compare_count++] = (struct dcs_compare){
             .kind = DCS_VALUE_IS, .key = KEY_LEADER, .value = agent->config->name};
+        if (agent->dcs.has_session && !agent->is_leader_of_session) {
+            txn.ops[txn.op_count++] = put(KEY_LEADER, agent->config->name, true);
+        }
     }
     begin_lease_txn(agent, LEASE_TXN_RENEW, &wanted, &txn);
 }

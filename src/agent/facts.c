@@ -160,6 +160,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     ASSERT(snapshot->count <= DCS_KEYS_MAX);
     IGNORE(!str_format(own_key, sizeof(own_key), KEY_MEMBERS "%s", agent->config->name), "fits");
     agent->is_initialize_of_session = false;
+    agent->is_leader_of_session = false;
     for (unsigned at = 0; at < snapshot->count; at++) {
         const struct dcs_entry *entry = &snapshot->entries[at];
 
@@ -170,6 +171,8 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
             history_json = entry->value;
         } else if (str_equal(entry->key, KEY_INITIALIZE)) {
             agent->is_initialize_of_session = entry->is_of_session;
+        } else if (str_equal(entry->key, KEY_LEADER)) {
+            agent->is_leader_of_session = entry->is_of_session;
         } else if (str_equal(entry->key, own_key)) {
             is_own_member_there = entry->is_of_session;
         }

@@ -247,6 +247,12 @@ static void source_snapshot(void *arg, struct api_snapshot *ret)
     const struct daemon *daemon = arg;
 
     agent_snapshot(daemon->agent, ret);
+    if (!daemon->is_started && daemon->accounts != NULL) {
+        const struct dcs_health *health = accounts_health(daemon->accounts);
+
+        IGNORE(!str_copy(ret->dcs_problem, sizeof(ret->dcs_problem), health->problem), "same");
+        IGNORE(!str_copy(ret->dcs_endpoint, sizeof(ret->dcs_endpoint), health->endpoint), "same");
+    }
     if (!ret->dcs_ok && store_status(daemon->store)[0] != '\0') {
         IGNORE(
             !str_copy(ret->dcs_problem, sizeof(ret->dcs_problem), store_status(daemon->store)),
@@ -272,6 +278,29 @@ static char *source_store_answer(void *arg)
     const struct daemon *daemon = arg;
 
     return store_answer(daemon->store);
+}
+
+static char *source_store_members(void *arg, struct err *e)
+{
+    const struct daemon *daemon = arg;
+
+    return store_members(daemon->store, e);
+}
+
+static void source_store_change(
+    void *arg, enum api_store_change what, const char *name, struct api_call *call)
+{
+    static const char *const rules[] = {
+        [API_STORE_LEAVE] = "store.leave",
+        [API_STORE_REMOVE] = "store.remove",
+        [API_STORE_JOIN] = "store.join",
+    };
+    struct daemon *daemon = arg;
+
+    log_plain(
+        daemon, LOG_LEVEL_INFO, rules[what],
+        name[0] != '\0' ? name : "asked to change the membership of the store");
+    store_change(daemon->store, what, name, call);
 }
 
 /* baton-guard lies beside this program. */
@@ -360,6 +389,8 @@ static int build(struct daemon *daemon, struct err *e)
         .snapshot = source_snapshot,
         .request = source_request,
         .store_answer = source_store_answer,
+        .store_members = source_store_members,
+        .store_change = source_store_change,
         .arg = daemon,
     };
     const struct postgres_options options = {.guard_program = daemon->guard_program};

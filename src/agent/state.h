@@ -104,6 +104,7 @@ struct agent {
     struct cluster cluster;
     bool has_cluster;
     bool is_initialize_of_session;
+    bool is_leader_of_session;
     char *config_json;  /* the config key as read; NULL none */
     char *history_json; /* the history key as read */
     struct dcs_health dcs;

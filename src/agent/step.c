@@ -3,8 +3,8 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-/* While the lease is open, the own position is asked for this often: a release may wait for the
- * last bytes. */
+/* While the lease is open, or about to be, the own position is asked for this often: a release may
+ * wait for the last bytes. */
 #define RACE_PROBE_MS 20
 
 /* The longest pause between turns, whatever loop_wait says: ages in what is shown stay honest. */
@@ -127,9 +127,11 @@ static void plan_wake(struct agent *agent, const struct ha_view *view, struct in
     }
 }
 
+/* A hand-over that was asked for will open the lease in a moment. */
 static void probe_for_race(struct agent *agent, const struct ha_view *view, struct instant now)
 {
-    bool is_open = view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED;
+    bool is_open = view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED ||
+                   (view->request.is_present && view->request.is_due);
 
     if (!is_open || view->server.state != SERVER_STANDBY || !view->dcs_ok) {
         return;
@@ -210,6 +212,7 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
         .dcs_seen_real_ms = agent->dcs_seen_real_ms,
         .real_ms = agent->ports.real_ms(agent->ports.arg),
         .last_turn_ms = instant_elapsed_max_ms(agent->stepped, now),
+        .is_led = view.lease == HA_LEASE_MINE || view.lease == HA_LEASE_OTHER,
         .is_candidate = ha_bar(&view, view.self) == NULL,
         .down_ms = view.server.down_ms,
         .config_json = agent->config_json,
@@ -224,8 +227,14 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
         for (unsigned peer = 0; peer < agent->peer_count; peer++) {
             const struct peer_facts *facts = &agent->peers[peer];
 
-            if (!str_equal(facts->name, agent->cluster.members[at].name) ||
-                !view.members[peer + 1].is_fresh) {
+            if (!str_equal(facts->name, agent->cluster.members[at].name)) {
+                continue;
+            }
+            if (!view.members[peer + 1].is_fresh) {
+                ret->is_silent[at] = view.members[peer + 1].is_settled;
+                ret->silent_ms[at] = instant_is_set(facts->reported)
+                                         ? instant_elapsed_max_ms(facts->reported, now)
+                                         : 0;
                 continue;
             }
             ret->has_report[at] = true;

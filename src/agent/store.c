@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "dcs/etcd.h"
 #include "dcs/member.h"
+#include "dcs/store_roll.h"
 
 #define ENDPOINT_SIZE (HOST_SIZE + 24)
 
@@ -25,6 +26,11 @@ struct store {
     unsigned peer_count;
     unsigned pending; /* answers still to come of this round */
     struct formation_peer peers[HOSTS_MAX];
+    struct store_roll_call *roll_call; /* under way */
+    struct store_roll roll;            /* the last one; no members: none yet */
+    char roll_problem[256];            /* why there is no newer one; "" there is */
+    struct api_call *change;           /* that an operator waits for */
+    const char *change_text;           /* the answer when it is done */
     char guard_program[PATH_SIZE];
 };
 
@@ -130,15 +136,13 @@ void store_disconnect(struct store *store, struct dcs *dcs)
     dcs_free(dcs);
 }
 
-/* All answers of a round are there: the member decides, the drivers learn of new members. */
-static void end_round(struct store *store)
+/* The drivers learn of new members, and of those that are gone. */
+static void tell_drivers(struct store *store)
 {
     char texts[HOSTS_MAX][ENDPOINT_SIZE];
     const char *endpoints[HOSTS_MAX];
-    unsigned count;
+    unsigned count = own_endpoints(store, texts);
 
-    store_member_set_answers(store->member, store->peers, store->peer_count);
-    count = own_endpoints(store, texts);
     for (unsigned at = 0; at < count; at++) {
         endpoints[at] = texts[at];
     }
@@ -147,7 +151,61 @@ static void end_round(struct store *store)
             etcd_set_endpoints(store->drivers[at], endpoints, count);
         }
     }
-    loop_timer_start(store->poll, store_member_is_ready(store->member) ? POLL_MS : POLL_FORMING_MS);
+}
+
+/* What the agents said, and what only etcd knows. */
+static void tell_member(struct store *store)
+{
+    AUTO_FREE struct formation_peer *peers = mem_alloc(sizeof(*peers) * FORMATION_PEERS_MAX);
+    struct formation_self self = {0};
+    struct store_answer own;
+    unsigned count = store->peer_count;
+
+    store_member_answer(store->member, &own);
+    IGNORE(!str_copy(self.peer_url, sizeof(self.peer_url), own.peer_url), "same size");
+    memcpy(peers, store->peers, count * sizeof(*peers));
+    count = store_roll_add_peers(&store->roll, &self, peers, count, FORMATION_PEERS_MAX);
+    store_member_set_answers(store->member, peers, count);
+    tell_drivers(store);
+}
+
+static void on_roll(void *arg, int result, const struct store_roll *roll, const char *why)
+{
+    struct store *store = arg;
+
+    store->roll_call = NULL;
+    IGNORE(!str_copy(store->roll_problem, sizeof(store->roll_problem), why), "cut is fine");
+    if (result < 0) {
+        /* The addresses may still be good, but nobody is said to answer. */
+        store->roll.leader_id = 0;
+        return;
+    }
+    store->roll = *roll;
+    tell_member(store);
+}
+
+static void call_roll(struct store *store)
+{
+    char urls[FORMATION_PEERS_MAX][ETCD_URL_SIZE];
+
+    if (store->roll_call == NULL) {
+        store->roll_call = store_roll_call(
+            store->http, NULL, urls,
+            store_member_endpoints(store->member, urls, FORMATION_PEERS_MAX), on_roll, store);
+    }
+}
+
+/* All answers of a round are there. */
+static void end_round(struct store *store)
+{
+    struct store_answer own;
+    bool is_settled;
+
+    tell_member(store);
+    call_roll(store);
+    store_member_answer(store->member, &own);
+    is_settled = store_member_is_ready(store->member) || own.state == STORE_LEFT;
+    loop_timer_start(store->poll, is_settled ? POLL_MS : POLL_FORMING_MS);
 }
 
 static void on_store_answer(void *arg, const struct address *address, const char *json)
@@ -243,6 +301,73 @@ char *store_answer(const struct store *store)
     return formation_encode(&answer);
 }
 
+char *store_members(const struct store *store, struct err *e)
+{
+    if (store->member == NULL) {
+        IGNORE(
+            FAIL(
+                e, ERR_NOT_FOUND,
+                "the store is not run by the agents\nhint: its members are those of the section "
+                "etcd or etcd3; etcdctl member list"),
+            "forwarded as NULL");
+        return NULL;
+    }
+    if (store->roll.count == 0 || store->roll_problem[0] != '\0') {
+        IGNORE(
+            FAIL(
+                e, ERR_UNAVAILABLE, "the members of the store are not known: %s",
+                store->roll_problem[0] != '\0' ? store->roll_problem
+                                               : store_member_status(store->member)),
+            "forwarded as NULL");
+        return NULL;
+    }
+    return store_roll_encode(&store->roll);
+}
+
+static void on_changed(void *arg, int result, const char *why)
+{
+    struct store *store = arg;
+
+    tell_drivers(store);
+    store_roll_call_free(TAKE(store->roll_call));
+    call_roll(store);
+    api_answer(
+        TAKE(store->change), result < 0 ? err_http_status(result) : 200,
+        result < 0 ? why : store->change_text);
+}
+
+void store_change(
+    struct store *store, enum api_store_change what, const char *name, struct api_call *call)
+{
+    if (store->member == NULL) {
+        api_answer(call, err_http_status(ERR_NOT_FOUND), "the store is not run by the agents");
+        return;
+    }
+    if (store->change != NULL) {
+        api_answer(
+            call, err_http_status(ERR_CONFLICT),
+            "another change of the store is under way\nhint: wait for its end");
+        return;
+    }
+    store->change = call;
+    switch (what) {
+    case API_STORE_LEAVE:
+        store->change_text = "this node has left the store";
+        store_member_leave(store->member, on_changed, store);
+        break;
+    case API_STORE_REMOVE:
+        store->change_text = "the member was taken out of the store";
+        store_member_remove(store->member, name, on_changed, store);
+        break;
+    case API_STORE_JOIN:
+        store->change_text = "this node is joining the store";
+        store_member_join(store->member, on_changed, store);
+        break;
+    }
+    /* A member that is going is not asked any more. */
+    tell_drivers(store);
+}
+
 const char *store_status(const struct store *store)
 {
     return store->member != NULL ? store_member_status(store->member) : "";
@@ -253,7 +378,13 @@ void store_free(struct store *store)
     if (store == NULL) {
         return;
     }
+    if (store->change != NULL) {
+        api_answer(
+            TAKE(store->change), err_http_status(ERR_UNAVAILABLE),
+            "the agent is stopping; see 'baton store' for the outcome");
+    }
     loop_timer_free(store->poll);
+    store_roll_call_free(store->roll_call);
     store_member_free(store->member);
     http_free(store->http);
     mem_free(store);

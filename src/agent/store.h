@@ -2,9 +2,11 @@
  * runs.
  *
  * Without an etcd section the agents find each other through their REST ports (peers), form an etcd
- * cluster of their own (dcs/member.h) and use the member beside them first. */
+ * cluster of their own (dcs/member.h) and use the member beside them first. Members that joined
+ * later, and that this agent's configuration does not name, are found in etcd's own list. */
 #pragma once
 
+#include "api/api.h"
 #include "client/client.h"
 #include "config/config.h"
 #include "dcs/dcs.h"
@@ -30,6 +32,13 @@ void store_stop(struct store *store);
 
 /* The answer to GET /baton/store (new text), or NULL if this agent runs no member. */
 char *store_answer(const struct store *store);
+
+/* The answer to GET /baton/store/members (new text); NULL with a sentence in E. */
+char *store_members(const struct store *store, struct err *e);
+
+/* Change the membership; the outcome goes to api_answer. NAME is the member's for STORE_REMOVE. */
+void store_change(
+    struct store *store, enum api_store_change what, const char *name, struct api_call *call);
 
 /* What the member is doing, for people; "" for an external store. */
 const char *store_status(const struct store *store);

@@ -262,6 +262,7 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
     server->is_busy = facts->order != ORDER_NONE;
     server->is_promoting = status->is_promoting || facts->order == ORDER_PROMOTE;
     server->was_clean = status->was_clean;
+    server->was_primary = status->was_primary;
     server->is_torn = status->is_torn;
     server->is_armed = instant_is_set(status->deadline) && left_ms >= view->promote_budget_ms;
     server->is_start_due = !instant_is_set(facts->retry) || instant_left_ms(facts->retry, now) <= 0;

@@ -33,6 +33,7 @@ struct api_snapshot {
     enum member_state state; /* of this node, in Patroni's words */
     enum member_role role;
     bool has_lease; /* in force: this is what /primary answers from */
+    bool is_led;    /* the lease is in force, here or elsewhere, on this node's own clock */
     bool dcs_ok;
     int64_t dcs_seen_real_ms; /* last contact with the store; 0 never */
     int64_t real_ms;          /* now */
@@ -52,19 +53,34 @@ struct api_snapshot {
     struct position report_position[MEMBERS_MAX];
     uint64_t report_received_lsn[MEMBERS_MAX];
     uint64_t report_replayed_lsn[MEMBERS_MAX];
+    /* Members that were asked and do not answer, and for how long (0: they never did). */
+    bool is_silent[MEMBERS_MAX];
+    int64_t silent_ms[MEMBERS_MAX];
 };
 
 struct api_call;
 
+/* What operators may ask of the agents' own store. */
+enum api_store_change {
+    API_STORE_LEAVE,  /* take this agent's member out for good */
+    API_STORE_REMOVE, /* take out another one, whose host is gone */
+    API_STORE_JOIN,   /* come back after having left */
+};
+
 /* What the agent offers. `request`: a switchover or failover (force: also to a candidate that
  * lags), well formed and not obviously impossible; the agent checks it, carries it out and calls
  * api_answer exactly once, now or later. `store_answer`: the JSON of GET /baton/store (new text),
- * NULL when this agent runs no store member. */
+ * NULL when this agent runs no store member; `store_members`: that of GET /baton/store/members, or
+ * NULL with a sentence in E. `store_change`: ends with api_answer like `request`; NAME (borrowed)
+ * is of API_STORE_REMOVE. */
 struct api_source {
     void (*snapshot)(void *arg, struct api_snapshot *ret);
     void (*request)(
         void *arg, const struct failover_request *request, bool is_failover, struct api_call *call);
     char *(*store_answer)(void *arg);
+    char *(*store_members)(void *arg, struct err *e);
+    void (*store_change)(
+        void *arg, enum api_store_change what, const char *name, struct api_call *call);
     void *arg;
 };
 

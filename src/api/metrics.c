@@ -110,7 +110,7 @@ static int64_t server_version(const struct api_snapshot *snapshot)
 
 static int64_t is_unlocked(const struct api_snapshot *snapshot)
 {
-    return !snapshot->dcs_ok || snapshot->cluster.leader[0] == '\0';
+    return !snapshot->is_led || !snapshot->dcs_ok || snapshot->cluster.leader[0] == '\0';
 }
 
 static int64_t timeline(const struct api_snapshot *snapshot)

@@ -183,3 +183,37 @@ void operate_failover(const struct api_request *request, struct api_reply *reply
 {
     operate(request, true, reply);
 }
+
+static void change_store(
+    const struct api_request *request, enum api_store_change what, const char *name,
+    struct api_reply *reply)
+{
+    reply->is_handed = true;
+    request->source->store_change(request->source->arg, what, name, request->call);
+}
+
+void operate_store_leave(const struct api_request *request, struct api_reply *reply)
+{
+    change_store(request, API_STORE_LEAVE, "", reply);
+}
+
+void operate_store_join(const struct api_request *request, struct api_reply *reply)
+{
+    change_store(request, API_STORE_JOIN, "", reply);
+}
+
+void operate_store_remove(const struct api_request *request, struct api_reply *reply)
+{
+    json_auto_t *body = NULL;
+    struct err e = {0};
+
+    if (field_parse_object(request->body, "the request", &body, &e) < 0) {
+        reply_text(reply, BAD_REQUEST, "%s", err_text(&e));
+        return;
+    }
+    if (field_peek(body, "member")[0] == '\0') {
+        reply_text(reply, BAD_REQUEST, "member is missing: the name of a member of the store");
+        return;
+    }
+    change_store(request, API_STORE_REMOVE, field_peek(body, "member"), reply);
+}

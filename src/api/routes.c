@@ -115,6 +115,18 @@ static void get_store(const struct api_request *request, struct api_reply *reply
     }
 }
 
+static void get_store_members(const struct api_request *request, struct api_reply *reply)
+{
+    struct err e = {0};
+    char *json = request->source->store_members(request->source->arg, &e);
+
+    if (json == NULL) {
+        reply_text(reply, err_http_status(e.code), "%s", err_text(&e));
+    } else {
+        reply_json(reply, OK, json);
+    }
+}
+
 static const struct api_route routes[] = {
     {METHOD_READ, "/patroni", MATCH_FIRST, ACCESS_OPEN, get_patroni,
      "Status of this node; always 200. The `baton` object is what agents tell each other."},
@@ -147,6 +159,18 @@ static const struct api_route routes[] = {
      "The rule and sentence that decide at present, for the lease and for the server."},
     {METHOD_READ, "/baton/store", MATCH_WHOLE, ACCESS_OPEN, get_store,
      "What this agent's own store member is and knows; 404 when it runs none."},
+    {METHOD_READ, "/baton/store/members", MATCH_WHOLE, ACCESS_OPEN, get_store_members,
+     "All members of the agents' own store, asked within the last seconds: name, id, client_url, "
+     "peer_url, state (`leader`, `voter`, `learner`, `does not answer`); 404 when this agent runs "
+     "none, 503 while no member answers."},
+    {METHOD_POST, "/baton/store/leave", MATCH_WHOLE, ACCESS_OPERATE, operate_store_leave,
+     "Take this agent's member out of the store for good; its data is renamed aside. 409 when the "
+     "others could not go on without it, 503 while the store has no leader."},
+    {METHOD_POST, "/baton/store/remove", MATCH_WHOLE, ACCESS_OPERATE, operate_store_remove,
+     "Take out a member whose host is gone: `{\"member\":..}`. 404 when there is no such member, "
+     "409 and 503 as above."},
+    {METHOD_POST, "/baton/store/join", MATCH_WHOLE, ACCESS_OPERATE, operate_store_join,
+     "Let this agent's member join again after it was taken out."},
     /* Health checks, in Patroni's order: the first word found in the path decides. */
     {METHOD_CHECK, "/standby_leader", MATCH_WORD, ACCESS_OPEN, health_standby_leader,
      "503: there are no standby clusters yet."},

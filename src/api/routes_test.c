@@ -81,6 +81,7 @@ static void set_situation(struct scene *scene, enum situation situation)
     bool is_primary =
         situation == PRIMARY || situation == PRIMARY_NO_LEASE || situation == LOST_PRIMARY;
 
+    snapshot->is_led = situation != PRIMARY_NO_LEASE && situation != LOST_REPLICA;
     snapshot->has_lease =
         situation == PRIMARY || situation == LEADER_STARTING || situation == LOST_PRIMARY;
     snapshot->dcs_ok = situation != LOST_REPLICA && situation != LOST_PRIMARY;
@@ -445,6 +446,47 @@ static void test_cluster_reports(void **state)
     assert_non_null(strstr(json, "\"replay_lag\": 1048576, "));
 }
 
+/* A dead leader's keys stay in the store for a while: neither is it shown as if it lived, nor as
+ * the leader when its lease has run out. */
+static void test_cluster_silence(void **state)
+{
+    AUTO_FREE struct scene *scene = scene_new(REPLICA);
+    AUTO_FREE char *led = NULL;
+    AUTO_FREE char *unled = NULL;
+
+    (void)state;
+    str_copy(scene->snapshot.cluster.leader, MEMBER_NAME_SIZE, "n2");
+    str_copy(scene->snapshot.cluster.lease.holder, MEMBER_NAME_SIZE, "n2");
+    scene->snapshot.is_silent[0] = true;
+    scene->snapshot.silent_ms[0] = 12345;
+    scene->snapshot.is_silent[2] = true;
+    str_copy(scene->snapshot.cluster.members[2].problem, 16, "disk full");
+    led = view_cluster(&scene->snapshot);
+    assert_non_null(strstr(led, "\"name\": \"n2\", \"role\": \"leader\", \"state\": \"unknown\""));
+    assert_non_null(strstr(led, "{\"problem\": \"it has not answered for 12 s\"}"));
+    assert_non_null(strstr(
+        led, "it has not answered since this agent was started; its last word was: disk full"));
+    assert_null(strstr(led, "last_holder"));
+    scene->snapshot.is_led = false;
+    unled = view_cluster(&scene->snapshot);
+    assert_non_null(
+        strstr(unled, "\"name\": \"n2\", \"role\": \"replica\", \"state\": \"unknown\""));
+    assert_non_null(strstr(unled, "\"last_holder\": \"n2\""));
+    assert_non_null(strstr(unled, "\"replay_lag\": \"unknown\""));
+}
+
+/* A store that was never read says nothing about the cluster. */
+static void test_cluster_unread(void **state)
+{
+    AUTO_FREE struct scene *scene = scene_new(LOST_REPLICA);
+    AUTO_FREE char *json = NULL;
+
+    (void)state;
+    scene->snapshot.dcs_seen_real_ms = 0;
+    json = view_cluster(&scene->snapshot);
+    assert_null(strstr(json, "\"initialize\""));
+}
+
 static void test_keys(void **state)
 {
     AUTO_FREE struct scene *scene = scene_new(PRIMARY);
@@ -634,6 +676,8 @@ int main(void)
         cmocka_unit_test(test_routing),
         cmocka_unit_test(test_cluster),
         cmocka_unit_test(test_cluster_reports),
+        cmocka_unit_test(test_cluster_silence),
+        cmocka_unit_test(test_cluster_unread),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_reference),

@@ -38,7 +38,7 @@ char *view_status(const struct api_snapshot *snapshot)
         .postmaster_start_real_ms = server->started_real_ms,
         .replayed_real_ms = server->replayed_real_ms,
         .is_in_archive_recovery = server->state == SERVER_STANDBY && !server->is_streaming,
-        .is_cluster_unlocked = !snapshot->dcs_ok || cluster->leader[0] == '\0',
+        .is_cluster_unlocked = !snapshot->is_led || !snapshot->dcs_ok || cluster->leader[0] == '\0',
         .pending_restart = server->pending_restart,
         .dcs_last_seen_real_s = snapshot->dcs_seen_real_ms / 1000,
         .extra_tags_json = tags,
@@ -111,11 +111,29 @@ static struct positions positions_of(const struct api_snapshot *snapshot, unsign
     return found;
 }
 
+/* The key of a dead member stays until the store lets it expire, and that of a dead leader too:
+ * what it says is not what is. */
+static void set_silence(json_t *out, int64_t silent_ms, const char *last_problem)
+{
+    struct str text AUTO_STR = STR_INIT(512);
+
+    if (silent_ms > 0) {
+        str_addf(&text, "it has not answered for %" PRId64 " s", silent_ms / 1000);
+    } else {
+        str_add(&text, "it has not answered since this agent was started");
+    }
+    if (last_problem[0] != '\0') {
+        str_addf(&text, "; its last word was: %s", last_problem);
+    }
+    field_set_text(out, "problem", str_text(&text));
+}
+
 static json_t *encode_member(const struct api_snapshot *snapshot, unsigned at)
 {
     const struct member *member = &snapshot->cluster.members[at];
     bool is_self = str_equal(member->name, snapshot->config->name);
-    bool is_leader = str_equal(member->name, snapshot->cluster.leader);
+    bool is_leader = snapshot->is_led && str_equal(member->name, snapshot->cluster.leader);
+    bool is_silent = !is_self && snapshot->is_silent[at];
     bool has_state = !is_leader && member->replication_state[0] != '\0';
     const char *problem =
         is_self && snapshot->server.problem[0] != '\0' ? snapshot->server.problem : member->problem;
@@ -125,7 +143,10 @@ static json_t *encode_member(const struct api_snapshot *snapshot, unsigned at)
     field_set_text(out, "name", member->name);
     field_set_text(out, "role", is_leader ? "leader" : "replica");
     field_set_text(
-        out, "state", has_state ? member->replication_state : member_state_text(member->state));
+        out, "state",
+        is_silent   ? member_state_text(STATE_UNKNOWN)
+        : has_state ? member->replication_state
+                    : member_state_text(member->state));
     field_set_text(out, "api_url", member->api_url);
     set_address(out, member->conn_url);
     if (member->timeline != 0) {
@@ -136,17 +157,21 @@ static json_t *encode_member(const struct api_snapshot *snapshot, unsigned at)
     }
     field_set_tags(out, "tags", &member->tags, tags);
     if (!is_leader) {
-        struct positions positions = positions_of(snapshot, at);
+        struct positions positions = is_silent ? (struct positions){0} : positions_of(snapshot, at);
         uint64_t leader_lsn = health_leader_lsn(snapshot);
 
         set_position(out, "receive_", positions.received, leader_lsn);
         set_position(out, "replay_", positions.replayed, leader_lsn);
         set_position(out, "", positions.any, leader_lsn);
     }
-    if (problem[0] != '\0') {
+    if (problem[0] != '\0' || is_silent) {
         json_t *baton = json_object();
 
-        field_set_text(baton, "problem", problem);
+        if (is_silent) {
+            set_silence(baton, snapshot->silent_ms[at], problem);
+        } else {
+            field_set_text(baton, "problem", problem);
+        }
         field_set(out, "baton", baton);
     }
     return out;
@@ -225,11 +250,16 @@ static json_t *encode_baton(const struct api_snapshot *snapshot)
         IGNORE(!str_format(system_id, sizeof(system_id), "%" PRIu64, cluster->system_id), "fits");
         field_set_text(out, "system_id", system_id);
     }
-    field_set(out, "initialize", json_boolean(cluster->has_initialize));
+    if (snapshot->dcs_seen_real_ms != 0) {
+        field_set(out, "initialize", json_boolean(cluster->has_initialize));
+    }
     field_set_text(out, "node", snapshot->config->name);
     field_set(out, "dcs_ok", json_boolean(snapshot->dcs_ok));
     field_set_text(out, "dcs_problem", snapshot->dcs_problem);
     field_set_u64(out, "term", cluster->lease.term);
+    if (!snapshot->is_led && cluster->lease.holder[0] != '\0') {
+        field_set_text(out, "last_holder", cluster->lease.holder);
+    }
     field_set(out, "decision", encode_decision(snapshot));
     return out;
 }

@@ -12,7 +12,8 @@
 #define OPTION_WIDTH 24
 
 static const struct cli_verb *const own_verbs[] = {
-    &verb_list, &verb_switchover, &verb_failover, &verb_version, &verb_help, &verb_reference,
+    &verb_list,    &verb_switchover, &verb_failover,  &verb_store,
+    &verb_version, &verb_help,       &verb_reference,
 };
 static const struct cli_verb *const no_verbs[] = {NULL};
 static const struct cli_verb *const *extra_verbs = no_verbs;

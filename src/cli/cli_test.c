@@ -254,7 +254,8 @@ static void test_no_leader(void **state)
 {
     static const char json[] =
         "{\"members\":[],\"scope\":\"main\",\"baton\":{\"initialize\":false,\"node\":\"n1\","
-        "\"dcs_problem\":\"etcd is down\",\"decision\":{\"lease\":{\"rule\":\"race.no-store\","
+        "\"dcs_problem\":\"etcd is "
+        "down\",\"last_holder\":\"n3\",\"decision\":{\"lease\":{\"rule\":\"race.no-store\","
         "\"text\":\"not racing\"},\"server\":{\"rule\":\"server.hold\",\"text\":\"waiting\"}}}}";
     struct str text AUTO_STR = STR_INIT(TEXT_MAX);
 
@@ -262,7 +263,7 @@ static void test_no_leader(void **state)
     render(json, TABLE_PRETTY, (struct table_style){0}, &text);
     assert_true(str_starts(str_text(&text), "+ Cluster: main (uninitialized) "));
     assert_non_null(strstr(
-        str_text(&text), " There is no leader. What n1 does about it:\n"
+        str_text(&text), " There is no leader, the last one was n3. What n1 does about it:\n"
                          "     lease   not racing (race.no-store)\n"
                          "     server  waiting (server.hold)\n"
                          "     store   etcd is down\n"));

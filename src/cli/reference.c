@@ -13,8 +13,6 @@
 #define PAGE_MODE 0644
 #define FOLDER_MODE 0755
 
-#define GENERATED "<!-- Made by `baton reference`; do not edit. -->\n\n"
-
 static void render_config(struct str *out)
 {
     config_render_reference(out);
@@ -76,13 +74,77 @@ static void render_rules(struct str *out)
     }
 }
 
+/* Text as troff shows it as it is: no control lines, hyphens that can be copied. */
+static void add_troff(struct str *out, const char *text)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        if ((at == text || at[-1] == '\n') && (*at == '.' || *at == '\'')) {
+            str_add(out, "\\&");
+        }
+        if (*at == '\\') {
+            str_add(out, "\\e");
+        } else if (*at == '-') {
+            str_add(out, "\\-");
+        } else {
+            str_add_char(out, *at);
+        }
+    }
+}
+
+static const struct {
+    const char *path;
+    const char *about;
+} man_files[] = {
+    {"/etc/baton/baton.yml, /etc/patroni.yml", "the configuration of a node, as Patroni writes it"},
+    {"DATA_DIR.baton/", "what the agent keeps beside the data directory: accounts, logs, sockets"},
+    {"DATA_DIR.baton-*",
+     "a data directory that was replaced, renamed aside; never removed by baton"},
+};
+
+static void render_man(struct str *out)
+{
+    const struct cli_verb *verb;
+
+    str_add(
+        out, ".TH BATON 1 \"\" \"baton " BATON_VERSION "\" \"User Commands\"\n"
+             ".SH NAME\nbaton \\- keep a PostgreSQL database writable\n"
+             ".SH SYNOPSIS\n.B baton\n.I COMMAND\n[options]\n"
+             ".SH DESCRIPTION\nRun on every database host, baton sets up replication, elects one "
+             "primary, fails over,\nswitches over and brings old primaries back.\n"
+             ".SH COMMANDS\n");
+    for (unsigned at = 0; (verb = cli_verb_at(at)) != NULL; at++) {
+        struct str help AUTO_STR = STR_INIT(PAGE_MAX);
+
+        str_addf(out, ".SS baton %s\n.nf\n", verb->name);
+        cli_render_help(verb, &help);
+        add_troff(out, str_text(&help));
+        str_add(out, ".fi\n");
+    }
+    str_add(out, ".SH EXIT STATUS\n0 done, 1 failed, 2 wrong usage.\n.SH FILES\n");
+    for (size_t at = 0; at < ARRAY_LEN(man_files); at++) {
+        str_add(out, ".TP\n.I ");
+        add_troff(out, man_files[at].path);
+        str_add_char(out, '\n');
+        add_troff(out, man_files[at].about);
+        str_add_char(out, '\n');
+    }
+    str_add(out, ".SH SEE ALSO\n.BR postgres (1),\n.BR etcd (1)\n");
+}
+
+#define MARKDOWN_MARK "<!-- Made by `baton reference`; do not edit. -->\n\n"
+#define MAN_MARK ".\\\" Made by `baton reference`; do not edit.\n"
+
 static const struct {
     const char *name;
+    const char *mark;
     void (*render)(struct str *out);
 } pages[] = {
-    {"config.md", render_config},     {"api.md", api_render_reference},
-    {"commands.md", render_commands}, {"errors.md", render_errors},
-    {"rules.md", render_rules},
+    {"config.md", MARKDOWN_MARK, render_config},
+    {"api.md", MARKDOWN_MARK, api_render_reference},
+    {"commands.md", MARKDOWN_MARK, render_commands},
+    {"errors.md", MARKDOWN_MARK, render_errors},
+    {"rules.md", MARKDOWN_MARK, render_rules},
+    {"baton.1", MAN_MARK, render_man},
 };
 
 static int write_page(const char *folder, size_t at, struct err *e)
@@ -95,7 +157,7 @@ static int write_page(const char *folder, size_t at, struct err *e)
     if (!str_format(path, sizeof(path), "%s/%s", folder, pages[at].name)) {
         return FAIL(e, ERR_LIMIT, "the path of %s is too long", pages[at].name);
     }
-    str_add(&text, GENERATED);
+    str_add(&text, pages[at].mark);
     pages[at].render(&text);
     if (text.is_cut) {
         return FAIL(e, ERR_LIMIT, "%s is larger than %zu bytes", path, PAGE_MAX);

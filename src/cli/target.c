@@ -137,13 +137,20 @@ void target_close(struct target *target)
     target->config = NULL;
 }
 
+int target_call(
+    const struct target *target, struct client_request *request, struct client_answer *ret,
+    struct err *e)
+{
+    request->is_https = target->is_https;
+    return client_call(target->config, request, ret, e);
+}
+
 static int call(
     const struct target *target, struct client_request *request, unsigned at,
     struct client_answer *ret, struct err *e)
 {
     request->address = target->addresses[at];
-    request->is_https = target->is_https;
-    return client_call(target->config, request, ret, e);
+    return target_call(target, request, ret, e);
 }
 
 int target_get(struct target *target, const char *path, struct client_answer *ret, struct err *e)

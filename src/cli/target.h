@@ -24,6 +24,11 @@ void target_close(struct target *target);
 MUST_CHECK int target_get(
     struct target *target, const char *path, struct client_answer *ret, struct err *e);
 
+/* REQUEST (whose is_https is filled in) to the agent at its address. */
+MUST_CHECK int target_call(
+    const struct target *target, struct client_request *request, struct client_answer *ret,
+    struct err *e);
+
 /* POST BODY to the agent that answered last, once: a second agent must not be asked for the same
  * change again. */
 MUST_CHECK int target_post(

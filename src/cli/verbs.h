@@ -6,6 +6,7 @@
 extern const struct cli_verb verb_list;
 extern const struct cli_verb verb_switchover;
 extern const struct cli_verb verb_failover;
+extern const struct cli_verb verb_store;
 extern const struct cli_verb verb_version;
 extern const struct cli_verb verb_help;
 extern const struct cli_verb verb_reference;

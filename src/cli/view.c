@@ -244,7 +244,13 @@ static void make_title(const json_t *cluster, struct str *out)
         add_clean(out, system_id);
         str_add(out, ") ");
     } else if (baton != NULL) {
-        str_addf(out, " (%s) ", field_flag(baton, "initialize") ? "initializing" : "uninitialized");
+        const json_t *initialize = json_object_get(baton, "initialize");
+
+        str_addf(
+            out, " (%s) ",
+            initialize == NULL         ? "the store was not read yet"
+            : json_is_true(initialize) ? "initializing"
+                                       : "uninitialized");
     } else {
         str_add(out, " ");
     }
@@ -288,6 +294,11 @@ static const struct {
     {"stopped",
      "the agent starts it unless maintenance mode is on; read the agent's log on that host"},
     {"stop failed", "a process of the server hangs: look for processes in state D on that host"},
+    {"starting",
+     "wait, unless the same is said for long: then read the database server's log on that host"},
+    {"unknown",
+     "look whether that host, its network and its agent are up; only what it published last is "
+     "known here"},
     {"creating replica", "the copy is repeated; read the agent's log on that host"},
 };
 
@@ -332,12 +343,20 @@ static void add_decision(const json_t *cluster, struct str *out)
     if (baton == NULL || view_leader(cluster)[0] != '\0') {
         return;
     }
-    str_add(out, " There is no leader. What ");
+    str_add(out, " There is no leader");
+    if (field_peek(baton, "last_holder")[0] != '\0') {
+        str_add(out, ", the last one was ");
+        add_clean(out, field_peek(baton, "last_holder"));
+    }
+    str_add(out, ". What ");
     add_clean(out, field_peek(baton, "node"));
     str_add(out, " does about it:\n");
     for (size_t at = 0; at < ARRAY_LEN(topics); at++) {
         const json_t *row = json_object_get(decision, topics[at]);
 
+        if (field_peek(row, "rule")[0] == '\0') {
+            continue; /* not that far yet */
+        }
         str_addf(out, "     %-7s ", topics[at]);
         add_clean(out, field_peek(row, "text"));
         str_add(out, " (");

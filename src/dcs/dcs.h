@@ -138,8 +138,8 @@ void dcs_txn(
 /* Read everything anew, by a quorum read; ends in on_snapshot even if nothing changed. */
 void dcs_refresh(struct dcs *dcs);
 
-/* The time to live of the session (from its next grant or keepalive on) and the overall time for
- * retries. */
+/* The time to live of the session and the overall time for retries. Another time to live is another
+ * session: there is one all the time, and a snapshot follows in which no key is of it yet. */
 void dcs_set_times(struct dcs *dcs, int64_t ttl_ms, int64_t retry_timeout_ms);
 
 /* Give the session up for good (clean stop): its keys vanish at once. From now on puts with_session

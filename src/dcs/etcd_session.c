@@ -16,6 +16,7 @@ struct etcd_session {
     struct etcd_call *call;
     int64_t ttl_ms;         /* wanted */
     int64_t asked_ttl_ms;   /* of the lease, as asked for */
+    int64_t asking_ttl_ms;  /* of the grant in flight */
     int64_t granted_ttl_ms; /* of the lease, as granted: never shorter than etcd's minimum */
     int64_t lease;          /* 0: none */
     bool is_ending;
@@ -43,7 +44,8 @@ static void confirm(struct etcd_session *session, int64_t ttl_s, struct instant 
 
     session->granted_ttl_ms = ttl_s * 1000;
     loop_timer_start(session->expiry, MAX(session->granted_ttl_ms - age_ms, INT64_C(0)));
-    loop_timer_start(session->timer, interval_ms(session));
+    loop_timer_start(
+        session->timer, session->asked_ttl_ms == session->ttl_ms ? interval_ms(session) : 0);
 }
 
 /* Nobody confirmed it for a whole ttl. It may still live (its keys then stay), so it is asked about
@@ -69,6 +71,7 @@ static void on_grant(void *arg, const struct etcd_reply *reply)
         return;
     }
     session->lease = lease;
+    session->asked_ttl_ms = session->asking_ttl_ms;
     confirm(session, ttl_s, reply->sent_at);
     session->on_change(session->arg);
 }
@@ -119,7 +122,9 @@ static struct etcd_call *ask(
         done, session);
 }
 
-/* The next request, unless one is in flight. */
+/* The next request, unless one is in flight. A lease keeps the ttl that it was granted with, so
+ * another ttl takes another lease; the old one is held until that is there. Then its owner puts the
+ * keys again, and the old lease runs out with nothing on it. */
 static void advance(void *arg)
 {
     struct etcd_session *session = arg;
@@ -133,10 +138,7 @@ static void advance(void *arg)
                 interval_ms(session), on_keepalive);
         return;
     }
-    if (session->lease != 0) {
-        drop(session);
-    }
-    session->asked_ttl_ms = session->ttl_ms;
+    session->asking_ttl_ms = session->ttl_ms;
     session->call =
         ask(session, "/lease/grant", etcd_wire_grant((session->ttl_ms + 999) / 1000),
             session->ttl_ms, on_grant);
@@ -170,7 +172,10 @@ void etcd_session_free(struct etcd_session *session)
 
 void etcd_session_set_ttl(struct etcd_session *session, int64_t ttl_ms)
 {
-    session->ttl_ms = ttl_ms;
+    if (session->ttl_ms != ttl_ms) {
+        session->ttl_ms = ttl_ms;
+        loop_timer_start(session->timer, 0);
+    }
 }
 
 void etcd_session_lost(struct etcd_session *session, int64_t lease)

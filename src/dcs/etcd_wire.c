@@ -140,6 +140,14 @@ char *etcd_wire_id(uint64_t id)
     return str_take(&out);
 }
 
+char *etcd_wire_target(uint64_t id)
+{
+    AUTO_STR struct str out = STR_INIT(KEY_MAX);
+
+    str_addf(&out, "{\"targetID\":\"%" PRIu64 "\"}", id);
+    return str_take(&out);
+}
+
 static int add_piece(const char *piece, size_t length, void *out)
 {
     str_add_length(out, piece, length);
@@ -424,7 +432,8 @@ int etcd_wire_read_status(const char *body, size_t length, struct etcd_status *r
     if (ret->header.cluster_id == 0) {
         return FAIL(e, ERR_CORRUPT, "the store's answer names no cluster");
     }
-    ret->has_leader = id_of(root, "leader") != 0;
+    ret->leader_id = id_of(root, "leader");
+    ret->has_leader = ret->leader_id != 0;
     ret->is_learner = json_is_true(json_object_get(root, "isLearner"));
     return 0;
 }

@@ -49,7 +49,8 @@ char *etcd_wire_range(const char *prefix);
 char *etcd_wire_watch(const char *prefix, int64_t revision);
 char *etcd_wire_txn(const char *prefix, const struct dcs_txn *txn, int64_t lease);
 char *etcd_wire_grant(int64_t ttl_s);
-char *etcd_wire_id(uint64_t id); /* keepalive, revoke, member remove and promote */
+char *etcd_wire_id(uint64_t id);     /* keepalive, revoke, member remove and promote */
+char *etcd_wire_target(uint64_t id); /* transfer of the leadership */
 char *etcd_wire_authenticate(const char *user, const char *password);
 char *etcd_wire_member_add(const char *peer_url); /* as a learner: it does not vote yet */
 
@@ -78,7 +79,8 @@ MUST_CHECK int etcd_wire_read_token(
 /* Of maintenance/status: what this server says of itself. */
 struct etcd_status {
     struct etcd_header header;
-    bool has_leader; /* it knows one */
+    uint64_t leader_id; /* 0: it knows none */
+    bool has_leader;
     bool is_learner;
 };
 MUST_CHECK int etcd_wire_read_status(

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "codec/codec.h"
 
 AUTO_DEFINE(json_t, json_decref)
 
@@ -308,6 +309,7 @@ char *formation_encode(const struct store_answer *answer)
         answer->cluster_id, "list", answer->list, "has_leader", (int)answer->has_leader);
 
     ASSERT(root != NULL);
+    field_set_text(root, "status", answer->status);
     if (answer->state == STORE_FORMING) {
         IGNORE(json_object_set_new(root, "token", json_string(answer->token)), "texts are valid");
         IGNORE(
@@ -361,6 +363,7 @@ int formation_decode(const char *json, size_t length, struct store_answer *ret, 
     is_whole &= copy_text(root, "token", answer.token, sizeof(answer.token));
     is_whole &=
         copy_text(root, "initial_cluster", answer.initial_cluster, sizeof(answer.initial_cluster));
+    field_cut(root, "status", answer.status, sizeof(answer.status));
     answer.has_leader = json_is_true(json_object_get(root, "has_leader"));
     if (answer.state == STORE_UNREACHABLE || !is_whole || answer.name[0] == '\0' ||
         !formation_is_plain(answer.name) || !formation_is_plain(answer.token) ||

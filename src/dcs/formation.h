@@ -31,7 +31,7 @@ enum store_state {
     STORE_NEW,         /* no data */
     STORE_FORMING,     /* bootstraps with `initial_cluster`; has not seen a leader yet */
     STORE_MEMBER,      /* has data of a cluster */
-    STORE_LEFT,        /* was a member and has left for good */
+    STORE_LEFT,        /* was taken out, and stays out */
 };
 
 /* What one node answers to the others. */
@@ -45,6 +45,7 @@ struct store_answer {
     char list[FORMATION_HASH_SIZE]; /* formation_hash of the peers that it is configured with */
     char token[FORMATION_TOKEN_SIZE];
     char initial_cluster[FORMATION_CLUSTER_SIZE]; /* of FORMING */
+    char status[256];                             /* what it is doing, for people */
 };
 
 /* This node. */

@@ -1,13 +1,10 @@
-#include "dcs/member.h"
+#include "dcs/member_state.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "dcs/store_admin.h"
-#include "dcs/store_files.h"
 #include "dcs/store_server.h"
 #include "io/clock.h"
 #include "io/file.h"
-#include "io/guard_link.h"
 #include "io/process.h"
 
 #define TICK_MS 500
@@ -17,70 +14,9 @@
 #define STEADY_MS 60000      /* a server that ran so long starts at once when it dies */
 #define DAMAGES_TO_REPLACE 2 /* damaged data is believed when it is found twice */
 
-enum stage {
-    STAGE_OPEN,    /* the guard has not said yet whether a server runs */
-    STAGE_WAIT,    /* no data: see what the others have */
-    STAGE_ENTER,   /* being added to a cluster */
-    STAGE_PREPARE, /* files are made ready for a start */
-    STAGE_RUN,     /* the server runs, or starts again after a pause */
-    STAGE_LOOK,    /* why it ended is being found out */
-    STAGE_ASIDE,   /* the data directory is being renamed aside: to be replaced, or left */
-    STAGE_LEAVE,   /* being removed from the cluster */
-    STAGE_END,     /* left, stopped or misconfigured: nothing is done any more */
-};
-
-struct store_member {
-    struct loop *loop;
-    struct http *http;
-    struct http_tls tls;
-    struct guard_link *link; /* NULL: misconfigured */
-    struct loop_timer *tick;
-    struct formation_self self;
-    struct store_paths paths;
-    char *etcd_program; /* NULL: look for it */
-    char *ca_file;      /* "": none */
-    char *cert_file;
-    char *key_file;
-    int heartbeat_ms;
-    int election_ms;
-    int64_t quota_bytes;
-
-    unsigned peer_limit; /* peers that are configured, this node included */
-    unsigned peer_count; /* that have been heard of */
-    struct formation_peer peers[FORMATION_PEERS_MAX];
-
-    enum stage stage;
-    struct formation_plan plan; /* the start that is prepared */
-    bool is_forming;
-    bool is_leaving;
-    bool is_new_start; /* the next start is with plan's initial cluster */
-    struct store_work *work;
-    struct store_admin *admin;
-    store_member_left *left;
-    void *left_arg;
-
-    bool has_guard;
-    bool has_asked_start;
-    int64_t pid;
-    unsigned deaths;  /* in a row */
-    unsigned damages; /* of these, those that its data was the reason of */
-    char manner[64];  /* of the last death */
-    struct instant started_at;
-    struct instant died_at;
-
-    struct http_request *probe;
-    bool is_probed;
-    bool has_leader;
-    bool is_learner;
-    uint64_t cluster_id;
-    char status[640];
-};
-
 static void step(struct store_member *member);
 
-static void say(struct store_member *member, const char *format, ...) PRINTF_LIKE(2, 3);
-
-static void say(struct store_member *member, const char *format, ...)
+void store_member_say(struct store_member *member, const char *format, ...)
 {
     va_list args;
 
@@ -109,7 +45,7 @@ static bool find_program(struct store_member *member, char *buffer, size_t size)
         file_find_program("etcd", "/usr/bin", buffer, size)) {
         return true;
     }
-    say(member, "the program etcd was not found%s%s\nhint: install the package etcd-server",
+    store_member_say(member, "the program etcd was not found%s%s\nhint: install the package etcd-server",
         member->etcd_program != NULL ? " at " : "",
         member->etcd_program != NULL ? member->etcd_program : "");
     return false;
@@ -145,12 +81,12 @@ static void start_server(struct store_member *member)
         member->link, arguments.items, (const char *const[]){"LANG=C", NULL}, "/",
         member->paths.log, &e);
     if (r < 0) {
-        say(member, "cannot start etcd: %s", err_text(&e));
+        store_member_say(member, "cannot start etcd: %s", err_text(&e));
         return;
     }
     member->has_asked_start = true;
     member->started_at = clock_now();
-    say(member, "etcd is starting");
+    store_member_say(member, "etcd is starting");
 }
 
 static int64_t backoff_ms(const struct store_member *member)
@@ -163,7 +99,7 @@ static int64_t backoff_ms(const struct store_member *member)
 static void on_prepared(struct store_member *member, const struct store_result *result)
 {
     if (result->result < 0) {
-        say(member, "%s", result->why);
+        store_member_say(member, "%s", result->why);
         member->stage = STAGE_WAIT;
         return;
     }
@@ -178,8 +114,7 @@ static void on_prepared(struct store_member *member, const struct store_result *
     start_server(member);
 }
 
-/* Add the client addresses of other members to URLS, which has COUNT already; the new count. */
-static unsigned add_others(
+unsigned store_member_others(
     const struct store_member *member, bool with_leader, char (*urls)[ETCD_URL_SIZE],
     unsigned count, unsigned max)
 {
@@ -194,9 +129,6 @@ static unsigned add_others(
     return count;
 }
 
-static void begin_work(
-    struct store_member *member, enum stage stage, enum store_errand errand, const char *suffix);
-
 static void on_looked(struct store_member *member, const struct store_result *result)
 {
     char url[1][ETCD_URL_SIZE];
@@ -205,9 +137,9 @@ static void on_looked(struct store_member *member, const struct store_result *re
     member->self.has_data = result->has_data;
     member->stage = result->has_data ? STAGE_RUN : STAGE_WAIT;
     if (result->end == END_OTHER) {
-        say(member, "etcd has ended %s; its log is %s", member->manner, member->paths.log);
+        store_member_say(member, "etcd has ended %s; its log is %s", member->manner, member->paths.log);
     } else {
-        say(member, "etcd has ended: %s", result->why);
+        store_member_say(member, "etcd has ended: %s", result->why);
     }
     member->damages += is_lost ? 1 : 0;
     if (!result->has_data) {
@@ -217,8 +149,8 @@ static void on_looked(struct store_member *member, const struct store_result *re
     if (!is_lost) {
         return;
     }
-    if (add_others(member, true, url, 0, 1) == 0) {
-        say(member,
+    if (store_member_others(member, true, url, 0, 1) == 0) {
+        store_member_say(member,
             "etcd has ended: %s; it will be replaced when another member has a leader\nhint: if no "
             "other member is left, restore %s from a backup, or remove it on all nodes to form a "
             "new store",
@@ -226,36 +158,21 @@ static void on_looked(struct store_member *member, const struct store_result *re
         return;
     }
     if (member->damages >= DAMAGES_TO_REPLACE) {
-        say(member, "etcd has ended: %s; it is being replaced", result->why);
-        begin_work(
-            member, STAGE_ASIDE, STORE_ASIDE, result->end == END_REMOVED ? "removed" : "damaged");
-    }
-}
-
-static void end(struct store_member *member, int result, const char *why)
-{
-    store_member_left *left = member->left;
-
-    member->left = NULL;
-    member->is_leaving = false;
-    if (left != NULL) {
-        left(member->left_arg, result, why);
+        if (result->end == END_REMOVED) {
+            /* Somebody took it out; it does not come back by itself. */
+            store_member_work(member, STAGE_ASIDE, STORE_LEAVE, "removed");
+            return;
+        }
+        store_member_say(member, "etcd has ended: %s; it is being replaced", result->why);
+        store_member_work(member, STAGE_ASIDE, STORE_ASIDE, "damaged");
     }
 }
 
 static void on_aside(struct store_member *member, const struct store_result *result)
 {
-    if (member->is_leaving) {
-        member->stage = STAGE_END;
-        member->self.has_data = false;
-        say(member, "this node has left the store; its data is in %s",
-            result->aside[0] != '\0' ? result->aside : member->paths.data_dir);
-        end(member, 0, "");
-        return;
-    }
     if (result->result < 0) {
         member->stage = STAGE_RUN;
-        say(member, "cannot replace the store's data: %s", result->why);
+        store_member_say(member, "cannot replace the store's data: %s", result->why);
         return;
     }
     member->self.has_data = false;
@@ -263,7 +180,7 @@ static void on_aside(struct store_member *member, const struct store_result *res
     member->deaths = 0;
     member->damages = 0;
     member->stage = STAGE_WAIT;
-    say(member, "the store's data was damaged or removed and is now in %s; joining anew",
+    store_member_say(member, "the store's data was damaged and is now in %s; joining anew",
         result->aside);
 }
 
@@ -283,12 +200,18 @@ static void on_work(void *arg, const struct store_result *result)
     case STORE_ASIDE:
         on_aside(member, result);
         break;
+    case STORE_LEAVE:
+        store_member_on_out(member, result);
+        break;
+    case STORE_RETURN:
+        store_member_on_returned(member, result);
+        break;
     case STORE_FORMED:
         break;
     }
 }
 
-static void begin_work(
+void store_member_work(
     struct store_member *member, enum stage stage, enum store_errand errand, const char *suffix)
 {
     struct store_answer forming;
@@ -303,7 +226,7 @@ static void begin_work(
 
 /* Finding together. */
 
-static struct store_admin_options admin_options(
+struct store_admin_options store_member_errand(
     struct store_member *member, char (*via)[ETCD_URL_SIZE], unsigned count)
 {
     return (struct store_admin_options){
@@ -320,7 +243,7 @@ static void on_entered(void *arg, int result, const char *initial_cluster, const
 
     member->admin = NULL;
     if (result < 0) {
-        say(member, "cannot join the store yet: %s", why);
+        store_member_say(member, "cannot join the store yet: %s", why);
         member->stage = STAGE_WAIT;
         return;
     }
@@ -330,7 +253,7 @@ static void on_entered(void *arg, int result, const char *initial_cluster, const
         "same size");
     member->plan.token[0] = '\0';
     member->is_new_start = true;
-    begin_work(member, STAGE_PREPARE, STORE_PREPARE_NEW, "unused");
+    store_member_work(member, STAGE_PREPARE, STORE_PREPARE_NEW, "unused");
 }
 
 static void decide(struct store_member *member)
@@ -344,17 +267,17 @@ static void decide(struct store_member *member)
     }
     if (member->self.has_data) {
         member->is_new_start = false;
-        begin_work(member, STAGE_PREPARE, STORE_PREPARE_START, "");
+        store_member_work(member, STAGE_PREPARE, STORE_PREPARE_START, "");
         return;
     }
     /* Not before all were asked once: what is not known counts as unreachable. */
     if (member->peer_limit > 1 && member->peer_count < member->peer_limit) {
-        say(member, "waiting for the answers of the other agents");
+        store_member_say(member, "waiting for the answers of the other agents");
         return;
     }
     member->is_forming = false;
     formation_decide(&member->self, member->peers, member->peer_count, &member->plan);
-    say(member, "%s", member->plan.why);
+    store_member_say(member, "%s", member->plan.why);
     if (member->plan.step == FORMATION_WAIT || !find_program(member, program, sizeof(program))) {
         return;
     }
@@ -365,10 +288,10 @@ static void decide(struct store_member *member)
     case FORMATION_BOOTSTRAP:
         member->is_new_start = true;
         member->is_forming = true;
-        begin_work(member, STAGE_PREPARE, STORE_PREPARE_NEW, "unused");
+        store_member_work(member, STAGE_PREPARE, STORE_PREPARE_NEW, "unused");
         return;
     case FORMATION_JOIN:
-        options = admin_options(member, member->plan.via, member->plan.via_count);
+        options = store_member_errand(member, member->plan.via, member->plan.via_count);
         member->stage = STAGE_ENTER;
         member->admin = store_admin_enter(&options, on_entered, member);
         return;
@@ -384,15 +307,15 @@ static void on_promoted(void *arg, int result, const char *initial_cluster, cons
     (void)initial_cluster;
     member->admin = NULL;
     if (result < 0) {
-        say(member, "this member of the store does not vote yet: %s", why);
+        store_member_say(member, "this member of the store does not vote yet: %s", why);
     }
 }
 
 static void promote(struct store_member *member)
 {
     char via[FORMATION_PEERS_MAX][ETCD_URL_SIZE];
-    unsigned count = add_others(member, true, via, 0, FORMATION_PEERS_MAX);
-    struct store_admin_options options = admin_options(member, via, count);
+    unsigned count = store_member_others(member, true, via, 0, FORMATION_PEERS_MAX);
+    struct store_admin_options options = store_member_errand(member, via, count);
 
     if (count > 0 && member->admin == NULL) {
         member->admin = store_admin_promote(&options, on_promoted, member);
@@ -406,20 +329,20 @@ static void on_status(struct store_member *member, const struct etcd_status *sta
     member->is_learner = status->is_learner;
     member->cluster_id = status->header.cluster_id;
     if (member->is_learner) {
-        say(member, "this member of the store is catching up");
+        store_member_say(member, "this member of the store is catching up");
         promote(member);
         return;
     }
     if (!member->has_leader) {
-        say(member, "etcd runs, but the store has no leader: too few members are running");
+        store_member_say(member, "etcd runs, but the store has no leader: too few members are running");
         return;
     }
-    say(member, "etcd runs");
+    store_member_say(member, "etcd runs");
     member->damages = 0;
     member->self.has_data = true;
     if (member->is_forming && member->work == NULL) {
         member->is_forming = false;
-        begin_work(member, STAGE_RUN, STORE_FORMED, "");
+        store_member_work(member, STAGE_RUN, STORE_FORMED, "");
     }
 }
 
@@ -441,7 +364,7 @@ static void on_probe(void *arg, const struct http_answer *answer)
     }
     member->has_leader = false;
     if (member->is_probed) {
-        say(member, "etcd does not answer");
+        store_member_say(member, "etcd does not answer");
     }
 }
 
@@ -484,7 +407,7 @@ static void tend(struct store_member *member)
     if (instant_elapsed_max_ms(member->died_at, now) >= backoff_ms(member)) {
         member->died_at = now;
         member->is_new_start = false;
-        begin_work(member, STAGE_PREPARE, STORE_PREPARE_START, "");
+        store_member_work(member, STAGE_PREPARE, STORE_PREPARE_START, "");
     }
 }
 
@@ -535,11 +458,11 @@ static void on_death(struct store_member *member, const struct guard_state *stat
         return;
     }
     if (state->start_errno != 0) {
-        say(member, "cannot start etcd: %s", strerror(state->start_errno));
+        store_member_say(member, "cannot start etcd: %s", strerror(state->start_errno));
         return;
     }
     if (member->work == NULL) {
-        begin_work(member, STAGE_LOOK, STORE_LOOK, "");
+        store_member_work(member, STAGE_LOOK, STORE_LOOK, "");
     }
 }
 
@@ -560,6 +483,11 @@ static void on_guard(void *arg, const struct guard_state *state)
         member->has_asked_start = false;
     }
     if (member->stage == STAGE_OPEN) {
+        if (member->is_out) {
+            guard_kill(member->link);
+            member->stage = STAGE_END;
+            return;
+        }
         /* It outlived the agent before: go on with it. */
         member->stage = member->pid != 0 ? STAGE_RUN : STAGE_WAIT;
         step(member);
@@ -568,49 +496,10 @@ static void on_guard(void *arg, const struct guard_state *state)
     }
 }
 
-/* Leaving. */
-
-static void on_left(void *arg, int result, const char *initial_cluster, const char *why)
-{
-    struct store_member *member = arg;
-
-    (void)initial_cluster;
-    member->admin = NULL;
-    if (result < 0) {
-        member->stage = STAGE_RUN;
-        end(member, result, why);
-        return;
-    }
-    guard_kill(member->link);
-    begin_work(member, STAGE_ASIDE, STORE_ASIDE, "left");
-}
-
-void store_member_leave(struct store_member *member, store_member_left *done, void *arg)
-{
-    char via[FORMATION_PEERS_MAX + 1][ETCD_URL_SIZE];
-    unsigned count = add_others(member, true, via, 0, FORMATION_PEERS_MAX);
-    struct store_admin_options options;
-
-    ASSERT(done != NULL);
-    IGNORE(!str_copy(via[count++], ETCD_URL_SIZE, member->self.client_url), "same size");
-    if (count > FORMATION_PEERS_MAX) {
-        count = FORMATION_PEERS_MAX;
-    }
-    options = admin_options(member, via, count);
-    member->left = done;
-    member->left_arg = arg;
-    member->is_leaving = true;
-    store_work_forget(TAKE(member->work));
-    store_admin_free(TAKE(member->admin));
-    member->stage = STAGE_LEAVE;
-    say(member, "leaving the store");
-    member->admin = store_admin_leave(&options, on_left, member);
-}
-
 void store_member_stop(struct store_member *member)
 {
     member->stage = STAGE_END;
-    say(member, "etcd was stopped");
+    store_member_say(member, "etcd was stopped");
     if (member->link != NULL) {
         guard_signal(member->link, SIGTERM);
     }
@@ -635,7 +524,7 @@ void store_member_answer(const struct store_member *member, struct store_answer 
     *ret = (struct store_answer){.state = STORE_NEW};
     if (member->link == NULL) {
         ret->state = STORE_UNREACHABLE;
-    } else if (member->stage == STAGE_END && !member->self.has_data) {
+    } else if (member->is_out) {
         ret->state = STORE_LEFT;
     } else if (member->is_forming) {
         ret->state = STORE_FORMING;
@@ -648,6 +537,7 @@ void store_member_answer(const struct store_member *member, struct store_answer 
     is_whole &= str_copy(ret->peer_url, sizeof(ret->peer_url), member->self.peer_url);
     is_whole &= str_copy(ret->client_url, sizeof(ret->client_url), member->self.client_url);
     is_whole &= str_copy(ret->list, sizeof(ret->list), member->self.list);
+    IGNORE(!str_copy(ret->status, sizeof(ret->status), member->status), "cut is fine");
     if (member->cluster_id != 0) {
         is_whole &=
             str_format(ret->cluster_id, sizeof(ret->cluster_id), "%" PRIx64, member->cluster_id);
@@ -663,12 +553,17 @@ void store_member_answer(const struct store_member *member, struct store_answer 
 unsigned store_member_endpoints(
     const struct store_member *member, char (*urls)[ETCD_URL_SIZE], unsigned max)
 {
+    bool is_going = member->is_out || member->is_leaving;
     unsigned count = 0;
 
-    if (max > 0) {
+    if (max > 0 && !is_going) {
         IGNORE(!str_copy(urls[count++], ETCD_URL_SIZE, member->self.client_url), "same size");
     }
-    return add_others(member, false, urls, count, max);
+    count = store_member_others(member, false, urls, count, max);
+    if (max > 0 && count == 0) {
+        IGNORE(!str_copy(urls[count++], ETCD_URL_SIZE, member->self.client_url), "same size");
+    }
+    return count;
 }
 
 const char *store_member_status(const struct store_member *member)
@@ -696,6 +591,8 @@ static bool copy_options(struct store_member *member, const struct store_member_
     is_whole &= str_format(
         member->paths.forming, sizeof(member->paths.forming), "%s/store.forming",
         options->runtime_dir);
+    is_whole &=
+        str_format(member->paths.out, sizeof(member->paths.out), "%s.is-out", options->data_dir);
     member->etcd_program = options->etcd_program != NULL ? mem_dup(options->etcd_program) : NULL;
     member->ca_file = mem_dup(options->ca_file != NULL ? options->ca_file : "");
     member->cert_file = mem_dup(options->cert_file != NULL ? options->cert_file : "");
@@ -761,16 +658,18 @@ struct store_member *store_member_new(
     member->started_at = clock_now();
     member->tick = loop_timer_new(loop, on_tick, member);
     if (!copy_options(member, options)) {
-        say(member, "the name or an address of this node's store member cannot be used: %s, %s, %s",
+        store_member_say(member, "the name or an address of this node's store member cannot be used: %s, %s, %s",
             options->name, options->client_url, options->peer_url);
         return member;
     }
     if (open_files(member, options, &e) < 0) {
-        say(member, "%s", err_text(&e));
+        store_member_say(member, "%s", err_text(&e));
         return member;
     }
     member->stage = STAGE_OPEN;
-    say(member, "looking for a running etcd");
+    member->is_out = store_files_is_out(member->paths.out);
+    store_member_say(
+        member, "%s", member->is_out ? "this node has left the store" : "looking for a running etcd");
     loop_timer_start(member->tick, TICK_MS);
     return member;
 }
@@ -782,6 +681,7 @@ void store_member_free(struct store_member *member)
     }
     store_work_forget(member->work);
     store_admin_free(member->admin);
+    store_admin_free(member->change);
     http_cancel(member->probe);
     guard_link_free(member->link);
     loop_timer_free(member->tick);

@@ -4,8 +4,10 @@
  * It runs the program `etcd` under a guard of its own (io/guard_link.h; never armed), so that the
  * store outlives the agent, forms the cluster with the other agents' members (dcs/formation.h has
  * the rules and their reasons), restarts the server when it dies, and replaces it when its data is
- * damaged or it was removed: the data directory is renamed aside, never deleted, and only while
- * another member has a leader; then it joins as a new member.
+ * damaged: the data directory is renamed aside, never deleted, and only while another member has a
+ * leader; then it joins as a new member. One that was taken out, by its own agent or by another
+ * member, stays out (a file beside its data directory says so) until store_member_join; its agent
+ * uses the other members.
  *
  * The owner polls GET /baton/store of all configured peers (each one's REST address, every second
  * or so), answers it itself from store_member_answer, and passes what it hears on:
@@ -72,11 +74,17 @@ unsigned store_member_endpoints(
 const char *store_member_status(const struct store_member *member);
 bool store_member_is_ready(const struct store_member *member);
 
-/* Take this member out of the store for good: it is removed, the server ends, its data is renamed
- * aside. Refused (DONE with ERR_CONFLICT) for the only member. DONE comes once, from the loop,
- * unless freed before. */
-typedef void store_member_left(void *arg, int result, const char *why);
-void store_member_leave(struct store_member *member, store_member_left *done, void *arg);
+/* What operators ask for; one thing at a time (ERR_CONFLICT). DONE comes once, perhaps at once,
+ * unless freed before; WHY is a sentence when it failed.
+ *
+ * leave: take this member out for good: it is removed, the server ends, its data is renamed aside.
+ * remove: take out the member called NAME (store_roll.h), whose host is gone. Both are refused when
+ * the others could not go on without it. join: come back after having left. */
+typedef void store_member_changed(void *arg, int result, const char *why);
+void store_member_leave(struct store_member *member, store_member_changed *done, void *arg);
+void store_member_remove(
+    struct store_member *member, const char *name, store_member_changed *done, void *arg);
+void store_member_join(struct store_member *member, store_member_changed *done, void *arg);
 
 /* Stop the server (it is not started again); for tests and for a host that is taken down for
  * good. */

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "dcs/store_roll.h"
 
 /* A change of members is committed by the others; a slow disk may need some time. */
 #define REQUEST_MS 3000
@@ -11,6 +12,7 @@ enum errand {
     ERRAND_ENTER,
     ERRAND_PROMOTE,
     ERRAND_LEAVE,
+    ERRAND_REMOVE,
 };
 
 struct store_admin {
@@ -21,11 +23,14 @@ struct store_admin {
     unsigned via_at;
     char via[FORMATION_PEERS_MAX][ETCD_URL_SIZE];
     enum errand errand;
+    char name[ROLL_NAME_SIZE]; /* of REMOVE */
+    uint64_t leaving;
     unsigned removals;
+    struct store_roll_call *roll_call;
     struct http_request *request;
     store_admin_done *done;
     void *arg;
-    char why[256];
+    char why[512];
 };
 
 /* The end of ADMIN: nothing may be done with it afterwards. */
@@ -35,14 +40,13 @@ static void finish(struct store_admin *admin, int result, const char *initial_cl
     mem_free(admin);
 }
 
-static void start(struct store_admin *admin, const char *path, char *body, http_done *done)
+static void post(
+    struct store_admin *admin, const char *base, const char *path, char *body, http_done *done)
 {
     AUTO_FREE char *owned = body;
     char url[2 * ETCD_URL_SIZE];
 
-    IGNORE(
-        !str_format(url, sizeof(url), "%s/v3/cluster/member/%s", admin->via[admin->via_at], path),
-        "it fits");
+    IGNORE(!str_format(url, sizeof(url), "%s/v3/%s", base, path), "it fits");
     admin->request = http_start(
         admin->http,
         &(struct http_options){
@@ -55,7 +59,22 @@ static void start(struct store_admin *admin, const char *path, char *body, http_
         done, admin);
 }
 
+static void start(struct store_admin *admin, const char *path, char *body, http_done *done)
+{
+    post(admin, admin->via[admin->via_at], path, body, done);
+}
+
 static void on_list(void *arg, const struct http_answer *answer);
+static void call_roll(struct store_admin *admin);
+
+static void begin_at(struct store_admin *admin)
+{
+    if (admin->errand == ERRAND_LEAVE || admin->errand == ERRAND_REMOVE) {
+        call_roll(admin);
+    } else {
+        start(admin, "cluster/member/list", mem_dup("{}"), on_list);
+    }
+}
 
 /* Ask the next member from the start; after the last one the errand has failed. */
 static void try_next(struct store_admin *admin)
@@ -65,7 +84,7 @@ static void try_next(struct store_admin *admin)
         finish(admin, ERR_UNAVAILABLE, "");
         return;
     }
-    start(admin, "list", mem_dup("{}"), on_list);
+    begin_at(admin);
 }
 
 /* Read ANSWER into MEMBERS; false: it was a failure, which is dealt with. */
@@ -104,10 +123,10 @@ static void on_removed(void *arg, const struct http_answer *answer)
     if (!read_members(admin, answer, &members)) {
         return;
     }
-    if (admin->errand == ERRAND_LEAVE) {
+    if (admin->errand != ERRAND_ENTER) {
         finish(admin, 0, "");
     } else {
-        start(admin, "list", mem_dup("{}"), on_list);
+        start(admin, "cluster/member/list", mem_dup("{}"), on_list);
     }
 }
 
@@ -130,24 +149,64 @@ static void on_added(void *arg, const struct http_answer *answer)
     finish(admin, 0, cluster);
 }
 
-static void leave(struct store_admin *admin, const struct etcd_members *members)
+static void take_out(struct store_admin *admin)
 {
-    for (unsigned at = 0; at < members->count; at++) {
-        if (!str_equal(members->items[at].peer_url, admin->self.peer_url)) {
-            continue;
-        }
-        if (members->count == 1) {
-            IGNORE(
-                !str_copy(
-                    admin->why, sizeof(admin->why), "this node is the only member of the store"),
-                "it fits");
-            finish(admin, ERR_CONFLICT, "");
-            return;
-        }
-        start(admin, "remove", etcd_wire_id(members->items[at].id), on_removed);
+    start(admin, "cluster/member/remove", etcd_wire_id(admin->leaving), on_removed);
+}
+
+static void on_handed_over(void *arg, const struct http_answer *answer)
+{
+    struct store_admin *admin = arg;
+
+    /* Without it an election follows: slower, not wrong. */
+    (void)answer;
+    admin->request = NULL;
+    take_out(admin);
+}
+
+static void on_roll(void *arg, int result, const struct store_roll *roll, const char *why)
+{
+    struct store_admin *admin = arg;
+    const struct roll_member *member;
+    struct err e = {0};
+    int r = result;
+
+    admin->roll_call = NULL;
+    if (r < 0) {
+        IGNORE(!str_copy(admin->why, sizeof(admin->why), why), "cut is fine");
+        finish(admin, r, "");
         return;
     }
-    finish(admin, 0, ""); /* it is not a member (any more) */
+    member = admin->errand == ERRAND_LEAVE ? store_roll_at(roll, admin->self.peer_url)
+                                           : store_roll_find(roll, admin->name);
+    if (member == NULL && admin->errand == ERRAND_LEAVE) {
+        finish(admin, 0, "");
+        return;
+    }
+    r = member == NULL ? FAIL(&e, ERR_NOT_FOUND, "the store has no member '%s'", admin->name)
+                       : store_roll_check_removal(roll, member, &e);
+    if (r < 0) {
+        IGNORE(!str_copy(admin->why, sizeof(admin->why), err_text(&e)), "cut is fine");
+        finish(admin, r, "");
+        return;
+    }
+    admin->leaving = member->member.id;
+    if (roll->leader_id == admin->leaving && member->answers &&
+        store_roll_heir(roll, member) != 0) {
+        post(
+            admin, member->member.client_url, "maintenance/transfer-leadership",
+            etcd_wire_target(store_roll_heir(roll, member)), on_handed_over);
+        return;
+    }
+    take_out(admin);
+}
+
+static void call_roll(struct store_admin *admin)
+{
+    /* From the member that is asked for changes, too: those before it did not answer. */
+    admin->roll_call = store_roll_call(
+        admin->http, admin->tls, &admin->via[admin->via_at], admin->via_count - admin->via_at,
+        on_roll, admin);
 }
 
 static void enter(struct store_admin *admin, const struct etcd_members *members)
@@ -156,12 +215,12 @@ static void enter(struct store_admin *admin, const struct etcd_members *members)
 
     switch (formation_enter(&admin->self, members, &id)) {
     case FORMATION_ADD:
-        start(admin, "add", etcd_wire_member_add(admin->self.peer_url), on_added);
+        start(admin, "cluster/member/add", etcd_wire_member_add(admin->self.peer_url), on_added);
         return;
     case FORMATION_REMOVE:
         /* A member that answers with an old list would have us remove the same one for ever. */
         if (admin->removals++ < REMOVALS_MAX) {
-            start(admin, "remove", etcd_wire_id(id), on_removed);
+            start(admin, "cluster/member/remove", etcd_wire_id(id), on_removed);
             return;
         }
         IGNORE(
@@ -175,8 +234,8 @@ static void enter(struct store_admin *admin, const struct etcd_members *members)
             !str_format(
                 admin->why, sizeof(admin->why),
                 "the store has a member called %s with another address\nhint: if that was this "
-                "node, remove it: etcdctl member remove %" PRIx64,
-                admin->self.name, id),
+                "node, take it out: baton store remove %s",
+                admin->self.name, admin->self.name),
             "it fits");
         finish(admin, ERR_CONFLICT, "");
         return;
@@ -197,7 +256,7 @@ static void promote(struct store_admin *admin, const struct etcd_members *member
 {
     for (unsigned at = 0; at < members->count; at++) {
         if (str_equal(members->items[at].peer_url, admin->self.peer_url)) {
-            start(admin, "promote", etcd_wire_id(members->items[at].id), on_promoted);
+            start(admin, "cluster/member/promote", etcd_wire_id(members->items[at].id), on_promoted);
             return;
         }
     }
@@ -223,12 +282,12 @@ static void on_list(void *arg, const struct http_answer *answer)
         promote(admin, &members);
         return;
     case ERRAND_LEAVE:
-        leave(admin, &members);
-        return;
+    case ERRAND_REMOVE:
+        return; /* these call the roll instead */
     }
 }
 
-static struct store_admin *begin(
+static struct store_admin *admin_new(
     const struct store_admin_options *options, enum errand errand, store_admin_done *done,
     void *arg)
 {
@@ -244,31 +303,52 @@ static struct store_admin *begin(
     admin->errand = errand;
     admin->done = done;
     admin->arg = arg;
-    start(admin, "list", mem_dup("{}"), on_list);
     return admin;
 }
 
 struct store_admin *store_admin_enter(
     const struct store_admin_options *options, store_admin_done *done, void *arg)
 {
-    return begin(options, ERRAND_ENTER, done, arg);
+    struct store_admin *admin = admin_new(options, ERRAND_ENTER, done, arg);
+
+    begin_at(admin);
+    return admin;
 }
 
 struct store_admin *store_admin_promote(
     const struct store_admin_options *options, store_admin_done *done, void *arg)
 {
-    return begin(options, ERRAND_PROMOTE, done, arg);
+    struct store_admin *admin = admin_new(options, ERRAND_PROMOTE, done, arg);
+
+    begin_at(admin);
+    return admin;
 }
 
 struct store_admin *store_admin_leave(
     const struct store_admin_options *options, store_admin_done *done, void *arg)
 {
-    return begin(options, ERRAND_LEAVE, done, arg);
+    struct store_admin *admin = admin_new(options, ERRAND_LEAVE, done, arg);
+
+    begin_at(admin);
+    return admin;
+}
+
+struct store_admin *store_admin_remove(
+    const struct store_admin_options *options, const char *name, store_admin_done *done, void *arg)
+{
+    struct store_admin *admin = admin_new(options, ERRAND_REMOVE, done, arg);
+
+    if (!str_copy(admin->name, sizeof(admin->name), name)) {
+        admin->name[0] = '\0'; /* longer than a member's can be */
+    }
+    begin_at(admin);
+    return admin;
 }
 
 void store_admin_free(struct store_admin *admin)
 {
     if (admin != NULL) {
+        store_roll_call_free(admin->roll_call);
         http_cancel(admin->request);
         mem_free(admin);
     }

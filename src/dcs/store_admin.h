@@ -1,12 +1,13 @@
-/* store_admin.h - errands in the membership of an etcd cluster: be added, be promoted, leave. For
- * member.c.
+/* store_admin.h - errands in the membership of an etcd cluster: be added, be promoted, take a
+ * member out. For member.c.
  *
  * A new member is added as a learner, which does not vote, and promoted when it runs and has caught
  * up: a voter that is added but does not come up would cost a cluster of one or two its majority.
  *
- * Each step is one request to one member, the next one is asked when it fails; etcd itself refuses
- * changes that would cost the cluster its majority (strict-reconfig-check). Errands may be repeated
- * at any time. */
+ * Each step is one request to one member, the next one is asked when it fails. Before a member is
+ * taken out all are asked for their state, so that a removal that would cost the majority is
+ * refused with a reason; etcd itself refuses it, too (strict-reconfig-check). A leader hands over
+ * first: an election would take longer. Errands may be repeated at any time. */
 #pragma once
 
 #include "dcs/formation.h"
@@ -35,9 +36,13 @@ struct store_admin *store_admin_enter(
 struct store_admin *store_admin_promote(
     const struct store_admin_options *options, store_admin_done *done, void *arg);
 
-/* Remove this node's member, unless it is the only one (then ERR_CONFLICT). */
+/* Take out this node's member, or the one called NAME (store_roll_name):
+ * ERR_CONFLICT when the others could not go on without it. One that is not a member any more is
+ * out, by NAME it is ERR_NOT_FOUND. */
 struct store_admin *store_admin_leave(
     const struct store_admin_options *options, store_admin_done *done, void *arg);
+struct store_admin *store_admin_remove(
+    const struct store_admin_options *options, const char *name, store_admin_done *done, void *arg);
 
 /* Stop an errand that has not called DONE yet (with DONE it has freed itself). NULL is accepted. */
 void store_admin_free(struct store_admin *admin);

@@ -36,6 +36,13 @@ bool store_files_has_data(const char *data_dir)
     return false;
 }
 
+bool store_files_is_out(const char *path)
+{
+    enum file_kind kind = FILE_MISSING;
+
+    return file_kind(path, &kind, NULL) == 0 && kind != FILE_MISSING;
+}
+
 bool store_files_read_forming(const char *path, struct store_answer *ret)
 {
     AUTO_FREE char *json = NULL;
@@ -55,6 +62,15 @@ static int move_aside(struct store_work *work, struct err *e)
     }
     return file_rename_aside(
         work->paths.data_dir, work->suffix, work->result.aside, sizeof(work->result.aside), e);
+}
+
+/* The note comes first: without it an agent that restarts in between would join again. */
+static int leave(struct store_work *work, struct err *e)
+{
+    static const char note[] = "This node has left the store; 'baton store join' brings it back.\n";
+    int r = file_write(work->paths.out, note, sizeof(note) - 1, 0600, e);
+
+    return r < 0 ? err_wrap(e, r, "note that this node has left the store") : move_aside(work, e);
 }
 
 static int rotate_log(const struct store_work *work, struct err *e)
@@ -111,6 +127,10 @@ static int do_errand(struct store_work *work, struct err *e)
         return prepare_new(work, e);
     case STORE_ASIDE:
         return move_aside(work, e);
+    case STORE_LEAVE:
+        return leave(work, e);
+    case STORE_RETURN:
+        return file_remove(work->paths.out, e);
     case STORE_LOOK:
         return look(work);
     case STORE_FORMED:

@@ -12,12 +12,15 @@ struct store_paths {
     char log[STORE_PATH_SIZE]; /* what the server prints; the one of the run before is kept as .1 */
     char forming
         [STORE_PATH_SIZE]; /* exists while the cluster is being formed: a struct store_answer */
+    char out[STORE_PATH_SIZE]; /* exists after this node has left the store for good */
 };
 
 enum store_errand {
     STORE_PREPARE_START, /* has_data tells whether there is any */
     STORE_PREPARE_NEW,   /* an empty data directory, old content renamed aside; note `forming` */
     STORE_ASIDE,         /* rename the data directory aside */
+    STORE_LEAVE,         /* note that this node is out, then as ASIDE */
+    STORE_RETURN,        /* remove that note */
     STORE_LOOK,          /* why the server ended */
     STORE_FORMED,        /* remove the file `forming` */
 };
@@ -48,4 +51,5 @@ void store_work_forget(struct store_work *work);
 /* The following block. A data directory without a write-ahead log has no data: etcd would start as
  * if it were new, under the old identity, having forgotten its votes. */
 bool store_files_has_data(const char *data_dir);
+bool store_files_is_out(const char *path);
 bool store_files_read_forming(const char *path, struct store_answer *ret);

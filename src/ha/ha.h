@@ -70,6 +70,7 @@ struct ha_server {
     bool is_busy; /* an order is in progress */
     bool is_promoting;
     bool was_clean;          /* DOWN */
+    bool was_primary;        /* DOWN: it was writable when it last ran */
     bool is_torn;            /* DOWN: a rewind was interrupted: only a clone helps */
     bool is_armed;           /* the guard has confirmed the deadline of this lease */
     bool is_start_due;       /* no back-off is running after a failed start, clone or rewind */

@@ -494,7 +494,50 @@ static void request_stale(struct ha_view *view)
     view->request.candidate = HA_STRANGER;
 }
 
+/* The steps of a hand-over as the old primary sees them, and its end. */
+static void hand_over_released(struct ha_view *view)
+{
+    view->server.state = SERVER_DOWN;
+    view->server.was_clean = true;
+    view->server.was_primary = true;
+    view->lease = HA_LEASE_EXPIRED;
+    view->holder = 0;
+    view->is_lease_busy = true;
+}
+
+static void hand_over_taken(struct ha_view *view)
+{
+    hand_over_released(view);
+    view->is_lease_busy = false;
+    view->lease = HA_LEASE_OTHER;
+    view->holder = 1;
+    view->server.down_ms = 2999;
+}
+
+static void hand_over_too_long(struct ha_view *view)
+{
+    hand_over_taken(view);
+    view->server.down_ms = 3000;
+}
+
+static void hand_over_complete(struct ha_view *view)
+{
+    hand_over_taken(view);
+    view->members[1].server = SERVER_PRIMARY;
+}
+
+static void standby_down(struct ha_view *view)
+{
+    hand_over_taken(view);
+    view->server.was_primary = false;
+}
+
 static const struct special specials[] = {
+    {"start.hand-over", hand_over_released},
+    {"start.hand-over", hand_over_taken},
+    {"start.standby", hand_over_too_long},
+    {"start.standby", hand_over_complete},
+    {"start.standby", standby_down},
     {"lease.busy", lease_busy},
     {"failover.release", release_failed},
     {"race.paused", race_paused},

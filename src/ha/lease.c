@@ -14,7 +14,7 @@
  *     kill   time to post SIGKILL to every process of the server
  * the old holder is silent before the new one begins if
  *     hold * (1 + r) + late + kill <= length * (1 - r).
- * The static numbers are checked against this inequality in lease_test.c for every length. */
+ * The static numbers are checked against this inequality in ha_test.c for every length. */
 #define RATE_ERROR_PPM 500
 #define GUARD_LATE_MS 200
 #define KILL_MS 300

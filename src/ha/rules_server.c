@@ -2,6 +2,9 @@
 
 /* What to do to the local database server. */
 
+/* How long an old primary stays down for its successor, at most. */
+#define SUCCESSOR_OPENS_MS 3000
+
 /* How long a stop may take when the operator has set no primary_stop_timeout: the lease is renewed
  * meanwhile, but nobody can write, so there must be an end. */
 static int64_t stop_limit_ms(const struct ha_view *view)
@@ -183,12 +186,21 @@ static bool is_down(const struct ha_view *view)
     return view->server.state == SERVER_DOWN;
 }
 
+/* From the stop until the successor's server is open there is nobody to follow, and a start would
+ * only compete with the promotion. The steps: the release is under way; it is read back; another
+ * node holds the lease, and is given a moment to open. */
 static bool is_handing_over(const struct ha_view *view)
 {
+    bool is_releasing = view->is_lease_busy && view->lease == HA_LEASE_EXPIRED &&
+                        view->holder == view->self && view->server.was_clean;
     bool is_successor_expected = view->lease == HA_LEASE_FREE && view->is_grace &&
                                  view->released_to >= 0 && view->released_to != view->self;
+    bool is_successor_opening = is_held_elsewhere(view) && !is_led_elsewhere(view) &&
+                                view->server.was_clean && view->server.was_primary &&
+                                view->server.down_ms < SUCCESSOR_OPENS_MS;
 
-    return is_down(view) && (is_ready_to_hand_over(view) || is_successor_expected);
+    return is_down(view) && (is_ready_to_hand_over(view) || is_releasing || is_successor_expected ||
+                             is_successor_opening);
 }
 
 static bool is_store_unread(const struct ha_view *view)

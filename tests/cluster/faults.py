@@ -506,7 +506,9 @@ def base_folder_missing(cluster):
     with trouble(cluster) as (node, undo):
         aside = os.path.join(node.folder, "base.kept")
         os.rename(os.path.join(node.data, "base"), aside)
-        undo.append(lambda: os.rename(aside, os.path.join(node.data, "base")))
+        # Replay makes a new one, which is no longer the data: it is copied anew.
+        undo.append(lambda: shutil.rmtree(node.data))
+        undo.append(lambda: shutil.rmtree(aside))
         node.start()
         try:
             said = wait_listed(node, f" {node.name}: ")
@@ -556,7 +558,7 @@ def name_in_use(cluster):
 
 
 @group(member_cluster_up, data_mode_wrong, data_owner_wrong, data_not_readable, programs_missing, postgres_port_in_use,
-       foreign_data, data_emptied, name_in_use)
+       foreign_data, data_emptied, wal_truncated, base_folder_missing, name_in_use)
 def members():
     return Cluster(new_folder(), ttl=TTL, loop_wait=1, settings="    maximum_lag_on_failover: 1GB")
 
@@ -838,10 +840,12 @@ def lag_limit_respected(cluster):
     for node in standbys:
         node.signal_walreceiver(signal.SIGCONT)
     end = now() + cluster.ttl + 5
+    wait_listed(standbys[0], f" {primary.name}: unknown: it has not answered", seconds=cluster.ttl)
     while now() < end:
         check(cluster.primary() is None, "a standby that lags took over")
         time.sleep(0.2)
     said = listing(standbys[0])
+    check("There is no leader, the last one was " + primary.name in said, f"the dead leader is still shown: {said}")
     check("maximum_lag_on_failover" in said, f"the reason is not said: {said}")
     primary.start()
     new = cluster.wait_primary(30)
@@ -866,7 +870,7 @@ def store_not_there(cluster):
     port = cluster.etcd[0].rsplit(":", 1)[1]
     wait_until("the agent answers", lambda: node.get("/liveness")[0] != 0, 15)
     code, said = baton(cluster, "list", "-c", node.config)
-    said = wait_listed(node, "refused", "does not answer", "cannot be reached", seconds=10)
+    said = wait_listed(node, "refused", "connect to", "does not answer", "cannot be reached", seconds=10)
     check(":" + port in said or any(one in said for one in cluster.etcd), f"it does not say where: {said}")
     check(code == 0, f"exit code {code}")
     for one in cluster.nodes:
@@ -877,7 +881,7 @@ def store_not_there(cluster):
     cluster.wait_healthy(90)
 
 
-@group()
+@group(store_not_there)
 def late_store():
     folder = new_folder()
     store = Etcd(folder)
@@ -915,15 +919,21 @@ class SmallDisks(Cluster):
 
 
 def fill(path, leave=0):
-    """A file that takes what is left of a file system, but so many bytes."""
-    facts = os.statvfs(path)
+    """A file that takes what is left of a file system, but so many bytes.
+
+    In pieces: what somebody else takes meanwhile would make one large piece fail, and nothing were filled."""
     name = os.path.join(path, "ballast")
-    size = max(0, facts.f_bavail * facts.f_frsize - leave)
+    at, piece = 0, 16 << 20
     with open(name, "wb") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, size)
-        except OSError:
-            pass
+        while piece >= 4096:
+            facts = os.statvfs(path)
+            try:
+                if facts.f_bavail * facts.f_frsize - leave < piece:
+                    raise OSError
+                os.posix_fallocate(file.fileno(), at, piece)
+                at += piece
+            except OSError:
+                piece //= 2
     return name
 
 
@@ -940,9 +950,16 @@ def slow_standby_disk_full(cluster):
     with bystander(cluster, 4.0):
         ballast = fill(os.path.dirname(node.data))
         try:
-            cluster.primary().sql("CREATE TABLE much AS SELECT generate_series(1, 400000) AS a", 60)
-            wait_until("the standby does not stream", lambda: node.status().get("replication_state") != "streaming", 30)
-            note("standby's disk full: " + listing(node).split("\n", 4)[-1].replace("\n", " | "))
+            primary = cluster.primary()
+            primary.sql("CREATE TABLE much (a int)")
+            end = now() + 60
+            # It has segments in store, so nobody knows how much it takes.
+            while node.status().get("replication_state") == "streaming":
+                check(now() < end, "the standby streams on without room")
+                primary.sql("INSERT INTO much SELECT generate_series(1, 50000)", 60)
+                time.sleep(0.5)
+            said = wait_listed(node, "No space left", seconds=20)
+            note("standby's disk full: " + said.split("\n", 4)[-1].replace("\n", " | "))
         finally:
             os.remove(ballast)
         cluster.wait_healthy(60)
@@ -983,7 +1000,7 @@ def runtime_disk_full(cluster):
         cluster.wait_healthy(30)
 
 
-@group(disks_up, runtime_disk_full, slow_primary_disk_full)
+@group(disks_up, runtime_disk_full, slow_standby_disk_full, slow_primary_disk_full)
 def disks():
     if not is_root():
         return "needs root"

@@ -61,6 +61,13 @@ static bool wait_socket(PGconn *connection, short events, int64_t deadline_ns)
     return poll(&fd, 1, (int)left_ms) > 0;
 }
 
+/* Notices, and the last words of a server that is stopped: the outcome of each row tells enough. */
+static void ignore_notice(void *arg, const char *text)
+{
+    (void)arg;
+    (void)text;
+}
+
 /* A connection to a writable server, or NULL. */
 static PGconn *connect_writable(const char *conninfo)
 {
@@ -70,6 +77,7 @@ static PGconn *connect_writable(const char *conninfo)
     const char *standby;
     const char *read_only;
 
+    PQsetNoticeProcessor(connection, ignore_notice, NULL);
     while (PQstatus(connection) != CONNECTION_BAD && status != PGRES_POLLING_OK) {
         if (!wait_socket(
                 connection, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ns)) {

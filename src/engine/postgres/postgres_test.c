@@ -102,6 +102,8 @@ static void start_makes_a_standby(void **state)
     expect(a, "SHOW cluster_name", "lab's");
     expect(a, "SHOW wal_log_hints", "on");
     expect(a, "SHOW max_connections", "50");
+    expect(
+        a, "SELECT trim(E'\\n' FROM pg_read_file('/proc/self/oom_score_adj', 0, 16))", OOM_SCORE);
     assert_false(a->status.pending_restart);
 }
 

@@ -23,6 +23,7 @@
 #include <cmocka.h>
 
 #define NOBODY 65534
+#define OOM_SCORE "7" /* of the backends */
 #define PORT_FIRST 20000 /* below those that the kernel gives away */
 #define PORT_PAIRS 5000
 #define WAIT_MS 60000
@@ -471,6 +472,8 @@ static int set_up(void **state)
     add_member(2);
     lab.json = JSON_50;
     str_copy(lab.dcs_json, sizeof(lab.dcs_json), JSON_50);
+    assert_int_equal(setenv("PG_OOM_ADJUST_FILE", "/proc/self/oom_score_adj", 1), 0);
+    assert_int_equal(setenv("PG_OOM_ADJUST_VALUE", OOM_SCORE, 1), 0);
     lab.loop = loop_new();
     lab.timer = loop_timer_new(lab.loop, on_timer, NULL);
     loop_on_turn(lab.loop, check, NULL);

@@ -407,6 +407,7 @@ static void work_watch(struct pg_job *job)
     if (job->result < 0) {
         return;
     }
+    ASSERT(text != NULL);
     line = text;
     for (int number = 1; line != NULL && number < PID_FILE_STATUS; number++) {
         line = strchr(line, '\n');

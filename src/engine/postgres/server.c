@@ -170,17 +170,28 @@ static int step_check_data(struct postgres *pg, struct err *e)
     return STEP_DONE;
 }
 
+/* What the service manager says to the server goes through the agent: how the children of a
+ * protected postmaster give the protection up again (documentation: Linux Memory Overcommit). */
+static const char *const passed_on[] = {"PG_OOM_ADJUST_FILE", "PG_OOM_ADJUST_VALUE"};
+
 static int step_launch(struct postgres *pg, struct err *e)
 {
     AUTO(arena_free) struct arena *arena = arena_new(PG_ARENA_LIMIT);
     const struct parameters *parameters = pg_assemble(pg, arena);
     const char *home = process_env("HOME");
-    const char *const env[] = {
-        "PATH=" DEFAULT_PATH, "LANG=C", arena_format(arena, "HOME=%s", home != NULL ? home : "/"),
-        NULL};
+    const char *env[3 + ARRAY_LEN(passed_on) + 1] = {
+        "PATH=" DEFAULT_PATH, "LANG=C", arena_format(arena, "HOME=%s", home != NULL ? home : "/")};
+    size_t count = 3;
     char program[PG_PATH_SIZE];
     int r;
 
+    for (size_t at = 0; at < ARRAY_LEN(passed_on); at++) {
+        const char *value = process_env(passed_on[at]);
+
+        if (value != NULL) {
+            env[count++] = arena_format(arena, "%s=%s", passed_on[at], value);
+        }
+    }
     pg_program(pg, "postgres", program);
     r = guard_start(
         pg->link, conffile_command_line(arena, parameters, program, pg->paths.data_dir), env,
