@@ -36,14 +36,15 @@ static void begin_lease_txn(
     out->compares[out->compare_count++] = compare_revision(KEY_LEASE, lease->revision);
     out->ops[out->op_count++] = put(KEY_LEASE, json, false);
     lease->txn = txn;
-    lease->doubtful = LEASE_TXN_NONE;
     lease->wanted = *wanted;
     lease->t0 = agent->ports.now(agent->ports.arg);
     lease->tried = lease->t0;
     dcs_txn(agent->ports.dcs, out, agent->times.request_ms, agent_on_lease_txn, agent);
 }
 
-/* A number that no promotion anywhere can have had: above all that were given out or seen. */
+/* A number that no promotion anywhere can have had: above all that were given out or seen, and not
+ * the very next one, which is what PostgreSQL takes when somebody promotes a standby by hand. Two
+ * histories under one number could not be told apart. Timeline 1 has no standbys yet. */
 static uint32_t next_timeline(const struct agent *agent)
 {
     uint32_t newest = MAX(agent->lease.record.timeline, agent->cluster.history.timeline);
@@ -54,7 +55,7 @@ static uint32_t next_timeline(const struct agent *agent)
         newest = MAX(newest, agent->peers[at].report.position.timeline);
         newest = MAX(newest, agent->peers[at].report.history.timeline);
     }
-    return newest + 1;
+    return newest + (newest > 1 ? 2 : 1);
 }
 
 /* The leader key is what Patroni's world reads; it is put again with this session when it is
@@ -67,9 +68,8 @@ static void renew(struct agent *agent)
 
     wanted.seq++;
     wanted.length_ms = agent->times.length_ms;
-    /* Never in advance: a number that stands here and was not used yet is the one that PostgreSQL
-     * would choose if somebody promoted a standby by hand, and the rank (ha_bar) would take that
-     * for the cluster's own history. */
+    /* Never in advance: what somebody promoted by hand must be beyond all numbers that stand here
+     * (ha_bar). */
     if (agent_needs_timeline(agent)) {
         wanted.timeline = next_timeline(agent);
     }
@@ -137,6 +137,7 @@ static void release(struct agent *agent, const struct ha_view *view, const struc
     /* It may be applied at any moment from now on, answered or not: this node holds nothing any
      * more, until it takes the lease anew. */
     agent->lease.deadline = (struct instant){0};
+    agent->lease.doubtful = LEASE_TXN_NONE;
 }
 
 static void on_record_txn(void *arg, enum dcs_outcome outcome, int64_t revision)

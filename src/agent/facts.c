@@ -91,10 +91,10 @@ static void learn_lease(
     if (!is_same_seq(&lease->record, record) || !instant_is_set(lease->seen)) {
         lease->seen = agent->ports.now(agent->ports.arg);
     }
-    if (lease->doubtful != LEASE_TXN_NONE && is_same_seq(&lease->wanted, record)) {
+    if (lease->doubtful != LEASE_TXN_NONE && is_same_seq(&lease->doubted, record)) {
         /* The unanswered transaction turns out to be committed. */
         if (lease->doubtful != LEASE_TXN_RELEASE && is_own) {
-            hold_until(agent, lease->t0);
+            hold_until(agent, lease->doubted_t0);
         }
         lease->doubtful = LEASE_TXN_NONE;
     }
@@ -221,6 +221,18 @@ void agent_on_health(void *arg, const struct dcs_health *health)
     agent->dcs = *health;
 }
 
+/* It may have been committed or not. The next attempt writes the same, so a reading does not tell
+ * which of them it was that succeeded: the hold is counted from the first, also when a reading has
+ * told already that one did. */
+static void doubt(struct lease_facts *lease, enum lease_txn txn)
+{
+    if (!is_same_seq(&lease->doubted, &lease->wanted)) {
+        lease->doubted = lease->wanted;
+        lease->doubted_t0 = lease->t0;
+    }
+    lease->doubtful = txn;
+}
+
 void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
 {
     struct agent *agent = arg;
@@ -229,9 +241,9 @@ void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
 
     ASSERT(txn != LEASE_TXN_NONE);
     lease->txn = LEASE_TXN_NONE;
-    lease->doubtful = LEASE_TXN_NONE;
     switch (outcome) {
     case DCS_DONE:
+        lease->doubtful = LEASE_TXN_NONE;
         if (txn != LEASE_TXN_RELEASE) {
             hold_until(agent, lease->t0);
         }
@@ -248,7 +260,7 @@ void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
         dcs_refresh(agent->ports.dcs);
         break;
     case DCS_UNKNOWN:
-        lease->doubtful = txn;
+        doubt(lease, txn);
         dcs_refresh(agent->ports.dcs);
         break;
     case DCS_REFUSED:

@@ -29,9 +29,12 @@ struct lease_facts {
     bool is_timeline_used; /* a promotion with record.timeline was asked for */
 
     enum lease_txn txn;         /* under way */
-    enum lease_txn doubtful;    /* ended unknown: a reading may still show that it was committed */
-    struct lease_record wanted; /* what that transaction writes */
+    struct lease_record wanted; /* what it writes */
     struct instant t0;          /* and when it was begun */
+
+    enum lease_txn doubtful;     /* ended unknown: a reading may still show that it was committed */
+    struct lease_record doubted; /* what that one wrote, and others after it that ended unknown */
+    struct instant doubted_t0; /* when the first of them was begun: nobody can tell which it was */
 };
 
 /* A member other than this one. */

@@ -118,34 +118,34 @@ static int request(
     return is_done ? CLI_DONE : CLI_FAILED;
 }
 
-/* LEADER and CANDIDATE live as long as the call. */
 static int carry_out(
     const struct cli_args *args, struct target *target, const json_t *cluster,
-    struct handover *handover)
+    const struct handover *asked)
 {
+    struct handover handover = *asked;
     json_auto_t *after = NULL;
     char candidate[MEMBER_NAME_SIZE] = "";
     struct err e = {0};
     int code;
 
-    if (!handover->is_failover && handover->leader == NULL) {
-        handover->leader = view_leader(cluster);
-        if (handover->leader[0] == '\0') {
+    if (!handover.is_failover && handover.leader == NULL) {
+        handover.leader = view_leader(cluster);
+        if (handover.leader[0] == '\0') {
             e.code = FAIL(
                 &e, ERR_CONFLICT,
                 "the cluster has no leader\nhint: 'baton failover --candidate NAME' promotes one");
             return cli_fail(args, &e);
         }
     }
-    if (!handover->is_forced && !is_confirmed(cluster, handover, candidate, sizeof(candidate))) {
+    if (!handover.is_forced && !is_confirmed(cluster, &handover, candidate, sizeof(candidate))) {
         fprintf(stderr, "Aborted: nothing was changed.\n");
         return CLI_FAILED;
     }
-    if (handover->is_failover && handover->candidate == NULL) {
+    if (handover.is_failover && handover.candidate == NULL) {
         fprintf(stderr, "Failover could be performed only to a specific candidate\n");
         return CLI_USAGE;
     }
-    code = request(args, target, handover);
+    code = request(args, target, &handover);
     if (code == CLI_DONE && view_fetch(target, &after, NULL) == 0) {
         print_cluster(after);
     }

@@ -23,7 +23,10 @@ static struct finding *make_place(struct findings *findings, enum finding_severi
     if (findings->count < FINDINGS_MAX) {
         return &findings->items[findings->count];
     }
-    for (unsigned at = FINDINGS_MAX; severity == FINDING_ERROR && at-- > 0;) {
+    if (severity != FINDING_ERROR) {
+        return NULL;
+    }
+    for (unsigned at = FINDINGS_MAX; at-- > 0;) {
         if (findings->items[at].severity != FINDING_ERROR) {
             return &findings->items[at];
         }

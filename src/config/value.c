@@ -163,6 +163,7 @@ static bool read_word(
     size_t length = text != NULL ? strlen(text) : 0;
     bool is_on = false;
 
+    ASSERT(row->words != NULL);
     if (text == NULL) {
         return false;
     }

@@ -53,7 +53,7 @@ static void test_all(void **state)
         bool has_data = number % 2 != 0;
         enum store_state states[2] = {
             (enum store_state)(number / 2 % 5), (enum store_state)(number / 10 % 5)};
-        bool leaders[2] = {number / 50 % 2 != 0, number / 100 % 2 != 0};
+        const bool leaders[2] = {number / 50 % 2 != 0, number / 100 % 2 != 0};
         struct formation_self self = self_of(0, has_data);
         struct formation_peer peers[3] = {
             peer_of(0, has_data ? STORE_MEMBER : STORE_NEW), peer_of(1, states[0]),

@@ -287,10 +287,11 @@ static void request_apply(struct handle *handle, struct request *request)
     if (request->is_ended || request->is_lost) {
         return;
     }
-    if (request->is_refused) {
-        request_end(request, DCS_REFUSED, 0);
-    } else if (handle->is_cut) {
+    if (handle->is_cut && !request->is_refused) {
         return;
+    }
+    if (request->is_refused || take_fault(handle, MEM_REFUSE)) {
+        request_end(request, DCS_REFUSED, 0);
     } else if (take_fault(handle, MEM_LOSE_ANSWER)) {
         request->is_lost = true;
         IGNORE(apply(handle, &request->txn), "nobody will hear of it");
@@ -298,8 +299,6 @@ static void request_apply(struct handle *handle, struct request *request)
         request->is_lost = true;
     } else if (take_fault(handle, MEM_LOSE_RACE)) {
         request_end(request, DCS_LOST_RACE, handle->store->cache.revision);
-    } else if (take_fault(handle, MEM_REFUSE)) {
-        request_end(request, DCS_REFUSED, 0);
     } else {
         enum dcs_outcome outcome = apply(handle, &request->txn);
 

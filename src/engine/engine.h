@@ -31,7 +31,7 @@ struct engine_status {
     bool was_primary; /* DOWN: it was writable when it last ran */
     /* DOWN: a rewind was interrupted: never to be started, only to be replaced by a clone. */
     bool is_torn;
-    bool is_promoting;    /* promotion asked for, still in recovery */
+    bool is_promoting;    /* promotion asked for, by an order or by hand; still in recovery */
     bool is_streaming;    /* STANDBY: receiving from an upstream */
     bool is_checkpointed; /* PRIMARY: a checkpoint has completed on this timeline */
     bool pending_restart; /* a changed parameter waits for a restart */

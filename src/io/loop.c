@@ -62,6 +62,13 @@ struct loop_signal {
     void *arg;
 };
 
+struct loop_watch {
+    uv_fs_event_t uv;
+    struct loop *loop;
+    void (*function)(void *arg, const char *name);
+    void *arg;
+};
+
 struct work {
     uv_work_t uv;
     struct loop *loop;
@@ -430,6 +437,44 @@ void loop_signal_free(struct loop_signal *handle)
 {
     if (handle != NULL) {
         close_handle((uv_handle_t *)&handle->uv);
+    }
+}
+
+/* ---- folders ---- */
+
+static void on_watch(uv_fs_event_t *uv, const char *name, int events, int status)
+{
+    struct loop_watch *watch = uv->data;
+
+    if (status == 0 && name != NULL && (events & UV_RENAME) != 0) {
+        watch->loop->happened = true;
+        watch->function(watch->arg, name);
+    }
+}
+
+struct loop_watch *loop_watch_new(
+    struct loop *loop, const char *folder, void (*function)(void *arg, const char *name), void *arg)
+{
+    struct loop_watch *watch = mem_alloc(sizeof(*watch));
+    int r = uv_fs_event_init(&loop->uv, &watch->uv);
+
+    ASSERT(r == 0);
+    ASSERT(function != NULL);
+    watch->uv.data = watch;
+    watch->loop = loop;
+    watch->function = function;
+    watch->arg = arg;
+    if (uv_fs_event_start(&watch->uv, on_watch, folder, 0) < 0) {
+        loop_watch_free(watch);
+        return NULL;
+    }
+    return watch;
+}
+
+void loop_watch_free(struct loop_watch *watch)
+{
+    if (watch != NULL) {
+        close_handle((uv_handle_t *)&watch->uv);
     }
 }
 

@@ -1,4 +1,4 @@
-/* loop.h - the event loop (libuv): timers, file descriptors, signals, work on threads.
+/* loop.h - the event loop (libuv): timers, file descriptors, signals, folders, work on threads.
  *
  * One thread runs the loop; every callback comes from it. Nothing here blocks. A handle is freed
  * by its x_free, which is allowed inside any callback, its own included; no callback comes after
@@ -11,6 +11,7 @@ struct loop;
 struct loop_timer;
 struct loop_poll;
 struct loop_signal;
+struct loop_watch;
 
 /* A new loop; never NULL. UV_THREADPOOL_SIZE is set to 8 if unset: all work of the process
  * shares the pool. SIGPIPE is ignored from then on. */
@@ -48,6 +49,14 @@ void loop_poll_free(struct loop_poll *poll);
 struct loop_signal *loop_signal_new(
     struct loop *loop, int signal_number, void (*function)(void *arg), void *arg);
 void loop_signal_free(struct loop_signal *handle);
+
+/* Call FUNCTION with the name of an entry of FOLDER that was made or removed there. For what is
+ * worth knowing at once and is found out otherwise too: NULL when the system has no watch left, and
+ * some may be missed. The folder that has the name now is watched, also when it is renamed. */
+struct loop_watch *loop_watch_new(
+    struct loop *loop, const char *folder, void (*function)(void *arg, const char *name),
+    void *arg);
+void loop_watch_free(struct loop_watch *watch);
 
 /* Run WORK(arg) on the thread pool, then DONE(arg) on the loop. WORK may block; it must touch
  * only ARG. DONE always comes; there is no cancelling, so ARG must live until then. */

@@ -19,6 +19,7 @@ struct world {
     struct loop_timer *timer;
     struct loop_poll *poll;
     struct loop_signal *signal;
+    struct loop_watch *watch;
     int fired;
     int turns;
     int events_at_turn;
@@ -384,6 +385,41 @@ static void on_signal(void *arg)
     loop_stop(world->loop);
 }
 
+static void on_entry(void *arg, const char *name)
+{
+    struct world *world = arg;
+
+    assert_string_equal(name, "made");
+    world->fired++;
+    loop_watch_free(world->watch);
+    loop_stop(world->loop);
+}
+
+static void a_new_file_is_seen(void **state)
+{
+    char folder[] = "/tmp/baton-loop-XXXXXX";
+    char path[64];
+    struct world world;
+    FILE *file;
+
+    (void)state;
+    set_up(&world);
+    assert_non_null(mkdtemp(folder));
+    world.watch = loop_watch_new(world.loop, folder, on_entry, &world);
+    assert_non_null(world.watch);
+    snprintf(path, sizeof(path), "%s/made", folder);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+    loop_run(world.loop);
+    assert_int_equal(world.fired, 1);
+    remove(path);
+    remove(folder);
+    assert_null(loop_watch_new(world.loop, folder, on_entry, &world));
+    loop_watch_free(NULL);
+    tear_down(&world);
+}
+
 static void a_signal_arrives(void **state)
 {
     struct world world;
@@ -480,6 +516,7 @@ int main(void)
         cmocka_unit_test(an_error_shows_as_ready),
         cmocka_unit_test(a_number_may_be_closed_and_used_again),
         cmocka_unit_test(a_paused_descriptor_is_quiet),
+        cmocka_unit_test(a_new_file_is_seen),
         cmocka_unit_test(a_signal_arrives),
         cmocka_unit_test(work_is_done_elsewhere),
         cmocka_unit_test(freeing_waits_for_work),

@@ -15,19 +15,24 @@ static size_t replayed;
 
 static int replay_file(const char *path)
 {
+    static uint8_t input[INPUT_SIZE_MAX];
     FILE *file = fopen(path, "rb");
-    uint8_t *bytes = NULL;
+    uint8_t *bytes;
     size_t size;
 
     if (file == NULL) {
         fprintf(stderr, "cannot open %s: %s\n", path, strerror(errno));
         return 1;
     }
-    bytes = malloc(INPUT_SIZE_MAX);
-    size = bytes != NULL ? fread(bytes, 1, INPUT_SIZE_MAX, file) : 0;
+    size = fread(input, 1, sizeof(input), file);
     fclose(file);
     /* An exact copy, so that the sanitizer sees a read past the end. */
-    bytes = realloc(bytes, size + (size == 0));
+    bytes = malloc(size + (size == 0));
+    if (bytes == NULL) {
+        fprintf(stderr, "no memory for %s\n", path);
+        return 1;
+    }
+    memcpy(bytes, input, size);
     LLVMFuzzerTestOneInput(bytes, size);
     free(bytes);
     replayed++;

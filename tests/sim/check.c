@@ -108,6 +108,16 @@ static bool is_request_present(const struct sim *sim)
     return request != NULL && !str_equal(request, "{}");
 }
 
+/* It was promoted by hand and does not belong to the cluster's history any more: nobody may choose
+ * it, whatever it has. */
+static bool is_stray(const struct sim *sim, const struct node *node)
+{
+    struct place begin = {node->disk.end.branch, 0};
+
+    return wal_is_by_hand(&sim->wal, node->disk.end) &&
+           !wal_contains(&sim->wal, official(sim), begin);
+}
+
 /* Is there somebody whom TAKER must have known to be better: able for long, holding what was
  * acknowledged and TAKER lacks? */
 static void check_candidate(struct sim *sim, const struct node *taker)
@@ -123,7 +133,7 @@ static void check_candidate(struct sim *sim, const struct node *taker)
         struct place part = wal_meet(&sim->wal, node->disk.end, official(sim));
         uint64_t last;
 
-        if (node == taker || node->able_since_ns == 0 ||
+        if (node == taker || node->able_since_ns == 0 || is_stray(sim, node) ||
             sim->now_ns - node->able_since_ns < SETTLED_NS ||
             sim->now_ns - node->disk.changed_ns < SETTLED_NS) {
             continue;
@@ -294,6 +304,11 @@ void check_promoted(struct sim *sim, struct node *node, int branch)
     unsigned lost;
 
     check_timeline(sim, node, branch);
+    if (node->server.is_by_hand && str_equal(check->holder, node->name)) {
+        /* It took the lease meanwhile: from now on it is the primary by right. */
+        node->server.is_by_hand = false;
+        check->is_loss_excused = true;
+    }
     if (node->server.is_by_hand) {
         check_by_hand(sim, node);
         return;

@@ -207,6 +207,19 @@ static void slew(struct sim *sim, struct node *node, const struct fault *fault, 
 
 #define LATE_NS (1800 * MS)
 #define SILENT_AFTER_NS (1500 * MS)
+#define SWAP_AFTER_NS (2000 * MS)
+
+/* What EXPIRY does to the node that it meets. */
+enum expiry {
+    EXPIRY_FREEZE, /* answers come late, then its agent stands still */
+    EXPIRY_CUT,    /* answers come late, then its questions are lost */
+    EXPIRY_SWAP, /* its answers are lost, then its questions: what it hears says that it renewed */
+};
+
+static enum expiry expiry_of(const struct fault *fault)
+{
+    return (enum expiry)(fault->amount % 3);
+}
 
 static void on_silence(struct sim *sim, struct event *event)
 {
@@ -217,23 +230,32 @@ static void on_silence(struct sim *sim, struct event *event)
         return;
     }
     store_set_late(sim, 0);
-    if (fault->amount % 2 == 0) {
+    if (expiry_of(fault) == EXPIRY_FREEZE) {
         agent_freeze(sim, node, fault->length_ns - SILENT_AFTER_NS);
-    } else {
-        net_cut(sim, node->index, STORE_PLACE, 1);
+        return;
     }
+    if (expiry_of(fault) == EXPIRY_SWAP) {
+        net_cut(sim, STORE_PLACE, node->index, -1);
+    }
+    net_cut(sim, node->index, STORE_PLACE, 1);
 }
 
 static void expire(struct sim *sim, struct fault *fault, struct node *node)
 {
+    bool is_swap = expiry_of(fault) == EXPIRY_SWAP;
+
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         if (&sim->nodes[at] != node) {
             slew_one(sim, &sim->nodes[at], SLEW_MAX_PPM);
         }
     }
-    store_set_late(sim, LATE_NS);
+    if (is_swap) {
+        net_cut(sim, STORE_PLACE, node->index, 1);
+    } else {
+        store_set_late(sim, LATE_NS);
+    }
     sim_post(
-        sim, NULL, ACTOR_WORLD, SILENT_AFTER_NS,
+        sim, NULL, ACTOR_WORLD, is_swap ? SWAP_AFTER_NS : SILENT_AFTER_NS,
         &(struct event){.run = on_silence, .a = fault - sim->faults});
 }
 
@@ -243,7 +265,7 @@ static void end_expire(struct sim *sim, struct fault *fault, struct node *node)
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         slew_one(sim, &sim->nodes[at], 0);
     }
-    if (fault->amount % 2 != 0 && net_is_cut(sim, node->index, STORE_PLACE)) {
+    if (expiry_of(fault) != EXPIRY_FREEZE && net_is_cut(sim, node->index, STORE_PLACE)) {
         net_cut(sim, node->index, STORE_PLACE, -1);
     }
 }

@@ -3,6 +3,8 @@
 #include "base/assert.h"
 #include "base/parse.h"
 
+#include <time.h>
+
 /* baton-sim: seeds and scenarios of the simulated cluster.
  *
  *     baton-sim --seeds 1000 [--from K]      many seeds, stop at the first failure
@@ -165,6 +167,14 @@ static int run_twice(const struct options *options)
     return 0;
 }
 
+/* Of processor time: what else runs on the machine does not count. */
+static uint64_t per_second(uint64_t events)
+{
+    uint64_t used_ms = (uint64_t)clock() * 1000 / CLOCKS_PER_SEC;
+
+    return events * 1000 / MAX(used_ms, (uint64_t)1);
+}
+
 static int run_many(const struct options *options)
 {
     uint64_t events = 0;
@@ -194,9 +204,10 @@ static int run_many(const struct options *options)
         return worst;
     }
     printf(
-        "%" PRId64 " seeds: %u fine, %u liveness, %u safety; %" PRIu64
-        " events; slowest convergence %" PRId64 " ms; %u writes lost within the rules\n",
-        options->seeds, counts[0], counts[1], counts[2], events, slowest_ns / MS, lost);
+        "%" PRId64 " seeds: %u fine, %u liveness, %u safety; %" PRIu64 " events, %" PRIu64
+        "/s; slowest convergence %" PRId64 " ms; %u writes lost within the rules\n",
+        options->seeds, counts[0], counts[1], counts[2], events, per_second(events),
+        slowest_ns / MS, lost);
     return worst;
 }
 

@@ -173,6 +173,8 @@ struct postgres {
     bool has_guard;
     bool was_told; /* the guard has answered once */
     bool is_stopping;
+    struct loop_watch *promotion; /* of the running server's data directory; NULL: not possible */
+    bool is_promoted_by_hand;     /* somebody else has asked it to promote */
     char exit_problem[160];
     bool was_reached; /* the server's socket answers, if only to say that it is starting */
     char connect_problem[160];
@@ -203,6 +205,7 @@ struct postgres {
     unsigned lonely_count;
     struct timeline_history history; /* of the running server's timeline */
     uint32_t history_wanted;
+    unsigned tidyings; /* jobs of pg_tidy_timelines under way */
 
     struct cluster cluster;
     bool has_cluster;
@@ -266,6 +269,7 @@ void pg_slots_tick(struct postgres *pg); /* after each probe */
 void pg_guard_connect(struct postgres *pg);
 
 /* timelines.c: pg_tidy_timelines is for the end of a promotion that failed */
+int pg_step_timelines_idle(struct postgres *pg, struct err *e);
 int pg_step_tidy_timelines(struct postgres *pg, struct err *e);
 int pg_step_reserve_timeline(struct postgres *pg, struct err *e);
 int pg_step_check_timeline(struct postgres *pg, struct err *e);

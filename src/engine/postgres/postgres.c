@@ -48,7 +48,8 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
     const struct pg_probe *probe = &pg->probe;
 
     status->is_answering = probe->is_known && !probe->is_late && status->state != SERVER_STOPPING;
-    status->is_promoting = pg->order.is_promoting && status->state != SERVER_PRIMARY;
+    status->is_promoting = (pg->order.is_promoting || pg->is_promoted_by_hand) &&
+                           status->state != SERVER_PRIMARY;
     status->is_streaming = probe->is_streaming;
     status->is_checkpointed = probe->is_checkpointed;
     status->pending_restart = probe->pending_restart || (probe->is_known && pg->is_lowered);
@@ -271,6 +272,7 @@ static void free_engine(struct engine *engine)
     pg_probe_stop(pg);
     guard_link_free(pg->link);
     pg->link = NULL;
+    loop_watch_free(pg->promotion);
     session_free(pg->session);
     session_free(pg->identify);
     session_free(pg->side);

@@ -331,6 +331,36 @@ static void a_lonely_standby_knows_its_timeline(void **state)
     await(b_streams);
 }
 
+/* The first connection ends while the second one of the same probe is being asked. */
+static void a_connection_lost_in_a_probe_is_no_end(void **state)
+{
+    static const char mine[] = "SELECT pid FROM pg_stat_activity WHERE application_name = 'baton' "
+                               "AND pid <> pg_backend_pid() AND ";
+    AUTO_STR struct str sql = STR_INIT(512);
+    AUTO_FREE char *second = NULL;
+    int64_t pid = 0;
+
+    assert_non_null(state);
+    NEED_LAB();
+    must_do(b, ORDER_FOLLOW, NULL);
+    await(b_lonely);
+    IGNORE(wait_ms(NULL, 1500), "a probe has opened the second connection");
+    str_addf(&sql, "%sbackend_type = 'walsender'", mine);
+    second = ask(b, str_text(&sql));
+    assert_int_equal(parse_int(second, 1, INT32_MAX, &pid, NULL), 0);
+    run(b, "SELECT pg_reload_conf()"); /* so that the third question is due */
+    assert_int_equal(kill((pid_t)pid, SIGSTOP), 0);
+    IGNORE(wait_ms(NULL, 1200), "the next probe waits for it");
+    run(b,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'baton' "
+        "AND pid <> pg_backend_pid()");
+    assert_int_equal(kill((pid_t)pid, SIGCONT), 0);
+    IGNORE(wait_ms(NULL, 1500), "one more probe");
+    await(b_answers);
+    must_do(b, ORDER_FOLLOW, a);
+    await(b_streams);
+}
+
 static void kill_ends_everything(void **state)
 {
     double since;
@@ -349,6 +379,25 @@ static void kill_ends_everything(void **state)
     await(a_standby);
     print_message("restart in place to STANDBY: %.0f ms\n", now_ms() - since);
     assert_int_equal(a->status.position.timeline, 4);
+}
+
+/* Only the file, without the signal: nothing follows it. */
+static void a_promotion_by_hand_is_seen_before_it_happens(void **state)
+{
+    AUTO_STR struct str path = STR_INIT(1024);
+
+    assert_non_null(state);
+    NEED_LAB();
+    assert_false(b->status.is_promoting);
+    str_addf(&path, "%s/promote", b->config.postgresql.data_dir);
+    assert_int_equal(file_write(str_text(&path), "", 0, 0600, NULL), 0);
+    await(b_promoting);
+    assert_int_equal(b->status.state, SERVER_STANDBY);
+    engine_kill(b->engine);
+    await(b_down);
+    must_do(b, ORDER_START, a);
+    await(b_standby);
+    assert_false(b->status.is_promoting);
 }
 
 static void a_passed_deadline_kills(void **state)
@@ -739,7 +788,9 @@ int main(void)
         cmocka_unit_test(switchover_needs_no_rewind),
         cmocka_unit_test(rewind_repairs_a_fork),
         cmocka_unit_test(a_lonely_standby_knows_its_timeline),
+        cmocka_unit_test(a_connection_lost_in_a_probe_is_no_end),
         cmocka_unit_test(kill_ends_everything),
+        cmocka_unit_test(a_promotion_by_hand_is_seen_before_it_happens),
         cmocka_unit_test(a_passed_deadline_kills),
         cmocka_unit_test(bad_parameters_name_the_cause),
         cmocka_unit_test(passwords_work_and_stay_secret),

@@ -303,6 +303,21 @@ static bool b_standby(void)
     return b->status.state == SERVER_STANDBY;
 }
 
+static bool b_promoting(void)
+{
+    return b->status.is_promoting;
+}
+
+static bool b_answers(void)
+{
+    return b_standby() && b->status.is_answering;
+}
+
+static bool b_lonely(void)
+{
+    return b_standby() && !b->status.is_streaming && b->status.upstream[0] == '\0';
+}
+
 static bool a_armed(void)
 {
     return instant_is_set(a->status.deadline);

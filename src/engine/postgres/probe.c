@@ -153,8 +153,18 @@ static void on_pending(void *arg, const PGresult *result, const struct err *why)
 
 static void ask_pending(struct postgres *pg)
 {
-    bool is_due = !pg->probe.is_known || pg->probe.loaded_real_us != pg->probing.loaded_real_us ||
-                  pg->probe_count % PENDING_EVERY == 0;
+    bool is_due;
+
+    /* The server may have ended it while another connection was asked. */
+    if (session_is_closed(pg->session)) {
+        struct err gone = {0};
+
+        err_set(&gone, ERR_DATABASE, __FILE__, __LINE__, "the server has closed the connection");
+        fail_probe(pg, &gone);
+        return;
+    }
+    is_due = !pg->probe.is_known || pg->probe.loaded_real_us != pg->probing.loaded_real_us ||
+             pg->probe_count % PENDING_EVERY == 0;
 
     pg->probing.pending_restart = pg->probe.pending_restart;
     if (is_due && pg->order.wait == NULL) {
@@ -407,6 +417,7 @@ static void work_watch(struct pg_job *job)
     if (job->result < 0) {
         return;
     }
+    ASSERT(text != NULL);
     line = text;
     for (int number = 1; line != NULL && number < PID_FILE_STATUS; number++) {
         line = strchr(line, '\n');

@@ -47,9 +47,35 @@ static void note_exit(struct postgres *pg)
     }
 }
 
+/* Whoever promotes a server by hand makes a file, then sends a signal, and some tens of
+ * milliseconds later the server takes writes: the file is seen sooner than a probe sees that. At its
+ * start a server removes one that was left, hence "known". */
+static void on_data_entry(void *arg, const char *name)
+{
+    struct postgres *pg = arg;
+
+    if (str_equal(name, "promote") && pg->probe.is_known && pg->probe.in_recovery &&
+        pg->order.args.order != ORDER_PROMOTE && !pg->is_promoted_by_hand) {
+        pg->is_promoted_by_hand = true;
+        pg_report(pg);
+    }
+}
+
+/* The server runs in it at this moment: a disk that hangs would have shown before. */
+static void watch_promotion(struct postgres *pg)
+{
+    loop_watch_free(pg->promotion);
+    pg->promotion = NULL;
+    pg->is_promoted_by_hand = false;
+    if (pg_is_running(pg)) {
+        pg->promotion = loop_watch_new(pg->loop, pg->paths.data_dir, on_data_entry, pg);
+    }
+}
+
 static void note_change(struct postgres *pg, bool was_running)
 {
     pg_probe_reset(pg);
+    watch_promotion(pg);
     if (pg_is_running(pg)) {
         pg_probe_start(pg);
         return;
@@ -227,6 +253,7 @@ const struct order_step pg_start_steps[] = {
     {"check the data directory", step_check_data},
     {"choose the upstream", step_set_upstream},
     {"wait for other files", step_files_idle},
+    {"wait for an earlier tidying", pg_step_timelines_idle},
     {"remove left placeholders", pg_step_tidy_timelines},
     {"prepare to lower parameters", pg_step_lower_prepare},
     {"lower parameters", pg_step_lower},
@@ -376,6 +403,7 @@ static int step_know_timeline(struct postgres *pg, struct err *e)
 const struct order_step pg_promote_steps[] = {
     {"check the deadline", step_check_deadline},
     {"see the timeline", step_know_timeline},
+    {"wait for an earlier tidying", pg_step_timelines_idle},
     {"reserve the timeline", pg_step_reserve_timeline},
     {"write the promote file", step_promote_file},
     {"promote", step_promote},

@@ -9,8 +9,11 @@
  * the newest by counting up as well. One that has no real file above it is in the way:
  * recovery_target_timeline=latest would take it for the newest timeline, of which the server is no
  * child, and refuse to start. Those are removed before every start, before each promotion, and
- * after one that failed. A host that dies early may leave an empty file: the same, for a real
- * history is never empty. */
+ * after one that failed.
+ *
+ * Nothing is synced here: it would be time without a primary. The promotion syncs the folder when
+ * it has written the real history file, and a host that dies early may leave an empty file: the
+ * same, for a real history is never empty. */
 #include "base/assert.h"
 #include "base/parse.h"
 #include "engine/postgres/driver.h"
@@ -118,9 +121,11 @@ static int reserve(const struct timelines_job *own, struct err *e)
         return FAIL(e, ERR_CONFLICT, "timeline %" PRIu32 " exists already", own->reserved);
     }
     for (uint32_t at = own->own + 1; at < own->reserved; at++) {
+        bool is_changed;
+
         r = exists(own->folder, at, path, &is_there, e);
         if (r == 0 && !is_there) {
-            r = file_write(path, PLACEHOLDER, strlen(PLACEHOLDER), 0600, e);
+            r = file_put_if_changed(path, PLACEHOLDER, 0600, &is_changed, e);
         }
         if (r < 0) {
             return r;
@@ -141,7 +146,13 @@ static void work_timelines(struct pg_job *job)
 
 static void done_timelines(struct postgres *pg, struct pg_job *job)
 {
-    if (job->order_id == 0 || job->order_id != pg->order.id) {
+    if (job->order_id == 0) {
+        ASSERT(pg->tidyings > 0);
+        pg->tidyings--;
+        pg_order_poke(pg);
+        return;
+    }
+    if (job->order_id != pg->order.id) {
         return;
     }
     if (job->result < 0) {
@@ -161,6 +172,20 @@ static struct timelines_job *new_job(const struct postgres *pg)
     return job;
 }
 
+static int wait_for_tidying(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    return pg->tidyings > 0 ? 0 : STEP_DONE;
+}
+
+/* What a failed promotion left to be removed is removed: else it would take with it what the next
+ * one makes. */
+int pg_step_timelines_idle(struct postgres *pg, struct err *e)
+{
+    pg->order.wait = wait_for_tidying;
+    return wait_for_tidying(pg, e);
+}
+
 int pg_step_tidy_timelines(struct postgres *pg, struct err *e)
 {
     ASSERT(e != NULL);
@@ -172,6 +197,7 @@ void pg_tidy_timelines(struct postgres *pg)
 {
     if (pg->order.args.order == ORDER_PROMOTE && pg->order.args.timeline != 0 &&
         !pg->order.is_promoting) {
+        pg->tidyings++;
         pg_job_start(pg, &new_job(pg)->job);
     }
 }
