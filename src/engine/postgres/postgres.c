@@ -48,8 +48,8 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
     const struct pg_probe *probe = &pg->probe;
 
     status->is_answering = probe->is_known && !probe->is_late && status->state != SERVER_STOPPING;
-    status->is_promoting = (pg->order.is_promoting || pg->is_promoted_by_hand) &&
-                           status->state != SERVER_PRIMARY;
+    status->is_promoting =
+        (pg->order.is_promoting || pg->is_promoted_by_hand) && status->state != SERVER_PRIMARY;
     status->is_streaming = probe->is_streaming;
     status->is_checkpointed = probe->is_checkpointed;
     status->pending_restart = probe->pending_restart || (probe->is_known && pg->is_lowered);

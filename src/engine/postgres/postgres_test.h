@@ -23,7 +23,7 @@
 #include <cmocka.h>
 
 #define NOBODY 65534
-#define OOM_SCORE "7" /* of the backends */
+#define OOM_SCORE "7"    /* of the backends */
 #define PORT_FIRST 20000 /* below those that the kernel gives away */
 #define PORT_PAIRS 5000
 #define WAIT_MS 60000
