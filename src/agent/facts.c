@@ -253,15 +253,19 @@ static void adopt_deadline(struct agent *agent, const struct engine_status *stat
     }
 }
 
-/* The one who may write loses no time with that. */
-static void note_end(struct agent *agent, struct instant now)
+/* The one who may write loses no time with that; and one that was fenced did not end by itself. */
+static void note_end(struct agent *agent, bool was_primary, struct instant now)
 {
     struct server_facts *server = &agent->server;
     bool was_short = instant_elapsed_max_ms(server->started, now) < SHORT_LIFE_MS;
+    bool is_holder = agent_holds(agent, now, NULL);
 
     server->started = (struct instant){0};
+    if (was_primary && !is_holder) {
+        return;
+    }
     server->short_lives = was_short ? server->short_lives + 1 : 0;
-    if (server->short_lives >= SHORT_LIVES && !agent_holds(agent, now, NULL)) {
+    if (server->short_lives >= SHORT_LIVES && !is_holder) {
         server->retry = instant_add_ms(now, RETRY_LONG_MS);
     }
 }
@@ -283,7 +287,7 @@ void agent_on_status(void *arg, const struct engine_status *status)
     }
     if (status->state == SERVER_DOWN && instant_is_set(server->started) &&
         server->order != ORDER_STOP) {
-        note_end(agent, now);
+        note_end(agent, status->was_primary, now);
     }
     if (status->state == SERVER_PRIMARY) {
         server->is_virgin = false;
