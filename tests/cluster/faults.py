@@ -111,6 +111,19 @@ def wait_listed(node, *words, seconds=12.0):
     return last[0]
 
 
+def wait_problem(node, seconds=12.0):
+    """`baton list` says what is the matter with it: in its own words, not that others do not hear of it yet."""
+    said = [""]
+    def is_said():
+        said[0] = listing(node)
+        return f" {node.name}: " in said[0] and f" {node.name}: unknown" not in said[0]
+    try:
+        wait_until(f"`baton list` says what is the matter with {node.name}", is_said, seconds, 0.2)
+    except Failure as failure:
+        raise Failure(f"{failure}; it says: {said[0]}") from failure
+    return said[0]
+
+
 def log_since(node, position=0):
     with open(node.log, "rb") as file:
         file.seek(position)
@@ -448,7 +461,7 @@ def postgres_port_in_use(cluster):
         other = socket.create_server((node.host, node.pg))
         undo.append(other.close)
         node.start()
-        said = wait_listed(node, f" {node.name}: ")
+        said = wait_problem(node)
         check("in use" in said or "port" in said or "TCP/IP" in said, f"the reason is not said: {said}")
 
 
@@ -511,7 +524,7 @@ def base_folder_missing(cluster):
         undo.append(lambda: shutil.rmtree(aside))
         node.start()
         try:
-            said = wait_listed(node, f" {node.name}: ")
+            said = wait_problem(node)
         except Failure as failure:
             raise Failure(f"{failure}; GET /replica gives {node.get('/replica')[0]}") from failure
         check("to do:" in said, f"it does not say what to do: {said}")
@@ -731,7 +744,8 @@ def promoted_by_hand(cluster):
         writer = writer_at(cluster, node)
         begin = now()
         try:
-            node.sql("SELECT pg_promote(false)")
+            with contextlib.suppress(Failure):  # the server may be killed before it has answered
+                node.sql("SELECT pg_promote(false)")
             wait_until("the promoted server is killed or stopped", lambda: any("rule=" + rule in log_since(node) for rule in ("fence.lost", "standby.diverged")), 10)
             time.sleep(0.5)
         finally:
