@@ -7,6 +7,11 @@
 #define RETRY_MS 1000
 #define RETRY_LONG_MS 5000
 
+/* A server that ends by itself so soon after its start, so often in a row, is not started again at
+ * once: it would fill its log, and what it says of the reason could not be read. */
+#define SHORT_LIFE_MS 10000
+#define SHORT_LIVES 2
+
 struct peer_facts *agent_peer(struct agent *agent, const char *name)
 {
     for (unsigned at = 0; at < agent->peer_count; at++) {
@@ -282,6 +287,23 @@ static void adopt_deadline(struct agent *agent, const struct engine_status *stat
     }
 }
 
+/* The one who may write loses no time with that; and one that was fenced did not end by itself. */
+static void note_end(struct agent *agent, bool was_primary, struct instant now)
+{
+    struct server_facts *server = &agent->server;
+    bool was_short = instant_elapsed_max_ms(server->started, now) < SHORT_LIFE_MS;
+    bool is_holder = agent_holds(agent, now, NULL);
+
+    server->started = (struct instant){0};
+    if (was_primary && !is_holder) {
+        return;
+    }
+    server->short_lives = was_short ? server->short_lives + 1 : 0;
+    if (server->short_lives >= SHORT_LIVES && !is_holder) {
+        server->retry = instant_add_ms(now, RETRY_LONG_MS);
+    }
+}
+
 void agent_on_status(void *arg, const struct engine_status *status)
 {
     struct agent *agent = arg;
@@ -296,6 +318,10 @@ void agent_on_status(void *arg, const struct engine_status *status)
     if (!server->has_status || status->state == SERVER_STANDBY || status->state == SERVER_PRIMARY ||
         status->state == SERVER_STOPPING) {
         server->answering = now;
+    }
+    if (status->state == SERVER_DOWN && instant_is_set(server->started) &&
+        server->order != ORDER_STOP) {
+        note_end(agent, status->was_primary, now);
     }
     if (status->state == SERVER_PRIMARY) {
         server->is_virgin = false;
@@ -312,6 +338,8 @@ void agent_on_status(void *arg, const struct engine_status *status)
             agent, LOG_LEVEL_INFO, "server.state", "the server is %s now (was %s)%s%s",
             server_state_text(status->state), server_state_text(server->status.state),
             status->problem[0] != '\0' ? ": " : "", status->problem);
+    } else if (status->problem[0] != '\0' && !str_equal(status->problem, server->status.problem)) {
+        agent_log(agent, LOG_LEVEL_WARNING, "server.problem", "%s", status->problem);
     }
     server->status = *status;
     server->has_status = true;
@@ -333,6 +361,9 @@ void agent_on_order(void *arg, enum engine_order order, int result, const struct
     server->order = ORDER_NONE;
     if (result >= 0) {
         server->failure[0] = '\0';
+        if (order == ORDER_START || order == ORDER_STOP) {
+            server->started = order == ORDER_START ? now : (struct instant){0};
+        }
         if (order == ORDER_CHECKPOINT && agent->request.is_present) {
             agent->request.is_checkpointed = true;
         }

@@ -264,11 +264,12 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
     server->was_clean = status->was_clean;
     server->was_primary = status->was_primary;
     server->is_torn = status->is_torn;
+    server->is_starved = status->is_starved;
     server->is_armed = instant_is_set(status->deadline) && left_ms >= view->promote_budget_ms;
     server->is_start_due = !instant_is_set(facts->retry) || instant_left_ms(facts->retry, now) <= 0;
     server->is_virgin = facts->is_virgin;
     server->can_rewind = !facts->has_rewind_failed && !facts->is_rewound;
-    server->start_failures = facts->start_failures;
+    server->start_failures = MAX(facts->start_failures, facts->short_lives);
     server->system_id = status->system_id;
     server->upstream = index_of(agent, status->upstream);
     if (server->state != SERVER_STANDBY && server->state != SERVER_PRIMARY &&

@@ -296,6 +296,9 @@ static const struct {
     {"stop failed", "a process of the server hangs: look for processes in state D on that host"},
     {"starting",
      "wait, unless the same is said for long: then read the database server's log on that host"},
+    {"in archive recovery",
+     "it streams again by itself when the cause is gone; when the primary no longer has what it "
+     "needs, the agent copies the data anew"},
     {"unknown",
      "look whether that host, its network and its agent are up; only what it published last is "
      "known here"},

@@ -33,6 +33,9 @@ struct engine_status {
     bool is_torn;
     bool is_promoting;    /* promotion asked for, by an order or by hand; still in recovery */
     bool is_streaming;    /* STANDBY: receiving from an upstream */
+    /* STARTING STANDBY: its upstream no longer has the log that it needs, and nobody else does;
+     * DOWN: so it was before. Only a clone helps. */
+    bool is_starved;
     bool is_checkpointed; /* PRIMARY: a checkpoint has completed on this timeline */
     bool pending_restart; /* a changed parameter waits for a restart */
     uint64_t system_id;

@@ -72,11 +72,12 @@ struct ha_server {
     bool was_clean;          /* DOWN */
     bool was_primary;        /* DOWN: it was writable when it last ran */
     bool is_torn;            /* DOWN: a rewind was interrupted: only a clone helps */
+    bool is_starved;         /* its upstream has removed log that it needs: only a clone helps */
     bool is_armed;           /* the guard has confirmed the deadline of this lease */
     bool is_start_due;       /* no back-off is running after a failed start, clone or rewind */
     bool is_virgin;          /* made here a moment ago, and never opened for writing */
     bool can_rewind;         /* pg_rewind is allowed and has not failed against this primary */
-    unsigned start_failures; /* in a row */
+    unsigned start_failures; /* in a row; an end by itself soon after a start is one */
     int64_t down_ms;         /* since it was last seen answering; 0 while it is */
     int64_t stopping_ms;     /* since it was asked to stop */
     uint64_t system_id;      /* 0: unknown */

@@ -176,6 +176,7 @@ static struct ha_view pick_view(void)
     view.is_leaving = pick(2) != 0;
     if (view.lease == HA_LEASE_OTHER) {
         view.server.relation = (enum relation)pick(RELATION_DIVERGED + 1);
+        view.server.is_starved = pick(2) != 0;
     }
     pick_request(&view);
     return view;
@@ -212,7 +213,8 @@ static void check_server_action(const struct ha_view *view, const struct ha_acti
         assert_true(
             view->server.state == SERVER_ABSENT ||
             (view->server.state == SERVER_DOWN &&
-             (view->server.relation == RELATION_DIVERGED || view->server.is_torn)));
+             (view->server.relation == RELATION_DIVERGED || view->server.is_torn ||
+              view->server.is_starved)));
         assert_true(action->kind == HA_CLONE || !view->server.is_torn);
         break;
     case HA_BOOTSTRAP:
@@ -235,6 +237,7 @@ static void check_server_action(const struct ha_view *view, const struct ha_acti
         break;
     case HA_STOP:
         assert_true(view->server.state != SERVER_DOWN);
+        assert_true(view->server.state == SERVER_PRIMARY || view->is_leaving || is_led);
         break;
     case HA_NOTHING:
         break;

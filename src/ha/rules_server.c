@@ -160,6 +160,20 @@ static bool is_backing_off(const struct ha_view *view)
     return !is_running(view) && !view->server.is_start_due;
 }
 
+/* The log that it needs is gone where it follows, and that is the primary. */
+static bool is_starved(const struct ha_view *view)
+{
+    return view->server.is_starved && is_led_elsewhere(view) &&
+           view->initialize == HA_INITIALIZE_SET && view->server.upstream == view->holder;
+}
+
+static bool is_standby_starved(const struct ha_view *view)
+{
+    enum server_state state = view->server.state;
+
+    return (state == SERVER_STANDBY || state == SERVER_STARTING) && is_starved(view);
+}
+
 /* Neither the data that it had nor the data that it was to get. */
 static bool is_torn(const struct ha_view *view)
 {
@@ -216,6 +230,13 @@ static bool is_down_with_lease(const struct ha_view *view)
 static bool is_down_diverged(const struct ha_view *view)
 {
     return is_down(view) && is_held_elsewhere(view) && view->server.relation == RELATION_DIVERGED;
+}
+
+/* The upstream of a server that is down is not known. */
+static bool is_down_starved(const struct ha_view *view)
+{
+    return is_down(view) && view->server.is_starved && is_led_elsewhere(view) &&
+           view->initialize == HA_INITIALIZE_SET;
 }
 
 static bool is_diverged_unled(const struct ha_view *view)
@@ -365,12 +386,19 @@ static const struct ha_rule rows[] = {
     {"clone.diverged", TOPIC_SERVER, "the data has diverged and cannot be rewound",
      "copy the primary's data: this node's has diverged and cannot be rewound", is_down_diverged,
      act_clone},
+    {"clone.starved", TOPIC_SERVER, "the server is down and the primary lacks log that it needs",
+     "copy the data of a running member: the primary no longer has the log that is needed here",
+     is_down_starved, act_clone},
     {"start.standby", TOPIC_SERVER, "the server is down", "start the server as a standby", is_down,
      act_start},
     {"standby.diverged", TOPIC_SERVER, "the running standby has diverged from the primary",
      "stop the server: its data has diverged from the primary's", is_standby_diverged, act_stop},
     {"standby.follow", TOPIC_SERVER, "the running standby follows somebody else",
      "follow the primary", is_following_wrong, act_follow},
+    {"standby.starved", TOPIC_SERVER,
+     "the standby needs log that the primary has removed, and that no archive has",
+     "stop the server to copy the data anew: the primary no longer has the log that is needed here",
+     is_standby_starved, act_stop},
     {"standby.run", TOPIC_SERVER, "nothing else applies", "this node is a standby", always, NULL},
 };
 

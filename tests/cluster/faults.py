@@ -111,6 +111,19 @@ def wait_listed(node, *words, seconds=12.0):
     return last[0]
 
 
+def wait_problem(node, seconds=12.0):
+    """`baton list` says what is the matter with it: in its own words, not that others do not hear of it yet."""
+    said = [""]
+    def is_said():
+        said[0] = listing(node)
+        return f" {node.name}: " in said[0] and f" {node.name}: unknown" not in said[0]
+    try:
+        wait_until(f"`baton list` says what is the matter with {node.name}", is_said, seconds, 0.2)
+    except Failure as failure:
+        raise Failure(f"{failure}; it says: {said[0]}") from failure
+    return said[0]
+
+
 def log_since(node, position=0):
     with open(node.log, "rb") as file:
         file.seek(position)
@@ -448,7 +461,7 @@ def postgres_port_in_use(cluster):
         other = socket.create_server((node.host, node.pg))
         undo.append(other.close)
         node.start()
-        said = wait_listed(node, f" {node.name}: ")
+        said = wait_problem(node)
         check("in use" in said or "port" in said or "TCP/IP" in said, f"the reason is not said: {said}")
 
 
@@ -511,11 +524,48 @@ def base_folder_missing(cluster):
         undo.append(lambda: shutil.rmtree(aside))
         node.start()
         try:
-            said = wait_listed(node, f" {node.name}: ")
+            said = wait_problem(node)
         except Failure as failure:
             raise Failure(f"{failure}; GET /replica gives {node.get('/replica')[0]}") from failure
         check("to do:" in said, f"it does not say what to do: {said}")
         check(node.get("/replica")[0] != 200, "it answers as a replica")
+
+
+def remove_wal(primary, node):
+    """Until the primary has nothing left of what it wrote before this."""
+    needed = primary.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")
+    oldest = "SELECT min(name) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'"
+    def is_gone():
+        # The slot is made again when the member is listed, and keeps what the last checkpoint kept.
+        with contextlib.suppress(Failure):
+            primary.sql(f"SELECT pg_drop_replication_slot('{node.name}')")
+        primary.sql("SELECT pg_switch_wal()")
+        primary.sql("CHECKPOINT", 30)
+        return primary.sql(oldest) > needed
+    wait_until("the primary has removed old segments", is_gone, 60, 0.3)
+
+
+def slow_standby_starved(cluster):
+    """The primary no longer has the log that a standby needs: it is said, and the data is copied anew by itself."""
+    with bystander(cluster, 4.0) as primary:
+        node = cluster.standbys()[0]
+        kill_and_bury(node)
+        position = log_end(node)
+        kept = set(os.listdir(node.folder))
+        primary.sql("ALTER SYSTEM SET wal_keep_size = 0")
+        primary.sql("SELECT pg_reload_conf()")
+        try:
+            remove_wal(primary, node)
+            node.start()
+            said = wait_listed(node, "has already been removed", seconds=30)
+            check("to do:" in said, f"it does not say what to do: {said}")
+            wait_until("the data is copied anew", lambda: "rule=clone.starved" in log_since(node, position), 60)
+            cluster.wait_healthy(90)
+        finally:
+            primary.sql("ALTER SYSTEM RESET wal_keep_size")
+            primary.sql("SELECT pg_reload_conf()")
+        aside = [one for one in os.listdir(node.folder) if one.startswith("data.baton-") and one not in kept]
+        check(aside, "the old data was not kept aside")
 
 
 def name_in_use(cluster):
@@ -558,7 +608,8 @@ def name_in_use(cluster):
 
 
 @group(member_cluster_up, data_mode_wrong, data_owner_wrong, data_not_readable, programs_missing, postgres_port_in_use,
-       foreign_data, data_emptied, wal_truncated, base_folder_missing, name_in_use)
+       foreign_data, data_emptied, wal_truncated, base_folder_missing, slow_standby_starved,
+       name_in_use)
 def members():
     return Cluster(new_folder(), ttl=TTL, loop_wait=1, settings="    maximum_lag_on_failover: 1GB")
 
@@ -693,7 +744,8 @@ def promoted_by_hand(cluster):
         writer = writer_at(cluster, node)
         begin = now()
         try:
-            node.sql("SELECT pg_promote(false)")
+            with contextlib.suppress(Failure):  # the server may be killed before it has answered
+                node.sql("SELECT pg_promote(false)")
             wait_until("the promoted server is killed or stopped", lambda: any("rule=" + rule in log_since(node) for rule in ("fence.lost", "standby.diverged")), 10)
             time.sleep(0.5)
         finally:
@@ -958,7 +1010,7 @@ def slow_standby_disk_full(cluster):
                 check(now() < end, "the standby streams on without room")
                 primary.sql("INSERT INTO much SELECT generate_series(1, 50000)", 60)
                 time.sleep(0.5)
-            said = wait_listed(node, "No space left", seconds=20)
+            said = wait_listed(node, "No space left", "could not write", seconds=30)
             note("standby's disk full: " + said.split("\n", 4)[-1].replace("\n", " | "))
         finally:
             os.remove(ballast)
@@ -975,12 +1027,14 @@ def slow_primary_disk_full(cluster):
             primary.sql("CREATE TABLE too_much AS SELECT generate_series(1, 2000000) AS a", 30)
         except Failure as failure:
             note(f"primary's disk full: {str(failure)[:160]}")
-        cluster.wait_acks(20, 60)
-        note(f"primary's disk full: writes paused for {cluster.longest_gap(begin):.1f} s, the primary is "
-             f"{cluster.wait_primary().name} (was {primary.name})")
-        time.sleep(2)
+        # Whether it can go on is a matter of what it finds in store: a server that has no room for a table says so and
+        # runs on, one that has none for its log ends.
+        time.sleep(2 * TTL)
     finally:
         os.remove(ballast)
+    cluster.wait_acks(20, 60)
+    note(f"primary's disk full: writes paused for {cluster.longest_gap(begin):.1f} s, the primary is "
+         f"{cluster.wait_primary().name} (was {primary.name})")
     cluster.wait_healthy(90)
     check_no_loss(cluster)
 

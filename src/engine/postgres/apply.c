@@ -64,6 +64,9 @@ void pg_set_upstream(struct postgres *pg, const struct engine_peer *peer)
 {
     struct str conninfo = STR_INIT(PG_CONNINFO_SIZE);
 
+    if (!str_equal(pg->upstream.name, peer->name)) {
+        pg_stall_forget(pg);
+    }
     pg->upstream = (struct pg_upstream){.is_known = true};
     pg_peer_conninfo(pg, peer, &pg->config->postgresql.replication, NULL, &conninfo);
     if (conninfo.length > 0) {

@@ -6,6 +6,7 @@
  *   look         (look.c)    what the data directory tells while no server runs; on the thread pool
  *   probe        (probe.c)   what the running server answers
  *   config       (apply.c)   what was rendered and written last
+ *   stall        (stall.c)   why a standby does not stream
  *   slots        (slots.c)   replication slots of the members
  *   order        (order.c)   the one order in progress: a row of steps
  *
@@ -111,6 +112,18 @@ struct pg_probe {
     char primary_slot_name[64];
 };
 
+/* A standby that should stream and does not (stall.c). */
+struct pg_stall {
+    struct instant since; /* {0,0}: it streams, or has no need to */
+    struct instant read;  /* the last look at the log was begun */
+    uint64_t number;      /* of this time: what a job of an earlier one found is no news */
+    bool is_reading;
+    unsigned streaming; /* probes in a row that saw it stream */
+    int64_t from;       /* where the log ended at that time; negative: not known yet */
+    char problem[192];
+    bool is_starved; /* its upstream no longer has the WAL that it needs */
+};
+
 /* Which upstream is configured. `is_known` false: the driver has not set it yet, the running
  * server's holds. */
 struct pg_upstream {
@@ -203,6 +216,7 @@ struct postgres {
     bool was_asked; /* engine_probe: report even if nothing changed */
     unsigned probe_count;
     unsigned lonely_count;
+    struct pg_stall stall;
     struct timeline_history history; /* of the running server's timeline */
     uint32_t history_wanted;
     unsigned tidyings; /* jobs of pg_tidy_timelines under way */
@@ -245,6 +259,15 @@ void pg_probe_reset(struct postgres *pg);
 void pg_probe_stop(struct postgres *pg);
 void pg_probe_init(struct postgres *pg);
 void pg_probe_fini(struct postgres *pg);
+
+/* stall.c. end: the server has ended; forget: also what it starved of is no longer wanted. */
+void pg_stall_tick(struct postgres *pg); /* after each probe */
+void pg_stall_end(struct postgres *pg);
+void pg_stall_forget(struct postgres *pg);
+
+/* The newest reason in TEXT, lines of a log (written over), as a sentence; PROBLEM stays when there
+ * is none. RET_REFUSALS: how often the same segment was refused, with nothing else in between. */
+void pg_stall_read(char *text, char *problem, size_t size, unsigned *ret_refusals);
 
 /* apply.c: render and write the configuration. ORDER_ID 0: in the background, then the server is
  * told to reload. */

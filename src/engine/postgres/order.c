@@ -61,6 +61,8 @@ static void end(struct postgres *pg, int result, const struct err *why)
     loop_timer_stop(pg->order_limit);
     if (result < 0) {
         pg_tidy_timelines(pg);
+    } else if (order == ORDER_CLONE || order == ORDER_REWIND || order == ORDER_BOOTSTRAP) {
+        pg_stall_forget(pg);
     }
     clear(&pg->order);
     if (result < 0 && !pg_is_running(pg)) {

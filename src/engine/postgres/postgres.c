@@ -92,6 +92,7 @@ static void fill_problem(const struct postgres *pg, struct engine_status *status
                        strstr(pg->connect_problem, "the database system is") == NULL
                    ? pg->connect_problem
                    : "";
+        text = text[0] == '\0' ? pg->stall.problem : text;
         text = text[0] == '\0' ? pg->complaint : text;
     } else if (status->state == SERVER_BROKEN && pg->look.problem[0] == '\0') {
         str_format(
@@ -116,6 +117,7 @@ void pg_report(struct postgres *pg)
     status.state = server_state(pg);
     status.system_id = pg->look.system_id;
     status.is_guarded = pg->has_guard;
+    status.is_starved = pg->stall.is_starved;
     status.deadline = pg->has_guard ? pg->guard.deadline : (struct instant){0, 0};
     if (pg_is_running(pg)) {
         fill_running(pg, &status);

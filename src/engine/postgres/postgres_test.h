@@ -281,6 +281,37 @@ static void expect(const struct node *node, const char *sql, const char *wanted)
     assert_string_equal(answer, wanted);
 }
 
+/* ---- reserved timelines ---- */
+
+static bool has_history(const struct node *node, uint32_t timeline)
+{
+    char name[HISTORY_NAME_SIZE];
+    char path[1024];
+    enum file_kind kind;
+
+    history_name_format(timeline, name);
+    str_format(path, sizeof(path), "%s/pg_wal/%s", node->config.postgresql.data_dir, name);
+    assert_int_equal(file_kind(path, &kind, NULL), 0);
+    return kind == FILE_REGULAR;
+}
+
+static void leave_placeholder(const struct node *node, uint32_t timeline, const char *text)
+{
+    char name[HISTORY_NAME_SIZE];
+    char path[1024];
+
+    history_name_format(timeline, name);
+    str_format(path, sizeof(path), "%s/pg_wal/%s", node->config.postgresql.data_dir, name);
+    assert_int_equal(file_write(path, text, strlen(text), 0600, NULL), 0);
+}
+
+static int promote_to(struct node *node, uint32_t timeline)
+{
+    const struct engine_order_args args = {.order = ORDER_PROMOTE, .timeline = timeline};
+
+    return order_with(node, &args);
+}
+
 /* ---- conditions ---- */
 
 static bool a_known(void)

@@ -88,6 +88,7 @@ static void end_probe(struct postgres *pg)
     pg->is_probing = false;
     loop_timer_start(pg->pace, pg->probe_again ? 0 : pace_ms(pg));
     pg->probe_again = false;
+    pg_stall_tick(pg);
     pg_order_poke(pg);
     pg_report(pg);
 }

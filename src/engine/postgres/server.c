@@ -48,8 +48,8 @@ static void note_exit(struct postgres *pg)
 }
 
 /* Whoever promotes a server by hand makes a file, then sends a signal, and some tens of
- * milliseconds later the server takes writes: the file is seen sooner than a probe sees that. At its
- * start a server removes one that was left, hence "known". */
+ * milliseconds later the server takes writes: the file is seen sooner than a probe sees that. At
+ * its start a server removes one that was left, hence "known". */
 static void on_data_entry(void *arg, const char *name)
 {
     struct postgres *pg = arg;
@@ -76,7 +76,9 @@ static void note_change(struct postgres *pg, bool was_running)
 {
     pg_probe_reset(pg);
     watch_promotion(pg);
+    pg_stall_end(pg);
     if (pg_is_running(pg)) {
+        pg_stall_forget(pg);
         pg_probe_start(pg);
         return;
     }
