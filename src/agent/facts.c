@@ -70,11 +70,16 @@ static bool is_same_seq(const struct lease_record *a, const struct lease_record 
            str_equal(a->node, b->node);
 }
 
+/* A hold that is over when it is learned of is none: armed with it, the guard would kill whatever
+ * runs by now. */
 static void hold_until(struct agent *agent, struct instant t0)
 {
     struct instant deadline = instant_add_ms(t0, agent_times(agent).hold_ms);
 
     agent->lease.is_adopted = false;
+    if (instant_left_ms(deadline, agent->ports.now(agent->ports.arg)) <= 0) {
+        return;
+    }
     if (!instant_is_set(agent->lease.deadline) ||
         instant_left_ms(deadline, agent->lease.deadline) > 0) {
         agent->lease.deadline = deadline;
