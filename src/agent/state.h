@@ -57,8 +57,8 @@ struct server_facts {
     struct instant stopping;  /* when it began to stop */
     struct instant retry;     /* no start, clone, rewind or bootstrap before this */
     unsigned start_failures;
-    struct instant started; /* the last start was done; {0,0}: none, or its end was looked at */
-    unsigned short_lives;   /* of the server, in a row */
+    struct instant started;     /* the last start was done; {0,0}: none, or its end was looked at */
+    unsigned short_lives;       /* of the server, in a row */
     bool has_rewind_failed;     /* against the present primary */
     bool is_rewound;            /* and has not streamed since */
     char failure[ERR_TEXT_MAX]; /* of the last order, "" when it went well */

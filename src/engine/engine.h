@@ -31,8 +31,8 @@ struct engine_status {
     bool was_primary; /* DOWN: it was writable when it last ran */
     /* DOWN: a rewind was interrupted: never to be started, only to be replaced by a clone. */
     bool is_torn;
-    bool is_promoting;    /* promotion asked for, by an order or by hand; still in recovery */
-    bool is_streaming;    /* STANDBY: receiving from an upstream */
+    bool is_promoting; /* promotion asked for, by an order or by hand; still in recovery */
+    bool is_streaming; /* STANDBY: receiving from an upstream */
     /* STARTING STANDBY: its upstream no longer has the log that it needs, and nobody else does;
      * DOWN: so it was before. Only a clone helps. */
     bool is_starved;
