@@ -441,6 +441,13 @@ static void free_within(void *arg, enum dcs_outcome outcome, int64_t revision)
     client->dcs = NULL;
 }
 
+static bool has_come(void *arg)
+{
+    const struct client *client = arg;
+
+    return client->stub->txns > 0;
+}
+
 static void test_free_within(void **state)
 {
     struct client client;
@@ -467,7 +474,7 @@ static void test_free_within(void **state)
     swap.ops[0].with_session = false;
     client.stub->script[0] = 'h';
     dcs_txn(client.dcs, &swap, 1000, on_done, &other);
-    run_until(client.loop, 50, NULL, NULL);
+    assert_true(run_until(client.loop, 900, has_come, &client));
     assert_false(other.is_done);
     client_close(&client);
     assert_true(other.is_done);

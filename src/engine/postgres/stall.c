@@ -21,6 +21,7 @@
 #define STREAMING_PROBES 3 /* a receiver that will be refused streams for a moment, too */
 #define STARVED_MS 10000
 #define STARVED_ARCHIVE_MS 60000
+#define DAMAGE_HINT "\nhint: its log is damaged: move the data away, it is copied anew"
 #define SEGMENT_SIZE 25 /* of a WAL file's name, with the end */
 
 struct stall_job {
@@ -59,6 +60,15 @@ static bool is_refusal(const char *line, char *ret_segment)
     return true;
 }
 
+/* "LOG:  could not read from log segment NAME, offset 1122304: read 8160 of 8192": its own file is
+ * too short, which no receiver mends: the server reads it on and on instead. */
+static const char *find_damage(const char *line)
+{
+    const char *at = strstr(line, "could not read from ");
+
+    return at != NULL && strstr(at, " segment ") != NULL ? at : NULL;
+}
+
 void pg_stall_read(char *text, char *problem, size_t size, unsigned *ret_refusals)
 {
     char last[SEGMENT_SIZE] = "";
@@ -69,9 +79,15 @@ void pg_stall_read(char *text, char *problem, size_t size, unsigned *ret_refusal
         char *next = line + length + (line[length] != '\0' ? 1 : 0);
         char segment[SEGMENT_SIZE];
         const char *fatal;
+        const char *damage;
 
         line[length] = '\0';
         fatal = strstr(line, "FATAL:");
+        damage = find_damage(line);
+        if (damage != NULL) {
+            str_format(problem, size, "it does not stream: %.112s" DAMAGE_HINT, damage);
+            *ret_refusals = 0;
+        }
         if (fatal != NULL && is_about_replication(fatal)) {
             str_format(
                 problem, size, "it does not stream: %s",

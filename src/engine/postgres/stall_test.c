@@ -32,6 +32,13 @@ static void test_reading(void **state)
          "it does not stream: could not receive data from WAL stream: ERROR:  requested WAL "
          "segment " B " has already been removed",
          1},
+        {LINE "LOG:  could not read from log segment " A
+              ", offset 1122304: read 8160 of 8192\n" LINE
+              "LOG:  waiting for WAL to become available at 0/7112018\n",
+         "it does not stream: could not read from log segment " A
+         ", offset 1122304: read 8160 of 8192\nhint: its log is damaged: move the data away, it is "
+         "copied anew",
+         0},
         {REFUSED(A) REFUSED(A) "FATAL:  could not connect to the primary server: refused\n",
          "it does not stream: could not connect to the primary server: refused", 0},
     };
