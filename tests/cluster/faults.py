@@ -1,11 +1,10 @@
 """Bad input and faults: each gives one clear message, an exit code or a visible state, and harms no data.
 
-A second set of groups in the form of `run`, which imports it. Their lines begin with "cluster/faults/"; tests that take
+The lines of these tests begin with "cluster/faults/"; tests that take
 longer than some seconds have names that begin with slow_ and are left out by `run faults -slow_`.
 """
 
 import contextlib
-import functools
 import hashlib
 import os
 import shutil
@@ -14,43 +13,17 @@ import socket
 import subprocess
 import time
 
-from cluster import Cluster, Failure, Skip, as_user, children_of, free_ports, is_alive, now, send_signal, wait_until
+from cluster import Cluster, Failure, Skip, as_user, children_of, free_ports, now, send_signal, wait_until
 from etcd import Etcd
+import groups
+from groups import check, check_no_loss, new_folder, note
 import netns
 
 GROUPS = []
 TTL = 5
 BIN = "/usr/lib/postgresql"
 
-new_folder = None  # the runner's: makes a folder that it removes again
-
-
-def register(groups, make_folder):
-    """Add the groups of this file to the runner's list."""
-    global new_folder
-    new_folder = make_folder
-    groups.extend(GROUPS)
-
-
-def group(*tests):
-    """As in `run`; every group of this file reports as "faults"."""
-    def add(function):
-        @functools.wraps(function)
-        def make():
-            return function()
-        make.__name__ = "faults"
-        GROUPS.append((make, tests))
-        return function
-    return add
-
-
-def check(condition, what):
-    if not condition:
-        raise Failure(what)
-
-
-def note(text):
-    print(f"# {text}", flush=True)
+group = groups.into(GROUPS, "faults")
 
 
 def is_root():
@@ -172,11 +145,6 @@ def rewrite_config(node, text):
 
 def newest_bin_dir():
     return max((os.path.join(BIN, one, "bin") for one in os.listdir(BIN)), key=lambda one: int(one.split("/")[-2]))
-
-
-def check_no_loss(cluster):
-    lost = cluster.lost_rows()
-    check(not lost, f"{len(lost)} acknowledged rows are lost, the first is {lost[:1]}")
 
 
 def writer_at(cluster, node):
