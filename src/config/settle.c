@@ -278,8 +278,8 @@ static void check_peers(struct reader *reader)
     if (store->peer_count == 2) {
         REPORT(
             reader, FINDING_WARNING, "peers",
-            "two cannot outvote each other: when one is lost the other stops writing; hint: run "
-            "`baton witness` on a third host");
+            "two cannot outvote each other: when one is lost the other stops writing; hint: add "
+            "a third host");
     }
 }
 
