@@ -96,6 +96,7 @@ static void fill_status(const struct sim *sim, const struct node *node, struct e
     ret->system_id = disk->system_id;
     ret->was_clean = ret->state == SERVER_DOWN && disk->is_clean && !disk->is_torn;
     ret->is_torn = ret->state == SERVER_DOWN && disk->is_torn;
+    ret->is_starved = disk->is_starved;
     ret->was_primary = ret->state == SERVER_DOWN && disk->was_primary;
     if (disk->is_torn) {
         return;

@@ -346,6 +346,15 @@ static void do_break_data(struct story *story, const struct words *words)
     lose_data(story, words, true);
 }
 
+static void do_starve(struct story *story, const struct words *words)
+{
+    struct node *node = story_node(story, words->items[0]);
+
+    if (node != NULL) {
+        node->disk.is_starved = true;
+    }
+}
+
 static void do_clear_data(struct story *story, const struct words *words)
 {
     struct node *node = story_node(story, words->items[0]);
@@ -390,6 +399,7 @@ static const struct {
     {"lose-data", 1, 1, do_lose_data},   /* n1: the directory is gone */
     {"break-data", 1, 1, do_break_data}, /* n1: it cannot be used */
     {"clear-data", 1, 1, do_clear_data}, /* n1: an operator removes it */
+    {"starve", 1, 1, do_starve},         /* n1, which is down: log that it needs is removed */
     {"disk-full", 1, 1, do_disk_full},   /* n1: the server dies, starts fail until `heal` */
     {"delete", 1, 1, do_delete},         /* a key of the store */
 };

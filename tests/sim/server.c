@@ -155,7 +155,7 @@ static void try_to_stream(struct sim *sim, struct node *node, struct node *upstr
 {
     struct place source = upstream->disk.end;
 
-    if (!is_sending(upstream) || upstream->server.run == RUN_STOPPING ||
+    if (!is_sending(upstream) || upstream->server.run == RUN_STOPPING || node->disk.is_starved ||
         node_is_frozen(sim, upstream) || !is_linked(sim, node, upstream) ||
         !wal_can_stream(&sim->wal, source, node->disk.end)) {
         return;

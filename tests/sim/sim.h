@@ -168,6 +168,7 @@ struct disk {
     bool was_primary;
     bool is_checkpointed;
     bool is_torn;       /* a rewind was interrupted */
+    bool is_starved;    /* what it needs next, no upstream has any more */
     int upstream;       /* configured; -1 none */
     int64_t changed_ns; /* when `end` last moved */
 };
