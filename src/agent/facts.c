@@ -219,6 +219,9 @@ void agent_on_health(void *arg, const struct dcs_health *health)
 {
     struct agent *agent = arg;
 
+    if (health->is_connected && !agent->dcs.is_connected) {
+        agent->dcs_connected = agent->ports.now(agent->ports.arg);
+    }
     if (health->is_connected != agent->dcs.is_connected) {
         agent_log(
             agent, health->is_connected ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "store.health",

@@ -110,6 +110,7 @@ struct agent {
     char *config_json;  /* the config key as read; NULL none */
     char *history_json; /* the history key as read */
     struct dcs_health dcs;
+    struct instant dcs_connected; /* when the store last began to answer; {0,0}: never */
     int64_t dcs_seen_real_ms;
 
     struct lease_facts lease;

@@ -8,6 +8,10 @@
 #define FRESH_MIN_MS 1000
 #define SETTLED_FAILURES 2
 
+/* When the store comes back, all nodes see that at about the same time, and each has the others'
+ * word that they do not: for so long that word is not the last one. */
+#define STORE_RETURNS_MS 2000
+
 /* A node to whom the lease was released goes first for this long. */
 #define GRACE_MS 3000
 
@@ -144,10 +148,14 @@ static void view_peer(
     bool is_fresh =
         instant_is_set(peer->reported) && instant_elapsed_max_ms(peer->reported, now) <= limit_ms;
 
+    bool is_dcs_ok = !report->has_baton || report->dcs_ok;
+    bool may_connect =
+        !is_dcs_ok && instant_elapsed_min_ms(agent->dcs_connected, now) < STORE_RETURNS_MS;
+
     *ret = (struct ha_member){
         .is_fresh = is_fresh,
-        .is_settled = is_fresh || peer->failures >= SETTLED_FAILURES,
-        .dcs_ok = !report->has_baton || report->dcs_ok,
+        .is_settled = (is_fresh && !may_connect) || peer->failures >= SETTLED_FAILURES,
+        .dcs_ok = is_dcs_ok,
         .server = peer_server(report),
         .is_streaming = report->is_streaming,
         .is_checkpointed = known != NULL && known->is_checkpointed,

@@ -74,11 +74,11 @@ static bool set_option(struct story *story, struct shape *shape, const char *tex
     const struct {
         const char *name;
         int64_t *slot;
+        int64_t unit_ns;
     } times[] = {
-        {"ttl=", &shape->ttl_ms},
-        {"start_timeout=", &shape->start_timeout_ms},
-        {"recovery=", &shape->recovery_ns},
-        {"clone=", &shape->clone_ns},
+        {"ttl=", &shape->ttl_ms, MS},          {"start_timeout=", &shape->start_timeout_ms, MS},
+        {"recovery=", &shape->recovery_ns, 1}, {"clone=", &shape->clone_ns, 1},
+        {"lag=", &shape->lag_ns, 1},
     };
     int64_t value = 0;
 
@@ -92,10 +92,7 @@ static bool set_option(struct story *story, struct shape *shape, const char *tex
     for (size_t at = 0; at < ARRAY_LEN(times); at++) {
         if (str_starts(text, times[at].name) &&
             story_duration(story, text + strlen(times[at].name), &value)) {
-            *times[at].slot =
-                str_starts(times[at].name, "recovery") || str_starts(times[at].name, "clone")
-                    ? value
-                    : value / MS;
+            *times[at].slot = value / times[at].unit_ns;
             return true;
         }
     }
