@@ -31,12 +31,19 @@ struct agent;
 /* The world. All functions are required; `arg` goes to each of them. */
 struct agent_ports {
     const char *node_id;   /* borrowed; see NODE_ID_SIZE */
+    uint64_t promised;     /* what the last promise said, as it is on disk; 0 none */
     struct dcs *dcs;       /* borrowed */
     struct engine *engine; /* borrowed */
     struct instant (*now)(void *arg);
     int64_t (*real_ms)(void *arg);
-    /* Ask the member NAME for a report: agent_on_report follows exactly once. */
-    void (*poll)(void *arg, const char *name, const char *api_url, int64_t timeout_ms);
+    /* Ask the member NAME for a report: agent_on_report follows exactly once. IS_URGENT: it should
+     * look at its server as well, for the next answer. */
+    void (*poll)(
+        void *arg, const char *name, const char *api_url, int64_t timeout_ms, bool is_urgent);
+    /* Write down for good that nothing is confirmed any more to a holder of an earlier term than
+     * TERM: agent_on_promise follows exactly once, when that is durable or has failed. One at a
+     * time. */
+    void (*promise)(void *arg, uint64_t term);
     /* One log line; FIELDS ends with a NULL name. */
     void (*log)(void *arg, enum log_level level, const struct log_field *fields, const char *text);
     void *arg;
@@ -54,6 +61,12 @@ int64_t agent_step(struct agent *agent);
 
 /* A peer's answer (NULL: none). */
 void agent_on_report(struct agent *agent, const char *name, const struct peer_report *report);
+
+/* The end of a promise; RESULT negative: with WHY. */
+void agent_on_promise(struct agent *agent, uint64_t term, int result, const struct err *why);
+
+/* Somebody asked for a report and needs a fresh one: look at the server. */
+void agent_look(struct agent *agent);
 
 /* Stop: LEAVE also stops the server and gives the lease away (agent_is_done tells when that is
  * complete). */

@@ -418,3 +418,18 @@ void agent_on_report(struct agent *agent, const char *name, const struct peer_re
     peer->report = *report;
     peer->reported = agent->ports.now(agent->ports.arg);
 }
+
+void agent_on_promise(struct agent *agent, uint64_t term, int result, const struct err *why)
+{
+    (void)agent;
+    (void)term;
+    (void)result;
+    (void)why;
+}
+
+void agent_on_ping(void *arg, const char *name, bool is_alive)
+{
+    (void)arg;
+    (void)name;
+    (void)is_alive;
+}

@@ -26,6 +26,7 @@ enum member_state agent_member_state(const struct agent *agent)
     case ORDER_CHECKPOINT:
     case ORDER_FOLLOW:
     case ORDER_RELOAD:
+    case ORDER_REVOKE:
         break;
     }
     switch (server->has_status ? server->status.state : SERVER_UNKNOWN) {
@@ -169,7 +170,8 @@ bool agent_check_namesake(struct agent *agent)
         agent, LOG_LEVEL_WARNING, "agent.namesake", "a member of this name is recorded at %s",
         member->api_url);
     agent->ports.poll(
-        agent->ports.arg, agent->config->name, member->api_url, (int64_t)POLL_TIMEOUT_MAX_MS);
+        agent->ports.arg, agent->config->name, member->api_url, (int64_t)POLL_TIMEOUT_MAX_MS,
+        false);
     return false;
 }
 
@@ -228,7 +230,8 @@ void agent_poll_peers(struct agent *agent, const struct ha_view *view)
         peer->polled = now;
         agent->ports.poll(
             agent->ports.arg, peer->name, member->api_url,
-            MAX((int64_t)POLL_TIMEOUT_MIN_MS, MIN(heartbeat_ms * 2, (int64_t)POLL_TIMEOUT_MAX_MS)));
+            MAX((int64_t)POLL_TIMEOUT_MIN_MS, MIN(heartbeat_ms * 2, (int64_t)POLL_TIMEOUT_MAX_MS)),
+            false);
         agent_wake(agent, period_ms);
     }
 }

@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/parse.h"
 #include "client/client.h"
 #include "engine/postgres/postgres.h"
 #include "io/clock.h"
@@ -41,6 +42,7 @@ struct daemon {
     struct loop_timer *last;    /* the farewell: last messages get their time to leave */
     struct loop_timer *starter; /* ends the accounts phase outside of its callbacks */
     struct loop_signal *signals[4];
+    struct promise_job *promise; /* under way */
     const char *path;
     char guard_program[PATH_SIZE];
     char node_id[NODE_ID_SIZE];
@@ -93,11 +95,88 @@ static void on_report(
     agent_on_report(daemon->agent, name, report);
 }
 
-static void poll_peer(void *arg, const char *name, const char *api_url, int64_t timeout_ms)
+static void poll_peer(
+    void *arg, const char *name, const char *api_url, int64_t timeout_ms, bool is_urgent)
 {
     struct daemon *daemon = arg;
 
-    client_poll(daemon->client, name, api_url, timeout_ms, on_report, daemon);
+    client_poll(daemon->client, name, api_url, timeout_ms, is_urgent, on_report, daemon);
+}
+
+/* The promise lies beside the data, which it is about; runtime_dir may be gone after a reboot. */
+struct promise_job {
+    struct daemon *daemon; /* NULL: it has ended meanwhile */
+    uint64_t term;
+    char path[PATH_SIZE + 16];
+    int result;
+    struct err why;
+};
+
+static void promise_path(const struct config *config, char *buffer, size_t size)
+{
+    IGNORE(
+        !str_format(buffer, size, "%s.promise", config->postgresql.data_dir),
+        "config limits paths");
+}
+
+static void work_promise(void *arg)
+{
+    struct promise_job *job = arg;
+    char text[32];
+
+    IGNORE(!str_format(text, sizeof(text), "%" PRIu64 "\n", job->term), "a number fits");
+    job->result = file_write(job->path, text, strlen(text), 0600, &job->why);
+}
+
+static void done_promise(void *arg)
+{
+    AUTO_FREE struct promise_job *job = arg;
+
+    if (job->daemon == NULL) {
+        return;
+    }
+    job->daemon->promise = NULL;
+    agent_on_promise(job->daemon->agent, job->term, job->result, &job->why);
+}
+
+static void promise(void *arg, uint64_t term)
+{
+    struct daemon *daemon = arg;
+    struct promise_job *job = mem_alloc(sizeof(*job));
+
+    ASSERT(daemon->promise == NULL);
+    *job = (struct promise_job){.daemon = daemon, .term = term};
+    promise_path(daemon->config, job->path, sizeof(job->path));
+    daemon->promise = job;
+    loop_work(daemon->loop, work_promise, done_promise, job);
+}
+
+/* A file that cannot be read may say anything: going on without it could lose what was promised. */
+static int know_promise(struct daemon *daemon, uint64_t *ret, struct err *e)
+{
+    AUTO_FREE char *text = NULL;
+    char path[PATH_SIZE + 16];
+    int r;
+
+    promise_path(daemon->config, path, sizeof(path));
+    r = file_read(path, 64, &text, NULL, e);
+    if (r == ERR_NOT_FOUND) {
+        *ret = 0;
+        return 0;
+    }
+    if (r < 0) {
+        return r;
+    }
+    text[strcspn(text, "\n")] = '\0';
+    if (parse_u64(text, ret, NULL) < 0) {
+        return FAIL(
+            e, ERR_CORRUPT,
+            "%s is damaged\nhint: if this node's data has never been a synchronous standby's, or "
+            "is "
+            "to be copied anew, remove the file",
+            path);
+    }
+    return 0;
 }
 
 /* A stop is complete: the server is down and the lease given away. */
@@ -273,6 +352,13 @@ static void source_request(
     agent_request(daemon->agent, request, is_failover, answer_call, call);
 }
 
+static void source_look(void *arg)
+{
+    const struct daemon *daemon = arg;
+
+    agent_look(daemon->agent);
+}
+
 static char *source_store_answer(void *arg)
 {
     const struct daemon *daemon = arg;
@@ -388,6 +474,7 @@ static int build(struct daemon *daemon, struct err *e)
     const struct api_source source = {
         .snapshot = source_snapshot,
         .request = source_request,
+        .look = source_look,
         .store_answer = source_store_answer,
         .store_members = source_store_members,
         .store_change = source_store_change,
@@ -399,14 +486,18 @@ static int build(struct daemon *daemon, struct err *e)
         .now = now,
         .real_ms = real_ms,
         .poll = poll_peer,
+        .promise = promise,
         .log = log_line,
         .arg = daemon,
     };
     int r;
 
     daemon->client = client_new(daemon->loop, daemon->config);
-    r = store_new(
-        daemon->loop, daemon->config, daemon->client, daemon->guard_program, &daemon->store, e);
+    r = know_promise(daemon, &ports.promised, e);
+    if (r == 0) {
+        r = store_new(
+            daemon->loop, daemon->config, daemon->client, daemon->guard_program, &daemon->store, e);
+    }
     if (r < 0) {
         return r;
     }
@@ -448,6 +539,9 @@ static void stop(struct daemon *daemon)
 {
     /* Drivers end what is under way through their callbacks: what those reach goes last. */
     api_free(daemon->api);
+    if (daemon->promise != NULL) {
+        daemon->promise->daemon = NULL;
+    }
     if (daemon->store != NULL) {
         store_disconnect(daemon->store, daemon->accounts_dcs);
         store_disconnect(daemon->store, daemon->dcs);

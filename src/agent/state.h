@@ -176,6 +176,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot);
 void agent_on_health(void *arg, const struct dcs_health *health);
 void agent_on_status(void *arg, const struct engine_status *status);
 void agent_on_order(void *arg, enum engine_order order, int result, const struct err *why);
+void agent_on_ping(void *arg, const char *name, bool is_alive);
 
 /* facts.c: the end of a lease transaction that was begun by act.c (agent->lease has what it
  * wanted). */

@@ -61,7 +61,10 @@ void agent_start(struct agent *agent)
     const struct dcs_listener store = {
         .on_snapshot = agent_on_snapshot, .on_health = agent_on_health, .arg = agent};
     const struct engine_listener engine = {
-        .on_status = agent_on_status, .on_order = agent_on_order, .arg = agent};
+        .on_status = agent_on_status,
+        .on_order = agent_on_order,
+        .on_ping = agent_on_ping,
+        .arg = agent};
 
     dcs_start(agent->ports.dcs, &store);
     engine_start(agent->ports.engine, &engine);
@@ -165,6 +168,11 @@ int64_t agent_step(struct agent *agent)
     probe_for_race(agent, &view, now);
     plan_wake(agent, &view, now);
     return agent->wake_ms;
+}
+
+void agent_look(struct agent *agent)
+{
+    engine_probe(agent->ports.engine);
 }
 
 void agent_leave(struct agent *agent)

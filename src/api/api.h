@@ -77,6 +77,7 @@ struct api_source {
     void (*snapshot)(void *arg, struct api_snapshot *ret);
     void (*request)(
         void *arg, const struct failover_request *request, bool is_failover, struct api_call *call);
+    void (*look)(void *arg); /* somebody needs a fresh report soon */
     char *(*store_answer)(void *arg);
     char *(*store_members)(void *arg, struct err *e);
     void (*store_change)(

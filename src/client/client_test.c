@@ -130,7 +130,7 @@ static struct heard poll_agent(const char *answer, int64_t timeout_ms, bool free
 
     heard.client = client_new(heard.loop, config);
     str_format(url, sizeof(url), "http://127.0.0.1:%d/patroni", agent->port);
-    client_poll(heard.client, "n2", url, timeout_ms, on_report, &heard);
+    client_poll(heard.client, "n2", url, timeout_ms, false, on_report, &heard);
     loop_run(heard.loop);
     client_free(heard.client);
     loop_free(heard.loop);
@@ -187,8 +187,8 @@ static void test_free_while_polling(void **state)
 
     (void)state;
     str_format(url, sizeof(url), "http://127.0.0.1:%d/patroni", agent->port);
-    client_poll(client, "n2", url, PATIENCE_MS, on_report, &heard);
-    client_poll(client, "n3", url, PATIENCE_MS, on_report, &heard);
+    client_poll(client, "n2", url, PATIENCE_MS, false, on_report, &heard);
+    client_poll(client, "n3", url, PATIENCE_MS, false, on_report, &heard);
     client_free(client);
     loop_free(heard.loop);
     assert_int_equal(heard.count, 0);

@@ -50,6 +50,11 @@ MUST_CHECK int record_member_decode(
 char *record_lease_encode(const struct lease_record *lease);
 MUST_CHECK int record_lease_decode(const char *json, struct lease_record *ret, struct err *e);
 
+/* sync: {"leader":"n1","quorum":1,"sync_standby":"n2,n3"}; without standbys it is null. A Patroni
+ * before 4.0 writes no quorum: 0. More than MEMBERS_MAX voters are damage. */
+char *record_sync_encode(const struct sync_record *sync);
+MUST_CHECK int record_sync_decode(const char *json, struct sync_record *ret, struct err *e);
+
 /* status: {"optime":123,"slots":{...}}; slots may be left out (SLOT_COUNT 0). */
 struct record_slot {
     const char *name;
@@ -75,7 +80,8 @@ MUST_CHECK int record_history_decode(const char *json, struct timeline_history *
 
 /* What one agent tells another (GET /patroni): Patroni's status fields, and a "baton" object:
  * {"dcs_ok":true,"term":7,"candidate":true,"down_ms":0,"position":"5/0/3000148","problem":"",
- *  "timeline":5,"history":[[4,50331800]]}; the timeline is the history's. */
+ *  "timeline":5,"history":[[4,50331800]],"suspected":0,"promised":0}; the timeline is the
+ *  history's. */
 struct peer_report {
     enum member_state state;
     enum member_role role;
@@ -92,6 +98,10 @@ struct peer_report {
     uint64_t term;     /* of the newest lease record that it has seen */
     bool is_candidate; /* its own opinion: could it be promoted now? */
     int64_t down_ms;   /* how long its server has not been running; 0: running */
+    uint64_t suspected; /* term of the lease whose holder it cannot hear any more; 0: it can */
+    /* It has promised never to confirm anything to a holder of an earlier term than this one, and
+     * its position is final; 0: no promise is in force. */
+    uint64_t promised;
     struct timeline_history history;
 };
 MUST_CHECK int record_report_decode(const char *json, struct peer_report *ret, struct err *e);

@@ -6,6 +6,7 @@ void engine_start(struct engine *engine, const struct engine_listener *listener)
 {
     ASSERT(listener->on_status != NULL);
     ASSERT(listener->on_order != NULL);
+    ASSERT(listener->on_ping != NULL);
     engine->driver->start(engine, listener);
 }
 
@@ -37,6 +38,18 @@ void engine_set_cluster(
     engine->driver->set_cluster(engine, cluster, config_json);
 }
 
+void engine_set_sync(struct engine *engine, const struct sync_rule *rule, uint64_t serial)
+{
+    ASSERT(serial != 0);
+    engine->driver->set_sync(engine, rule, serial);
+}
+
+void engine_ping(struct engine *engine, const struct engine_peer *peer, int64_t timeout_ms)
+{
+    ASSERT(peer->name[0] != '\0');
+    engine->driver->ping(engine, peer, timeout_ms);
+}
+
 void engine_free(struct engine *engine)
 {
     if (engine != NULL) {
@@ -46,8 +59,9 @@ void engine_free(struct engine *engine)
 
 const char *engine_order_text(enum engine_order order)
 {
-    static const char *const texts[] = {"none", "bootstrap", "clone",      "rewind", "start",
-                                        "stop", "promote",   "checkpoint", "follow", "reload"};
+    static const char *const texts[] = {"none",   "bootstrap", "clone",   "rewind",
+                                        "start",  "stop",      "promote", "checkpoint",
+                                        "follow", "reload",    "revoke"};
 
     ASSERT((size_t)order < ARRAY_LEN(texts));
     return texts[order];

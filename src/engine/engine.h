@@ -22,6 +22,12 @@
 
 #include "model/model.h"
 
+/* A standby as the primary's server sees it. */
+struct engine_standby {
+    char name[MEMBER_NAME_SIZE]; /* its application_name */
+    uint64_t flushed_lsn;        /* what it has confirmed to have on disk */
+};
+
 /* What is known of the local server. Unknown fields are 0. */
 struct engine_status {
     enum server_state state;
@@ -36,13 +42,17 @@ struct engine_status {
     /* STARTING STANDBY: its upstream no longer has the log that it needs, and nobody else does;
      * DOWN: so it was before. Only a clone helps. */
     bool is_starved;
+    /* STANDBY: it follows nobody, its receiver is gone and what it received is replayed: the
+     * position is final until it is told to follow again. */
+    bool is_detached;
     bool is_checkpointed; /* PRIMARY: a checkpoint has completed on this timeline */
     bool pending_restart; /* a changed parameter waits for a restart */
     uint64_t system_id;
     uint32_t version; /* PostgreSQL's server_version_num; 0 unknown */
-    /* PRIMARY: flushed; STANDBY: the larger of received and replayed; DOWN and clean: the end of
-     * its log, else its last checkpoint. */
+    /* PRIMARY: flushed; STANDBY: the larger of received and replayed; DOWN and is_end_known: the
+     * end of its log, else its last checkpoint. */
     struct position position;
+    bool is_end_known; /* DOWN: nothing that was ever acknowledged lies behind `position` */
     uint64_t received_lsn;
     uint64_t replayed_lsn;
     int64_t replayed_real_ms; /* commit time of the last replayed transaction; 0 unknown */
@@ -52,6 +62,10 @@ struct engine_status {
     struct instant deadline;         /* held by the guard; {0,0}: not armed */
     bool is_guarded;                 /* the guard answers */
     char problem[192]; /* why it is broken or does not start, for people; "" when all is well */
+    /* The newest rule of engine_set_sync that is in force for certain; 0: none yet. */
+    uint64_t sync_serial;
+    unsigned standby_count; /* PRIMARY: who streams from it directly */
+    struct engine_standby standbys[MEMBERS_MAX];
 };
 
 /* How to reach a member's server. */
@@ -73,6 +87,9 @@ enum engine_order {
     ORDER_CHECKPOINT, /* ends when complete */
     ORDER_FOLLOW,     /* change the upstream of a running standby */
     ORDER_RELOAD,     /* apply changed parameters and access rules */
+    /* A running standby stops following for good (is_detached): whoever it followed gets no
+     * confirmation any more. */
+    ORDER_REVOKE,
 };
 
 struct engine_order_args {
@@ -88,6 +105,7 @@ struct engine_order_args {
 struct engine_listener {
     void (*on_status)(void *arg, const struct engine_status *status);
     void (*on_order)(void *arg, enum engine_order order, int result, const struct err *why);
+    void (*on_ping)(void *arg, const char *name, bool is_alive);
     void *arg;
 };
 
@@ -105,6 +123,8 @@ struct engine_driver {
     void (*kill)(struct engine *engine);
     void (*set_cluster)(
         struct engine *engine, const struct cluster *cluster, const char *config_json);
+    void (*set_sync)(struct engine *engine, const struct sync_rule *rule, uint64_t serial);
+    void (*ping)(struct engine *engine, const struct engine_peer *peer, int64_t timeout_ms);
     void (*free)(struct engine *engine);
 };
 
@@ -133,6 +153,18 @@ void engine_kill(struct engine *engine);
  * only a reload. */
 void engine_set_cluster(
     struct engine *engine, const struct cluster *cluster, const char *config_json);
+
+/* The rule that the server must obey (NULL: synchronous_standby_names is the operator's), under a
+ * number that grows with each change. It is written at once, and before each start and promotion.
+ * When it is in force for certain, status.sync_serial is SERIAL: on a primary, no commit can be
+ * acknowledged by an earlier rule any more, and everything that was has been confirmed by this one
+ * (research: safety, 2.5: a barrier in the log, not pg_stat_replication); on other servers, it is
+ * loaded. May be replaced at any time; then only the newest counts. */
+void engine_set_sync(struct engine *engine, const struct sync_rule *rule, uint64_t serial);
+
+/* Ask whether PEER's server is alive, on its own port: on_ping follows exactly once. A process that
+ * is stopped, or a host that only accepts connections, is not. */
+void engine_ping(struct engine *engine, const struct engine_peer *peer, int64_t timeout_ms);
 
 /* Disconnect, leaving the server and the guard as they are. NULL is accepted; no callback comes
  * after this. */

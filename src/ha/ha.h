@@ -5,8 +5,8 @@
  * to do is computed from the present each time, so no edge can be forgotten, and deciding twice on
  * the same view asks for the same again (actions are idempotent).
  *
- * Rules are rows (rules.c) in three topics. In TOPIC_LEASE (the right to write) and TOPIC_SERVER
- * (the local database) the first row that applies decides; in TOPIC_RECORD (what the store should
+ * Rules are rows (rules.c) in three topics. In TOPIC_LEASE (the right to write), TOPIC_SERVER
+ * (the local database) and TOPIC_SYNC (see below) the first row that applies decides; in TOPIC_RECORD (what the store should
  * say) every row that applies acts. A row that asks for nothing still explains why nothing is done:
  * its id and sentence are what logs, REST and `baton list` show.
  *
@@ -24,15 +24,18 @@
  * All ages and remainders are in milliseconds, computed by the caller from both clocks with the
  * caution that fits (model/instant.h). Members are named by their index; HA_NOBODY is none.
  *
- * Synchronous modes will add: the sync set to the view, a criterion to the rank, and rows for
- * revocation to the race. */
+ * Synchronous modes (sync.c): in TOPIC_SYNC the first row that applies decides what the primary's
+ * server has to wait for, and what the store says of it. While the key sync is published, only who
+ * certainly has all acknowledged changes can be a candidate, and a holder that nobody hears is
+ * replaced without waiting for its lease: enough standbys promise, for good, to confirm nothing to
+ * it any more (rules revoke.*). */
 #pragma once
 
 #include "model/model.h"
 
 #define HA_NOBODY (-1)
 #define HA_STRANGER (-2) /* a name that is not a known member */
-#define HA_ACTIONS_MAX 12
+#define HA_ACTIONS_MAX 14
 
 /* The right to write, as this node must see it. */
 enum ha_lease {
@@ -63,6 +66,45 @@ struct ha_member {
     bool nofailover;
     int priority;
     bool clonefrom;
+    bool nosync;
+    int sync_priority;
+
+    /* Of others, when the primary runs here: */
+    bool is_replicating;  /* streams from it directly, and its agent answers */
+    int64_t apart_ms;     /* since it last was; 0 while it is */
+    uint64_t flushed_lsn; /* what it has confirmed */
+
+    bool is_current;    /* its position was asked for after the last holder could write no more */
+    bool is_suspecting; /* it cannot hear the holder of the lease in force */
+    bool is_promised;   /* it confirms nothing to that holder any more, and its position is final */
+};
+
+/* Sets of members as bits, by index. */
+#define HA_BIT(at) (UINT32_C(1) << (at))
+
+/* struct sync_rule (model/sync.h) with members for names. */
+struct ha_sync_rule {
+    bool is_managed; /* false: synchronous_standby_names is the operator's */
+    bool is_waiting;
+    bool is_any;
+    uint32_t names;
+    unsigned need;
+};
+
+/* What commits wait for, and who may therefore take over (model/sync.h). */
+struct ha_sync {
+    /* The key. Not published: replication is asynchronous for all that others can know. */
+    bool is_published;
+    int leader; /* whose commits it covers */
+    uint32_t voters;
+    unsigned strangers; /* voters that are not known members */
+    unsigned quorum;
+
+    /* The rule of this node's server, as it was last told to it. */
+    bool is_known; /* it was told one since the agent began */
+    struct ha_sync_rule rule;
+    bool is_settled;    /* and it is in force for certain */
+    int64_t pending_ms; /* since it was told, while it is not settled */
 };
 
 struct ha_server {
@@ -75,6 +117,8 @@ struct ha_server {
     bool is_starved;         /* its upstream has removed log that it needs: only a clone helps */
     bool is_armed;           /* the guard has confirmed the deadline of this lease */
     bool is_start_due;       /* no back-off is running after a failed start, clone or rewind */
+    bool is_detached;        /* STANDBY: follows nobody, all that it received is replayed */
+    bool is_end_known;       /* DOWN: its position is the exact end of its log */
     bool is_virgin;          /* made here a moment ago, and never opened for writing */
     bool can_rewind;         /* pg_rewind is allowed and has not failed against this primary */
     unsigned start_failures; /* in a row; an end by itself soon after a start is one */
@@ -121,6 +165,11 @@ struct ha_view {
 
     struct ha_server server;
     struct ha_request request;
+    struct ha_sync sync;
+    bool is_bound;        /* this node has promised more than the lease's term: never follow its
+                               holder again */
+    bool is_promise_busy; /* a promise is being written down */
+    bool is_challenged;   /* MINE: others have promised more than its term: it needs a higher one */
     struct cluster_settings settings;
     int64_t promote_budget_ms; /* lease_times: what must be left for a promotion to begin */
     bool is_leaving;           /* the agent was told to stop, and the server with it */
@@ -146,8 +195,13 @@ enum ha_action_kind {
     HA_PUT_STATUS,
     HA_PUT_HISTORY,
     HA_CLEAR_REQUEST,
+    HA_PROMISE,  /* write down that the holder gets no confirmation any more */
+    HA_REVOKE,   /* stop following, for good */
+    HA_SET_RULE, /* rule: what commits wait for */
+    HA_PUT_SYNC, /* rule: publish who may take over under it */
+    HA_DELETE_SYNC,
 };
-#define HA_ACTION_KINDS (HA_CLEAR_REQUEST + 1)
+#define HA_ACTION_KINDS (HA_DELETE_SYNC + 1)
 
 struct ha_action {
     enum ha_action_kind kind;
@@ -155,21 +209,23 @@ struct ha_action {
     enum stop_mode stop_mode;
     bool is_for_request; /* HA_STOP: to carry out the request; it counts as tried */
     struct position floor;
-    const char *rule;   /* id of the row */
-    const char *why;    /* its sentence; static text */
-    const char *detail; /* what exactly, or NULL; static text */
-    int about;          /* member that the sentence is about, or HA_NOBODY */
+    struct ha_sync_rule sync; /* HA_SET_RULE, HA_PUT_SYNC */
+    const char *rule;         /* id of the row */
+    const char *why;          /* its sentence; static text */
+    const char *detail;       /* what exactly, or NULL; static text */
+    int about;                /* member that the sentence is about, or HA_NOBODY */
 };
 
 enum ha_topic {
     TOPIC_LEASE,
     TOPIC_SERVER,
+    TOPIC_SYNC,
     TOPIC_RECORD,
     TOPICS,
 };
 
-/* What to do. actions[0] belongs to TOPIC_LEASE and actions[1] to TOPIC_SERVER, always; the rest to
- * TOPIC_RECORD. */
+/* What to do. The first actions belong to TOPIC_LEASE, TOPIC_SERVER and TOPIC_SYNC, always; the
+ * rest to TOPIC_RECORD. */
 struct ha_plan {
     unsigned count;
     struct ha_action actions[HA_ACTIONS_MAX];
@@ -186,6 +242,14 @@ struct ha_rule {
 
 /* Row AT of all rows in order, or NULL past the last. */
 const struct ha_rule *ha_rule_at(unsigned at);
+
+/* Whether no set of members that can have confirmed a commit under RULE misses a set that can elect
+ * under VOTERS and QUORUM (sync.c). */
+bool ha_sync_is_safe(const struct ha_sync_rule *rule, uint32_t voters, unsigned quorum);
+
+/* Whether member AT certainly has all acknowledged changes, as far as the key sync tells: it is
+ * published, and not empty of sense. VIEW's lease decides what counts as an answer. */
+bool ha_sync_covers(const struct ha_view *view, int at);
 
 /* Decide. VIEW must pass ha_view_check. */
 void ha_decide(const struct ha_view *view, struct ha_plan *plan);

@@ -250,6 +250,11 @@ static void check_server_action(const struct ha_view *view, const struct ha_acti
     case HA_PUT_STATUS:
     case HA_PUT_HISTORY:
     case HA_CLEAR_REQUEST:
+    case HA_PROMISE:
+    case HA_REVOKE:
+    case HA_SET_RULE:
+    case HA_PUT_SYNC:
+    case HA_DELETE_SYNC:
         fail_msg("%s is no order for a server", ha_action_text(action->kind));
     }
 }

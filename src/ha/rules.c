@@ -109,7 +109,8 @@ void ha_decide(const struct ha_view *view, struct ha_plan *plan)
     ha_view_check(view);
     plan->actions[TOPIC_LEASE] = decide_first(view, rules_lease());
     plan->actions[TOPIC_SERVER] = decide_first(view, rules_server());
-    plan->count = 2;
+    plan->actions[TOPIC_SYNC] = decide_first(view, rules_sync());
+    plan->count = TOPIC_RECORD;
     for (unsigned at = 0; at < record.count; at++) {
         if (record.rows[at].applies(view)) {
             ASSERT(plan->count < HA_ACTIONS_MAX);
@@ -120,7 +121,7 @@ void ha_decide(const struct ha_view *view, struct ha_plan *plan)
 
 const struct ha_rule *ha_rule_at(unsigned at)
 {
-    const struct ha_rows topics[] = {rules_lease(), rules_server(), rules_record()};
+    const struct ha_rows topics[] = {rules_lease(), rules_server(), rules_sync(), rules_record()};
 
     for (size_t topic = 0; topic < ARRAY_LEN(topics); topic++) {
         if (at < topics[topic].count) {
@@ -133,11 +134,11 @@ const struct ha_rule *ha_rule_at(unsigned at)
 
 const char *ha_action_text(enum ha_action_kind kind)
 {
-    static const char *const texts[] = {"nothing",    "renew",       "acquire",      "release",
-                                        "kill",       "bootstrap",   "clone",        "rewind",
-                                        "start",      "stop",        "promote",      "follow",
-                                        "checkpoint", "claim",       "initialize",   "put-config",
-                                        "put-status", "put-history", "clear-request"};
+    static const char *const texts[] = {
+        "nothing",       "renew",   "acquire",    "release",    "kill",       "bootstrap",
+        "clone",         "rewind",  "start",      "stop",       "promote",    "follow",
+        "checkpoint",    "claim",   "initialize", "put-config", "put-status", "put-history",
+        "clear-request", "promise", "revoke",     "set-rule",   "put-sync",   "delete-sync"};
 
     ASSERT((size_t)kind < ARRAY_LEN(texts));
     return texts[kind];

@@ -11,6 +11,7 @@ struct ha_rows {
 };
 struct ha_rows rules_lease(void);
 struct ha_rows rules_server(void);
+struct ha_rows rules_sync(void);
 struct ha_rows rules_record(void);
 
 /* The server's processes exist. */

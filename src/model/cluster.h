@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "model/member.h"
+#include "model/sync.h"
 
 /* A random text that a node makes once and keeps beside its data. */
 #define NODE_ID_SIZE 33
@@ -39,6 +39,11 @@ struct cluster_settings {
     int64_t maximum_lag_on_failover; /* bytes */
     int64_t primary_start_timeout_ms;
     int64_t primary_stop_timeout_ms;
+    enum sync_mode sync_mode;
+    int64_t sync_node_count;         /* synchronous_node_count */
+    int64_t maximum_lag_on_syncnode; /* bytes; negative: a slow one is never replaced */
+    bool is_sync_strict;             /* synchronous_mode_strict */
+    bool is_failsafe;                /* failsafe_mode */
     bool is_paused;
     bool check_timeline;
     bool use_pg_rewind;
@@ -48,7 +53,8 @@ struct cluster_settings {
     { \
         .ttl_ms = 30000, .loop_wait_ms = 10000, .retry_timeout_ms = 10000, \
         .maximum_lag_on_failover = 1048576, .primary_start_timeout_ms = 300000, \
-        .use_pg_rewind = true, .use_slots = true \
+        .sync_node_count = 1, .maximum_lag_on_syncnode = -1, .use_pg_rewind = true, \
+        .use_slots = true \
     }
 
 struct cluster {
@@ -74,6 +80,9 @@ struct cluster {
     bool has_request;
     int64_t request_revision; /* of failover */
     struct failover_request request;
+
+    struct sync_record sync;
+    int64_t sync_revision;
 
     uint64_t status_lsn; /* optime of the status key */
     struct timeline_history history;

@@ -52,11 +52,12 @@ struct member_tags {
     bool nostream;
     bool clonefrom;
     int failover_priority; /* 1 unless set; 0 is nofailover */
+    int sync_priority;     /* 1 unless set; 0 is nosync */
     char replicatefrom[MEMBER_NAME_SIZE];
 };
 #define MEMBER_TAGS_DEFAULT \
     { \
-        .failover_priority = 1 \
+        .failover_priority = 1, .sync_priority = 1 \
     }
 
 /* The members/NAME record in the store. */

@@ -9,4 +9,5 @@
 #include "model/member.h"
 #include "model/position.h"
 #include "model/server.h"
+#include "model/sync.h"
 #include "model/timeline.h"

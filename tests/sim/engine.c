@@ -493,6 +493,7 @@ static void on_order_begin(struct sim *sim, struct event *event)
                 .run = on_followed, .a = upstream != NULL ? (int64_t)upstream->index : -1});
         break;
     case ORDER_RELOAD:
+    case ORDER_REVOKE:
     case ORDER_NONE:
         break;
     }
@@ -628,6 +629,21 @@ static void engine_do_free(struct engine *base)
     mem_free(engine);
 }
 
+static void engine_do_set_sync(struct engine *engine, const struct sync_rule *rule, uint64_t serial)
+{
+    (void)engine;
+    (void)rule;
+    (void)serial;
+}
+
+static void engine_do_ping(
+    struct engine *engine, const struct engine_peer *peer, int64_t timeout_ms)
+{
+    (void)engine;
+    (void)peer;
+    (void)timeout_ms;
+}
+
 static const struct engine_driver driver = {
     .name = "simulated",
     .start = engine_do_start,
@@ -636,6 +652,8 @@ static const struct engine_driver driver = {
     .arm = engine_do_arm,
     .kill = engine_do_kill,
     .set_cluster = engine_do_set_cluster,
+    .set_sync = engine_do_set_sync,
+    .ping = engine_do_ping,
     .free = engine_do_free,
 };
 

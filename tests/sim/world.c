@@ -245,9 +245,17 @@ static int64_t port_real_ms(void *arg)
     return INT64_C(1795392000000) + port->sim->now_ns / MS + port->node->real_offset_ms;
 }
 
-static void port_poll(void *arg, const char *name, const char *api_url, int64_t timeout_ms)
+static void port_poll(
+    void *arg, const char *name, const char *api_url, int64_t timeout_ms, bool is_urgent)
 {
+    (void)is_urgent;
     net_poll(arg, name, api_url, timeout_ms);
+}
+
+static void port_promise(void *arg, uint64_t term)
+{
+    (void)arg;
+    (void)term;
 }
 
 static void port_log(
@@ -357,6 +365,7 @@ void agent_begin(struct sim *sim, struct node *node)
         .now = port_now,
         .real_ms = port_real_ms,
         .poll = port_poll,
+        .promise = port_promise,
         .log = port_log,
         .arg = &ports[node->index],
     };

@@ -250,6 +250,20 @@ static void set_cluster(
     }
 }
 
+static void set_sync(struct engine *engine, const struct sync_rule *rule, uint64_t serial)
+{
+    (void)engine;
+    (void)rule;
+    (void)serial;
+}
+
+static void ping(struct engine *engine, const struct engine_peer *peer, int64_t timeout_ms)
+{
+    (void)engine;
+    (void)peer;
+    (void)timeout_ms;
+}
+
 /* ---- life ---- */
 
 static void work_nothing(struct pg_job *job)
@@ -301,6 +315,8 @@ static const struct engine_driver driver = {
     .arm = arm,
     .kill = kill_server,
     .set_cluster = set_cluster,
+    .set_sync = set_sync,
+    .ping = ping,
     .free = free_engine,
 };
 

@@ -124,6 +124,13 @@ static void on_status(void *arg, const struct engine_status *status)
     node->statuses++;
 }
 
+static void on_ping(void *arg, const char *name, bool is_alive)
+{
+    (void)arg;
+    (void)name;
+    (void)is_alive;
+}
+
 static void on_order(void *arg, enum engine_order order, int result, const struct err *why)
 {
     struct node *node = arg;
@@ -229,7 +236,7 @@ static void configure(struct node *node, unsigned number)
 static void begin(struct node *node)
 {
     const struct postgres_options options = {.guard_program = lab.guard};
-    const struct engine_listener listener = {on_status, on_order, node};
+    const struct engine_listener listener = {on_status, on_order, on_ping, node};
 
     memset(&node->status, 0, sizeof(node->status));
     node->statuses = 0;
