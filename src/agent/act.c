@@ -61,12 +61,18 @@ static uint32_t next_timeline(const struct agent *agent)
 /* The leader key is what Patroni's world reads; it is put again with this session when it is
  * missing, and when it hangs on an earlier one (of the agent before, or with another ttl): that one
  * ends sooner than the hold does, or much later. */
-static void renew(struct agent *agent)
+static void renew(struct agent *agent, bool is_next_term)
 {
     struct lease_record wanted = agent->lease.record;
     struct dcs_txn txn = {0};
 
     wanted.seq++;
+    if (is_next_term) {
+        uint64_t promised = agent_highest_promise(agent, agent->ports.now(agent->ports.arg));
+
+        wanted.term = MAX(wanted.term + 1, promised);
+        wanted.seq = 1;
+    }
     wanted.length_ms = agent->times.length_ms;
     /* Never in advance: what somebody promoted by hand must be beyond all numbers that stand here
      * (ha_bar). */
@@ -92,16 +98,18 @@ static void renew(struct agent *agent)
 static void acquire(struct agent *agent)
 {
     struct lease_record wanted = {
-        .term = agent->lease.record.term + 1,
+        .term = MAX(agent->lease.record.term + 1, agent->sync.promised),
         .seq = 1,
         .length_ms = agent->times.length_ms,
         .timeline = next_timeline(agent),
     };
     struct dcs_txn txn = {0};
+    AUTO_FREE char *sync_json = NULL;
 
     if (!agent->dcs.has_session) {
         return;
     }
+    agent_take_sync(agent, &txn, &sync_json);
     IGNORE(!str_copy(wanted.holder, sizeof(wanted.holder), agent->config->name), "same size");
     IGNORE(!str_copy(wanted.node, sizeof(wanted.node), agent->ports.node_id), "made that long");
     txn.compares[txn.compare_count++] =
@@ -259,6 +267,7 @@ static const struct {
     {HA_REWIND, ORDER_REWIND},       {HA_START, ORDER_START},
     {HA_STOP, ORDER_STOP},           {HA_PROMOTE, ORDER_PROMOTE},
     {HA_FOLLOW, ORDER_FOLLOW},       {HA_CHECKPOINT, ORDER_CHECKPOINT},
+    {HA_REVOKE, ORDER_REVOKE},
 };
 
 static enum engine_order order_of(enum ha_action_kind kind)
@@ -368,21 +377,26 @@ void agent_act(struct agent *agent, const struct ha_view *view, const struct ha_
 {
     const struct ha_action *lease = &plan->actions[TOPIC_LEASE];
     const struct ha_action *server = &plan->actions[TOPIC_SERVER];
+    const struct ha_action *sync = &plan->actions[TOPIC_SYNC];
 
     note_decision(agent, TOPIC_LEASE, view, lease);
     note_decision(agent, TOPIC_SERVER, view, server);
+    note_decision(agent, TOPIC_SYNC, view, sync);
     if (server->kind == HA_KILL) {
         engine_kill(agent->ports.engine);
     } else if (server->kind != HA_NOTHING) {
         give_order(agent, view, server);
     }
     if (lease->kind == HA_RENEW) {
-        renew(agent);
+        renew(agent, lease->is_next_term);
     } else if (lease->kind == HA_ACQUIRE) {
         acquire(agent);
     } else if (lease->kind == HA_RELEASE) {
         release(agent, view, lease);
+    } else if (lease->kind == HA_PROMISE) {
+        agent_promise(agent);
     }
+    agent_act_sync(agent, view, sync);
     for (unsigned at = TOPIC_RECORD; at < plan->count; at++) {
         act_record(agent, &plan->actions[at]);
     }

@@ -208,6 +208,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     agent->has_cluster = true;
     agent->dcs_seen_real_ms = agent->ports.real_ms(agent->ports.arg);
     learn_lease(agent, &agent->cluster.lease, agent->cluster.lease_revision, snapshot->revision);
+    agent_learn_sync(agent);
     learn_request(agent);
     if (!are_peers_known(agent)) {
         update_peers(agent);
@@ -261,6 +262,9 @@ void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
             hold_until(agent, lease->t0);
         }
         learn_lease(agent, &lease->wanted, revision, revision);
+        if (txn == LEASE_TXN_ACQUIRE) {
+            agent_own_sync(agent, revision);
+        }
         if (txn != LEASE_TXN_RENEW) {
             agent_log(
                 agent, LOG_LEVEL_INFO, txn == LEASE_TXN_ACQUIRE ? "lease.taken" : "lease.released",
@@ -312,6 +316,16 @@ static void note_end(struct agent *agent, bool was_primary, struct instant now)
     }
 }
 
+static void note_down(
+    struct server_facts *server, const struct engine_status *status, struct instant now)
+{
+    if (status->state != SERVER_DOWN) {
+        server->ended = (struct instant){0};
+    } else if (!instant_is_set(server->ended)) {
+        server->ended = now;
+    }
+}
+
 void agent_on_status(void *arg, const struct engine_status *status)
 {
     struct agent *agent = arg;
@@ -334,6 +348,7 @@ void agent_on_status(void *arg, const struct engine_status *status)
     if (status->state == SERVER_PRIMARY) {
         server->is_virgin = false;
     }
+    note_down(server, status, now);
     if (status->is_streaming) {
         server->is_rewound = false;
     }
@@ -417,19 +432,6 @@ void agent_on_report(struct agent *agent, const char *name, const struct peer_re
     peer->failures = 0;
     peer->report = *report;
     peer->reported = agent->ports.now(agent->ports.arg);
-}
-
-void agent_on_promise(struct agent *agent, uint64_t term, int result, const struct err *why)
-{
-    (void)agent;
-    (void)term;
-    (void)result;
-    (void)why;
-}
-
-void agent_on_ping(void *arg, const char *name, bool is_alive)
-{
-    (void)arg;
-    (void)name;
-    (void)is_alive;
+    peer->asked = peer->polled;
+    agent_on_sign_of_life(peer, peer->reported);
 }

@@ -207,17 +207,46 @@ void agent_publish(struct agent *agent)
     dcs_txn(agent->ports.dcs, &txn, PUBLISH_TIMEOUT_MS, on_published, agent);
 }
 
+/* The server here has died, or the holder of the lease is not heard: what the others have decides.
+ */
+static bool is_asking_all(const struct agent *agent, const struct ha_view *view)
+{
+    const struct ha_server *server = &view->server;
+    bool has_died = view->lease == HA_LEASE_MINE && !server->was_clean && server->was_primary &&
+                    server->state == SERVER_DOWN;
+
+    return has_died ||
+           (view->lease == HA_LEASE_OTHER && agent_is_sync(agent) && agent_is_suspicion(agent));
+}
+
+/* How often a peer is asked: the holder often enough to miss it soon; everybody often while it
+ * matters who has what. */
+static int64_t poll_period_ms(
+    const struct agent *agent, const struct ha_view *view, const struct peer_facts *peer)
+{
+    bool is_open = view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED;
+
+    if (is_asking_all(agent, view)) {
+        return HEARTBEAT_URGENT_MS;
+    }
+    if (is_open || (agent_is_sync(agent) && str_equal(peer->name, agent->lease.record.holder))) {
+        return HEARTBEAT_RACE_MS;
+    }
+    return agent_is_sync(agent) ? MIN(agent_heartbeat_ms(agent), (int64_t)HEARTBEAT_SYNC_MS)
+                                : agent_heartbeat_ms(agent);
+}
+
 void agent_poll_peers(struct agent *agent, const struct ha_view *view)
 {
     struct instant now = agent->ports.now(agent->ports.arg);
     int64_t heartbeat_ms = agent_heartbeat_ms(agent);
-    bool is_open = view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED;
-    int64_t period_ms = is_open ? HEARTBEAT_RACE_MS : heartbeat_ms;
+    bool is_urgent = is_asking_all(agent, view);
 
     for (unsigned at = 0; at < agent->peer_count; at++) {
         struct peer_facts *peer = &agent->peers[at];
         const struct member *member = cluster_find(&agent->cluster, peer->name);
         int64_t age_ms = instant_elapsed_max_ms(peer->polled, now);
+        int64_t period_ms = poll_period_ms(agent, view, peer);
 
         if (member == NULL || peer->is_polling) {
             continue;
@@ -231,7 +260,7 @@ void agent_poll_peers(struct agent *agent, const struct ha_view *view)
         agent->ports.poll(
             agent->ports.arg, peer->name, member->api_url,
             MAX((int64_t)POLL_TIMEOUT_MIN_MS, MIN(heartbeat_ms * 2, (int64_t)POLL_TIMEOUT_MAX_MS)),
-            false);
+            is_urgent);
         agent_wake(agent, period_ms);
     }
 }

@@ -45,6 +45,39 @@ struct peer_facts {
     struct instant polled;   /* last question; {0,0}: never */
     bool is_polling;
     unsigned failures; /* in a row */
+
+    struct instant asked;  /* when the last question that was answered was put */
+    struct instant heard;  /* the last sign that its agent or its server is alive */
+    struct instant pinged; /* the last ping of its server; {0,0}: none since it was heard */
+    bool is_pinging;
+    bool is_ping_lost;       /* one that began since it was heard had no answer */
+    struct instant together; /* it last streamed from the primary here, or there was none here */
+};
+
+/* What this node told its server, wrote into the store and promised (sync.c). */
+struct sync_facts {
+    bool has_rule; /* told the server, as `serial` */
+    bool is_managed;
+    struct sync_rule rule;
+    uint64_t serial;
+
+    bool is_putting;  /* a change of the key is under way */
+    bool is_doubtful; /* one has ended unknown: only the very same may be tried again */
+    bool is_delete;
+    struct sync_record put; /* what it writes */
+    int64_t put_over;       /* the revision that it replaces */
+    struct instant put_at;
+
+    struct sync_record taken; /* what the lease was last taken with; is_taken: the key is that */
+    bool is_taken;
+
+    uint64_t promised; /* on disk */
+    bool is_promising;
+    struct instant promise_retry;
+
+    bool was_open;         /* the lease: free or expired */
+    struct instant opened; /* and when that was first seen */
+    struct instant awake;  /* since when this agent runs without a stall */
 };
 
 struct server_facts {
@@ -57,6 +90,7 @@ struct server_facts {
     struct instant stopping;  /* when it began to stop */
     struct instant retry;     /* no start, clone, rewind or bootstrap before this */
     unsigned start_failures;
+    struct instant ended;       /* when its end was seen; {0,0}: it runs, or never did */
     struct instant started;     /* the last start was done; {0,0}: none, or its end was looked at */
     unsigned short_lives;       /* of the server, in a row */
     bool has_rewind_failed;     /* against the present primary */
@@ -118,6 +152,7 @@ struct agent {
     struct peer_facts peers[MEMBERS_MAX];
     unsigned peer_count;
     struct request_facts request;
+    struct sync_facts sync;
     struct waiter waiters[WAITERS_MAX];
 
     bool is_record_busy;                      /* a bookkeeping transaction is under way */
@@ -139,8 +174,40 @@ struct agent {
     struct lease_times times;
 };
 
+/* sync.c: note what time tells, before the view is made; fill it; carry out its actions. */
+void agent_note_time(struct agent *agent, struct instant now);
+void agent_view_sync(const struct agent *agent, struct instant now, struct ha_view *view);
+void agent_act_sync(
+    struct agent *agent, const struct ha_view *view, const struct ha_action *action);
+void agent_promise(struct agent *agent);
+void agent_learn_sync(struct agent *agent);
+void agent_on_sign_of_life(struct peer_facts *peer, struct instant now);
+
+/* The lease was taken here at REVISION: the key sync was written with it. */
+void agent_own_sync(struct agent *agent, int64_t revision);
+
+/* Add to OUT, which takes the lease, that the key sync names nobody but this node. */
+void agent_take_sync(struct agent *agent, struct dcs_txn *out, char **ret_json);
+void agent_ping_holder(struct agent *agent, const struct ha_view *view);
+
+/* Whether the holder of the lease in force cannot be heard any more; whether anybody says so. */
+bool agent_suspects(const struct agent *agent, struct instant now);
+bool agent_is_suspicion(const struct agent *agent);
+
+/* The highest promise that a peer has told. */
+uint64_t agent_highest_promise(const struct agent *agent, struct instant now);
+
+/* Whether synchronous replication is on and published. */
+bool agent_is_sync(const struct agent *agent);
+
+/* A peer's report is not too old to count. */
+bool agent_is_fresh(const struct agent *agent, const struct peer_facts *peer, struct instant now);
+
 /* view.c: what is known, as ha_decide wants it. */
 void agent_view(const struct agent *agent, struct ha_view *view);
+
+/* Index in the view of the member NAME: 0 is this node, HA_NOBODY for "", else HA_STRANGER. */
+int agent_index_of(const struct agent *agent, const char *name);
 
 /* Whether RECORD is this node's hold: its name, and made with the data that is here. */
 bool agent_is_own(const struct agent *agent, const struct lease_record *record);
@@ -185,6 +252,8 @@ void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision);
 /* How often peers are asked while somebody holds the lease; while nobody does, each
  * HEARTBEAT_RACE_MS. */
 #define HEARTBEAT_RACE_MS 100
+#define HEARTBEAT_URGENT_MS 20
+#define HEARTBEAT_SYNC_MS 250
 int64_t agent_heartbeat_ms(const struct agent *agent);
 
 /* The facts about peer NAME, or NULL. */

@@ -42,6 +42,7 @@ struct agent *agent_new(const struct config *config, const struct agent_ports *p
     ASSERT(ports->node_id != NULL);
     agent->cluster.settings = (struct cluster_settings)CLUSTER_SETTINGS_DEFAULT;
     agent->times = agent_times(agent);
+    agent->sync.promised = ports->promised;
     return agent;
 }
 
@@ -146,6 +147,19 @@ static void probe_for_race(struct agent *agent, const struct ha_view *view, stru
     agent_wake(agent, RACE_PROBE_MS);
 }
 
+/* What was heard of positions before the lease was open may be outdated. */
+static void note_opening(struct agent *agent, const struct ha_view *view, struct instant now)
+{
+    bool is_open = view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED;
+
+    if (is_open && !agent->sync.was_open) {
+        agent->sync.opened = now;
+    } else if (!is_open) {
+        agent->sync.opened = (struct instant){0};
+    }
+    agent->sync.was_open = is_open;
+}
+
 int64_t agent_step(struct agent *agent)
 {
     struct instant now = agent->ports.now(agent->ports.arg);
@@ -153,6 +167,7 @@ int64_t agent_step(struct agent *agent)
     struct ha_plan plan;
 
     agent->wake_ms = MIN((int64_t)TURN_MAX_MS, agent->cluster.settings.loop_wait_ms);
+    agent_note_time(agent, now);
     agent->stepped = now;
     note_request_due(agent, now);
     keep_armed(agent, now);
@@ -160,11 +175,13 @@ int64_t agent_step(struct agent *agent)
         return agent->wake_ms;
     }
     agent_view(agent, &view);
+    note_opening(agent, &view, now);
     ha_decide(&view, &plan);
     agent_act(agent, &view, &plan);
     agent_publish(agent);
     agent_poll_peers(agent, &view);
     agent_settle_waiters(agent);
+    agent_ping_holder(agent, &view);
     probe_for_race(agent, &view, now);
     plan_wake(agent, &view, now);
     return agent->wake_ms;
@@ -223,12 +240,20 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
         .is_led = view.lease == HA_LEASE_MINE || view.lease == HA_LEASE_OTHER,
         .is_candidate = ha_bar(&view, view.self) == NULL,
         .down_ms = view.server.down_ms,
+        .suspected = agent_suspects(agent, now) ? agent->lease.record.term : 0,
+        .promised = agent->server.status.is_detached && agent->server.order == ORDER_NONE
+                        ? agent->sync.promised
+                        : 0,
+        .age_ms = instant_is_set(agent->server.status.looked)
+                      ? instant_elapsed_max_ms(agent->server.status.looked, now)
+                      : 0,
         .config_json = agent->config_json,
         .history_json = agent->history_json,
     };
     ret->cluster.lease = agent->lease.record;
     show_decision(&agent->decisions[TOPIC_LEASE], &ret->lease);
     show_decision(&agent->decisions[TOPIC_SERVER], &ret->decision);
+    show_decision(&agent->decisions[TOPIC_SYNC], &ret->sync);
     IGNORE(!str_copy(ret->dcs_endpoint, sizeof(ret->dcs_endpoint), agent->dcs.endpoint), "same");
     IGNORE(!str_copy(ret->dcs_problem, sizeof(ret->dcs_problem), agent->dcs.problem), "same");
     for (unsigned at = 0; at < agent->cluster.member_count; at++) {

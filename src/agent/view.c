@@ -73,7 +73,7 @@ bool agent_holds(const struct agent *agent, struct instant now, int64_t *ret_lef
 }
 
 /* Members in the view: this node first, then the peers in the order of agent->peers. */
-static int index_of(const struct agent *agent, const char *name)
+int agent_index_of(const struct agent *agent, const char *name)
 {
     if (name[0] == '\0') {
         return HA_NOBODY;
@@ -104,6 +104,8 @@ static void view_self(const struct agent *agent, struct ha_member *member)
         .nofailover = agent->config->tags.nofailover || agent->config->tags.failover_priority <= 0,
         .priority = agent->config->tags.failover_priority,
         .clonefrom = agent->config->tags.clonefrom,
+        .nosync = agent->config->tags.nosync,
+        .sync_priority = agent->config->tags.sync_priority,
     };
     IGNORE(!str_copy(member->name, sizeof(member->name), agent->config->name), "same size");
 }
@@ -138,15 +140,21 @@ static enum server_state peer_server(const struct peer_report *report)
     return SERVER_UNKNOWN;
 }
 
+bool agent_is_fresh(const struct agent *agent, const struct peer_facts *peer, struct instant now)
+{
+    int64_t limit_ms = MAX(FRESH_HEARTBEATS * agent_heartbeat_ms(agent), (int64_t)FRESH_MIN_MS);
+
+    return instant_is_set(peer->reported) &&
+           instant_elapsed_max_ms(peer->reported, now) <= limit_ms;
+}
+
 static void view_peer(
     const struct agent *agent, const struct peer_facts *peer, struct ha_member *ret)
 {
     const struct peer_report *report = &peer->report;
     const struct member *known = cluster_find(&agent->cluster, peer->name);
     struct instant now = agent->ports.now(agent->ports.arg);
-    int64_t limit_ms = MAX(FRESH_HEARTBEATS * agent_heartbeat_ms(agent), (int64_t)FRESH_MIN_MS);
-    bool is_fresh =
-        instant_is_set(peer->reported) && instant_elapsed_max_ms(peer->reported, now) <= limit_ms;
+    bool is_fresh = agent_is_fresh(agent, peer, now);
 
     bool is_dcs_ok = !report->has_baton || report->dcs_ok;
     bool may_connect =
@@ -163,6 +171,8 @@ static void view_peer(
         .nofailover = report->tags.nofailover || report->tags.failover_priority <= 0,
         .priority = report->tags.failover_priority,
         .clonefrom = report->tags.clonefrom,
+        .nosync = report->tags.nosync,
+        .sync_priority = report->tags.sync_priority,
     };
     IGNORE(!str_copy(ret->name, sizeof(ret->name), peer->name), "same size");
 }
@@ -188,7 +198,7 @@ static void view_lease(const struct agent *agent, struct instant now, struct ha_
     const struct lease_record *record = &lease->record;
     const char *leader = agent->cluster.leader;
 
-    view->holder = index_of(agent, record->holder);
+    view->holder = agent_index_of(agent, record->holder);
     if (view->holder == 0 && !agent_is_own(agent, record)) {
         view->holder =
             HA_STRANGER; /* another node of this name, or this one before it lost its data */
@@ -209,12 +219,12 @@ static void view_lease(const struct agent *agent, struct instant now, struct ha_
     if (leader[0] != '\0' && !str_equal(leader, record->holder) &&
         agent->cluster.revision >= lease->known_at) {
         view->lease = str_equal(leader, agent->config->name) ? HA_LEASE_EXPIRED : HA_LEASE_OTHER;
-        view->holder = index_of(agent, leader);
+        view->holder = agent_index_of(agent, leader);
         return;
     }
     if (record->holder[0] == '\0') {
         view->lease = HA_LEASE_FREE;
-        view->released_to = index_of(agent, record->released_to);
+        view->released_to = agent_index_of(agent, record->released_to);
         view->is_grace = instant_elapsed_min_ms(lease->seen, now) < GRACE_MS;
         view->floor = record->floor;
         return;
@@ -276,10 +286,15 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
     server->is_armed = instant_is_set(status->deadline) && left_ms >= view->promote_budget_ms;
     server->is_start_due = !instant_is_set(facts->retry) || instant_left_ms(facts->retry, now) <= 0;
     server->is_virgin = facts->is_virgin;
+    server->is_detached = server->state == SERVER_STANDBY && status->is_detached;
+    server->is_end_known = server->state == SERVER_DOWN && status->is_end_known;
+    if (server->state == SERVER_DOWN && instant_is_set(facts->ended)) {
+        server->ended_ms = instant_elapsed_max_ms(facts->ended, now);
+    }
     server->can_rewind = !facts->has_rewind_failed && !facts->is_rewound;
     server->start_failures = MAX(facts->start_failures, facts->short_lives);
     server->system_id = status->system_id;
-    server->upstream = index_of(agent, status->upstream);
+    server->upstream = agent_index_of(agent, status->upstream);
     if (server->state != SERVER_STANDBY && server->state != SERVER_PRIMARY &&
         instant_is_set(facts->answering)) {
         server->down_ms = instant_elapsed_max_ms(facts->answering, now);
@@ -305,8 +320,8 @@ static void view_request(const struct agent *agent, struct instant now, struct h
         .is_due = at_ms == 0 || at_ms <= agent->ports.real_ms(agent->ports.arg),
         .is_checkpointed = facts->is_checkpointed,
         .is_tried = facts->is_tried,
-        .leader = index_of(agent, facts->request.leader),
-        .candidate = index_of(agent, facts->request.candidate),
+        .leader = agent_index_of(agent, facts->request.leader),
+        .candidate = agent_index_of(agent, facts->request.candidate),
         .age_ms = instant_is_set(facts->due) ? instant_elapsed_max_ms(facts->due, now) : 0,
     };
 }
@@ -344,6 +359,7 @@ void agent_view(const struct agent *agent, struct ha_view *view)
         .self = 0,
         .member_count = agent->peer_count + 1,
         .dcs_ok = agent->dcs.is_connected && agent->has_cluster,
+        .is_read = agent->has_cluster,
         .holder = HA_NOBODY,
         .released_to = HA_NOBODY,
         .cluster_lsn = agent->cluster.status_lsn,
@@ -363,6 +379,7 @@ void agent_view(const struct agent *agent, struct ha_view *view)
     view_lease(agent, now, view);
     view_server(agent, now, view);
     view_request(agent, now, view);
+    agent_view_sync(agent, now, view);
     view->has_history = is_history_known(agent);
     view->is_status_due = agent->server.status.position.lsn != agent->status_lsn &&
                           (!instant_is_set(agent->status_at) ||

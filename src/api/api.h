@@ -40,8 +40,12 @@ struct api_snapshot {
     int64_t last_turn_ms;     /* age of the last decision */
     bool is_candidate;
     int64_t down_ms;
+    int64_t age_ms;     /* of the position */
+    uint64_t suspected; /* as in struct peer_report */
+    uint64_t promised;
     struct api_decision lease;    /* TOPIC_LEASE */
     struct api_decision decision; /* TOPIC_SERVER */
+    struct api_decision sync;     /* TOPIC_SYNC */
     char dcs_endpoint[128];
     char dcs_problem[256];
     /* The keys as they are in the store, NULL when there are none; borrowed from the source until

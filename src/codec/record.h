@@ -80,7 +80,7 @@ MUST_CHECK int record_history_decode(const char *json, struct timeline_history *
 
 /* What one agent tells another (GET /patroni): Patroni's status fields, and a "baton" object:
  * {"dcs_ok":true,"term":7,"candidate":true,"down_ms":0,"position":"5/0/3000148","problem":"",
- *  "timeline":5,"history":[[4,50331800]],"suspected":0,"promised":0}; the timeline is the
+ *  "timeline":5,"history":[[4,50331800]],"age_ms":12,"suspected":0,"promised":0}; the timeline is the
  *  history's. */
 struct peer_report {
     enum member_state state;
@@ -97,6 +97,7 @@ struct peer_report {
     bool dcs_ok;
     uint64_t term;     /* of the newest lease record that it has seen */
     bool is_candidate; /* its own opinion: could it be promoted now? */
+    int64_t age_ms;    /* of `position`, when the report was made */
     int64_t down_ms;   /* how long its server has not been running; 0: running */
     uint64_t suspected; /* term of the lease whose holder it cannot hear any more; 0: it can */
     /* It has promised never to confirm anything to a holder of an earlier term than this one, and

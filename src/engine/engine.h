@@ -52,6 +52,7 @@ struct engine_status {
     /* PRIMARY: flushed; STANDBY: the larger of received and replayed; DOWN and is_end_known: the
      * end of its log, else its last checkpoint. */
     struct position position;
+    struct instant looked; /* when the position was read; {0,0}: not yet */
     bool is_end_known; /* DOWN: nothing that was ever acknowledged lies behind `position` */
     uint64_t received_lsn;
     uint64_t replayed_lsn;

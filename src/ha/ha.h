@@ -88,23 +88,28 @@ struct ha_sync_rule {
     bool is_waiting;
     bool is_any;
     uint32_t names;
+    unsigned strangers; /* names that are not known members */
     unsigned need;
+};
+
+/* struct sync_record with members for names, without the leader. */
+struct ha_sync_key {
+    uint32_t voters;
+    unsigned strangers; /* voters that are not known members */
+    unsigned quorum;
 };
 
 /* What commits wait for, and who may therefore take over (model/sync.h). */
 struct ha_sync {
-    /* The key. Not published: replication is asynchronous for all that others can know. */
+    /* Not published: replication is asynchronous for all that others can know. */
     bool is_published;
-    int leader; /* whose commits it covers */
-    uint32_t voters;
-    unsigned strangers; /* voters that are not known members */
-    unsigned quorum;
+    int leader; /* whose commits the key covers */
+    struct ha_sync_key key;
+    bool is_busy; /* a change of the key is under way, or nobody knows how it ended */
 
-    /* The rule of this node's server, as it was last told to it. */
-    bool is_known; /* it was told one since the agent began */
+    bool is_known; /* the server was told a rule since the agent began: the newest one */
     struct ha_sync_rule rule;
-    bool is_settled;    /* and it is in force for certain */
-    int64_t pending_ms; /* since it was told, while it is not settled */
+    bool is_settled; /* and it is in force for certain */
 };
 
 struct ha_server {
@@ -119,6 +124,7 @@ struct ha_server {
     bool is_start_due;       /* no back-off is running after a failed start, clone or rewind */
     bool is_detached;        /* STANDBY: follows nobody, all that it received is replayed */
     bool is_end_known;       /* DOWN: its position is the exact end of its log */
+    int64_t ended_ms;        /* DOWN: since this was first seen; 0 otherwise */
     bool is_virgin;          /* made here a moment ago, and never opened for writing */
     bool can_rewind;         /* pg_rewind is allowed and has not failed against this primary */
     unsigned start_failures; /* in a row; an end by itself soon after a start is one */
@@ -145,7 +151,8 @@ struct ha_view {
     unsigned member_count;
     struct ha_member members[MEMBERS_MAX];
 
-    bool dcs_ok; /* the reading of the store is fresh */
+    bool dcs_ok;  /* the reading of the store is fresh */
+    bool is_read; /* there is one, fresh or not */
     enum ha_lease lease;
     int holder;            /* of the lease, in force or last */
     int64_t lease_left_ms; /* MINE: until the deadline */
@@ -197,8 +204,8 @@ enum ha_action_kind {
     HA_CLEAR_REQUEST,
     HA_PROMISE,  /* write down that the holder gets no confirmation any more */
     HA_REVOKE,   /* stop following, for good */
-    HA_SET_RULE, /* rule: what commits wait for */
-    HA_PUT_SYNC, /* rule: publish who may take over under it */
+    HA_SET_RULE, /* sync_rule: what commits wait for */
+    HA_PUT_SYNC, /* sync_key: publish who may take over */
     HA_DELETE_SYNC,
 };
 #define HA_ACTION_KINDS (HA_DELETE_SYNC + 1)
@@ -209,11 +216,13 @@ struct ha_action {
     enum stop_mode stop_mode;
     bool is_for_request; /* HA_STOP: to carry out the request; it counts as tried */
     struct position floor;
-    struct ha_sync_rule sync; /* HA_SET_RULE, HA_PUT_SYNC */
-    const char *rule;         /* id of the row */
-    const char *why;          /* its sentence; static text */
-    const char *detail;       /* what exactly, or NULL; static text */
-    int about;                /* member that the sentence is about, or HA_NOBODY */
+    struct ha_sync_rule sync_rule; /* HA_SET_RULE */
+    struct ha_sync_key sync_key;   /* HA_PUT_SYNC */
+    bool is_next_term;             /* HA_RENEW: with a higher term */
+    const char *rule;              /* id of the row */
+    const char *why;               /* its sentence; static text */
+    const char *detail;            /* what exactly, or NULL; static text */
+    int about;                     /* member that the sentence is about, or HA_NOBODY */
 };
 
 enum ha_topic {
@@ -243,12 +252,12 @@ struct ha_rule {
 /* Row AT of all rows in order, or NULL past the last. */
 const struct ha_rule *ha_rule_at(unsigned at);
 
-/* Whether no set of members that can have confirmed a commit under RULE misses a set that can elect
- * under VOTERS and QUORUM (sync.c). */
-bool ha_sync_is_safe(const struct ha_sync_rule *rule, uint32_t voters, unsigned quorum);
+/* sync.c: whether each set of members that can have confirmed a commit under RULE meets each set
+ * that can elect under KEY. */
+bool ha_sync_is_safe(const struct ha_sync_rule *rule, const struct ha_sync_key *key);
 
-/* Whether member AT certainly has all acknowledged changes, as far as the key sync tells: it is
- * published, and not empty of sense. VIEW's lease decides what counts as an answer. */
+/* Whether member AT certainly has all acknowledged changes: by the answers that VIEW has, by the
+ * floor of a release, or because nothing is published. For a lease that is not this node's. */
 bool ha_sync_covers(const struct ha_view *view, int at);
 
 /* Decide. VIEW must pass ha_view_check. */

@@ -38,10 +38,15 @@ const char *ha_bar(const struct ha_view *view, int at)
     if (position_compare(member->position, view->floor) < 0) {
         return "it lacks acknowledged changes of the last primary";
     }
+    if (!is_forced(view, at) && (view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED) &&
+        !ha_sync_covers(view, at)) {
+        return "too few synchronous standbys answer to know that it has all acknowledged changes";
+    }
     if (!is_forced(view, at) && view->timeline != 0 && member->position.timeline > view->timeline) {
         return "its history is not the cluster's: somebody promoted it by hand";
     }
-    if (!is_forced(view, at) && view->cluster_lsn > member->position.lsn &&
+    if (!is_forced(view, at) && !view->sync.is_published &&
+        view->cluster_lsn > member->position.lsn &&
         view->cluster_lsn - member->position.lsn > lag_limit) {
         return "it lags more than maximum_lag_on_failover";
     }

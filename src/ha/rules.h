@@ -35,3 +35,26 @@ bool is_hand_over_possible(const struct ha_view *view);
 /* The server is down for a hand-over and its log has a proper end, so the lease can be released
  * with that position. */
 bool is_ready_to_hand_over(const struct ha_view *view);
+
+/* sync.c. Blocked: commits wait for ever. */
+bool ha_rule_is_equal(const struct ha_sync_rule *a, const struct ha_sync_rule *b);
+bool ha_rule_is_blocked(const struct ha_sync_rule *rule);
+
+/* The key under which RULE can be published; the rule that fits a published KEY. */
+struct ha_sync_key ha_key_of(const struct ha_sync_rule *rule);
+struct ha_sync_rule ha_rule_of(const struct ha_view *view, const struct ha_sync_key *key);
+
+/* The rule that the server should obey, as primary or when it becomes one. */
+struct ha_sync_rule ha_rule_wanted(const struct ha_view *view);
+
+/* What the server must be told before it is opened here: the wanted rule, if it is safe now. */
+struct ha_sync_rule ha_rule_to_open(const struct ha_view *view);
+
+/* revoke.c. This node should promise; it has promised, and then: it cannot be a candidate, too few
+ * others have promised, another one is better (which). */
+bool revoke_may_promise(const struct ha_view *view);
+bool revoke_is_promised(const struct ha_view *view);
+bool revoke_is_barred(const struct ha_view *view);
+bool revoke_is_short(const struct ha_view *view);
+bool revoke_is_behind(const struct ha_view *view);
+int revoke_better(const struct ha_view *view);

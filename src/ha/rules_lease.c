@@ -48,6 +48,33 @@ static bool failover_release(const struct ha_view *view)
            ha_best(view, view->self) != HA_NOBODY;
 }
 
+/* Somebody who certainly has all that the dead server here had can go on at once. */
+static int find_complete(const struct ha_view *view)
+{
+    struct ha_view asked;
+    int best = HA_NOBODY;
+
+    if (view->server.state != SERVER_DOWN || view->server.was_clean || !view->server.was_primary ||
+        !view->server.is_end_known || view->server.is_torn) {
+        return HA_NOBODY;
+    }
+    asked = *view;
+    asked.floor = view->members[view->self].position;
+    best = ha_best(&asked, view->self);
+    return best;
+}
+
+static bool crash_release(const struct ha_view *view)
+{
+    return is_mine_and_down(view) && !view->settings.is_paused && find_complete(view) != HA_NOBODY;
+}
+
+/* Others have promised to confirm nothing to a holder of this term. */
+static bool is_challenged(const struct ha_view *view)
+{
+    return is_mine(view) && view->is_challenged && view->is_read;
+}
+
 static bool is_renewal_due(const struct ha_view *view)
 {
     return is_mine(view) && view->is_renewal_due;
@@ -185,6 +212,18 @@ static void about_holder(const struct ha_view *view, struct ha_action *action)
     action->about = view->holder;
 }
 
+static void about_better_promised(const struct ha_view *view, struct ha_action *action)
+{
+    action->about = revoke_better(view);
+}
+
+static void act_promise(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_PROMISE;
+    action->member = view->self;
+    action->about = view->holder;
+}
+
 static bool is_other_better(const struct ha_view *view)
 {
     return ha_best(view, HA_NOBODY) != view->self;
@@ -206,6 +245,12 @@ static void act_renew(const struct ha_view *view, struct ha_action *action)
     action->member = view->self;
 }
 
+static void act_next_term(const struct ha_view *view, struct ha_action *action)
+{
+    act_renew(view, action);
+    action->is_next_term = true;
+}
+
 static void act_acquire(const struct ha_view *view, struct ha_action *action)
 {
     action->kind = HA_ACQUIRE;
@@ -219,7 +264,8 @@ static void release_to(const struct ha_view *view, struct ha_action *action, int
     action->kind = HA_RELEASE;
     action->member = member;
     action->about = member;
-    if (view->server.state == SERVER_DOWN && view->server.was_clean && !view->server.is_torn) {
+    if (view->server.state == SERVER_DOWN && !view->server.is_torn &&
+        (view->server.was_clean || view->server.is_end_known)) {
         action->floor = view->members[view->self].position;
     }
 }
@@ -227,6 +273,11 @@ static void release_to(const struct ha_view *view, struct ha_action *action, int
 static void act_release_to_best(const struct ha_view *view, struct ha_action *action)
 {
     release_to(view, action, ha_best(view, view->self));
+}
+
+static void act_release_to_complete(const struct ha_view *view, struct ha_action *action)
+{
+    release_to(view, action, find_complete(view));
 }
 
 static void act_release_to_target(const struct ha_view *view, struct ha_action *action)
@@ -244,10 +295,17 @@ static const struct ha_rule rows[] = {
      "a hand-over was asked for and the server has stopped with a complete log",
      "release the lease to the new primary, with the end of the log", switchover_release,
      act_release_to_target},
+    {"crash.release", TOPIC_LEASE, "the server has died, and a standby has all that its log has",
+     "release the lease: a standby has everything that the dead server had", crash_release,
+     act_release_to_complete},
     {"failover.release", TOPIC_LEASE,
      "the server cannot be started here within primary_start_timeout and a standby can take over",
      "release the lease: the server does not come back here", failover_release,
      act_release_to_best},
+    {"lease.next-term", TOPIC_LEASE,
+     "the lease is held here, and others have promised not to follow a holder of its term",
+     "renew the lease with the next term, so that the others follow this node again", is_challenged,
+     act_next_term},
     {"lease.renew", TOPIC_LEASE, "the lease is held here and its renewal is due", "renew the lease",
      is_renewal_due, act_renew},
     {"lease.hold", TOPIC_LEASE, "the lease is held here", "this node holds the lease", is_mine,
@@ -256,6 +314,25 @@ static const struct ha_rule rows[] = {
      is_leaving, NULL},
     {"lease.unread", TOPIC_LEASE, "the store has not been read yet",
      "the store has not been read yet", is_unread, NULL},
+    {"revoke.promise", TOPIC_LEASE,
+     "most nodes cannot hear the holder of the lease, whose commits wait for standbys",
+     "promise to confirm nothing more to the holder of the lease: it is not heard",
+     revoke_may_promise, act_promise},
+    {"revoke.barred", TOPIC_LEASE, "the holder is not heard, and this node cannot be a candidate",
+     "the holder of the lease is not heard, but this node cannot be a candidate", revoke_is_barred,
+     explain_bar},
+    {"revoke.short", TOPIC_LEASE,
+     "the holder is not heard, too few synchronous standbys have promised to confirm it nothing",
+     "waiting: the holder of the lease is not heard, but too few synchronous standbys answer to "
+     "replace it without losing acknowledged changes",
+     revoke_is_short, about_holder},
+    {"revoke.behind", TOPIC_LEASE, "the holder is not heard, another node is the better candidate",
+     "not taking over: another member is the better candidate", revoke_is_behind,
+     about_better_promised},
+    {"revoke.take", TOPIC_LEASE,
+     "the holder is not heard, and nobody whom its commits wait for confirms any more",
+     "take the lease: its holder is not heard and can acknowledge nothing more", revoke_is_promised,
+     act_acquire},
     {"lease.other", TOPIC_LEASE, "the lease is held by another node",
      "another node holds the lease", is_other, about_holder},
     {"race.no-store", TOPIC_LEASE, "the store cannot be reached",

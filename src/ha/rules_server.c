@@ -5,6 +5,9 @@
 /* How long an old primary stays down for its successor, at most. */
 #define SUCCESSOR_OPENS_MS 3000
 
+/* How long a server that has died is kept down to hear what its standbys have. */
+#define ASK_STANDBYS_MS 150
+
 /* How long a stop may take when the operator has set no primary_stop_timeout: the lease is renewed
  * meanwhile, but nobody can write, so there must be an end. */
 static int64_t stop_limit_ms(const struct ha_view *view)
@@ -123,6 +126,14 @@ static bool is_elected_unreserved(const struct ha_view *view)
     return is_elected(view) && !view->is_reserved;
 }
 
+/* What its commits wait for is told to it before it is opened. */
+static bool is_elected_unruled(const struct ha_view *view)
+{
+    struct ha_sync_rule rule = ha_rule_to_open(view);
+
+    return is_elected(view) && (!view->sync.is_known || !ha_rule_is_equal(&view->sync.rule, &rule));
+}
+
 static bool is_elected_late(const struct ha_view *view)
 {
     return is_elected(view) && view->lease_left_ms < view->promote_budget_ms;
@@ -205,16 +216,30 @@ static bool is_down(const struct ha_view *view)
  * node holds the lease, and is given a moment to open. */
 static bool is_handing_over(const struct ha_view *view)
 {
+    bool is_ended = view->server.was_clean || view->server.is_end_known;
     bool is_releasing = view->is_lease_busy && view->lease == HA_LEASE_EXPIRED &&
-                        view->holder == view->self && view->server.was_clean;
+                        view->holder == view->self && is_ended;
     bool is_successor_expected = view->lease == HA_LEASE_FREE && view->is_grace &&
                                  view->released_to >= 0 && view->released_to != view->self;
-    bool is_successor_opening = is_held_elsewhere(view) && !is_led_elsewhere(view) &&
-                                view->server.was_clean && view->server.was_primary &&
+    bool is_successor_opening = is_held_elsewhere(view) && !is_led_elsewhere(view) && is_ended &&
+                                view->server.was_primary &&
                                 view->server.down_ms < SUCCESSOR_OPENS_MS;
 
     return is_down(view) && (is_ready_to_hand_over(view) || is_releasing || is_successor_expected ||
                              is_successor_opening);
+}
+
+/* A standby may have all that the dead server had, and go on sooner than this one is back. */
+static bool is_asking_standbys(const struct ha_view *view)
+{
+    const struct ha_server *server = &view->server;
+
+    if (!is_down(view) || view->lease != HA_LEASE_MINE || server->was_clean ||
+        !server->was_primary || !server->is_end_known || view->settings.is_paused ||
+        server->ended_ms >= ASK_STANDBYS_MS) {
+        return false;
+    }
+    return ha_best(view, view->self) != HA_NOBODY;
 }
 
 static bool is_store_unread(const struct ha_view *view)
@@ -261,13 +286,32 @@ static void act_rewind(const struct ha_view *view, struct ha_action *action)
     action->about = view->holder;
 }
 
+/* The holder whom nothing may be confirmed any more is not followed again. */
 static void act_start(const struct ha_view *view, struct ha_action *action)
 {
     action->kind = HA_START;
-    if (is_held_elsewhere(view) && view->holder >= 0) {
+    if (is_held_elsewhere(view) && view->holder >= 0 && !view->is_bound) {
         action->member = view->holder;
         action->about = view->holder;
     }
+}
+
+static bool is_bound(const struct ha_view *view)
+{
+    return view->is_bound && view->lease != HA_LEASE_MINE &&
+           (view->server.state == SERVER_STANDBY || view->server.state == SERVER_STARTING);
+}
+
+static bool is_bound_following(const struct ha_view *view)
+{
+    return is_bound(view) && view->server.state == SERVER_STANDBY && !view->server.is_detached;
+}
+
+static void act_revoke(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_REVOKE;
+    action->member = view->self;
+    action->about = view->holder;
 }
 
 static bool is_standby_diverged(const struct ha_view *view)
@@ -349,6 +393,9 @@ static const struct ha_rule rows[] = {
      "waiting for the guard to confirm the deadline", is_elected_unarmed, NULL},
     {"promote.unreserved", TOPIC_SERVER, "the lease is held here, without a new timeline",
      "waiting for a timeline of its own in the lease", is_elected_unreserved, NULL},
+    {"promote.unruled", TOPIC_SERVER,
+     "the lease is held here, the server was not told yet what commits wait for",
+     "telling the server what commits wait for", is_elected_unruled, NULL},
     {"promote.late", TOPIC_SERVER, "the lease is held here, too little of it is left",
      "waiting for a renewal: too little of the lease is left to promote", is_elected_late, NULL},
     {"promote.run", TOPIC_SERVER, "the lease is held here and armed, the server is a standby",
@@ -373,6 +420,8 @@ static const struct ha_rule rows[] = {
      "no data here: waiting for a primary to copy from", is_absent, about_holder},
     {"start.hand-over", TOPIC_SERVER, "the server is down for a hand-over",
      "waiting for the new primary", is_handing_over, NULL},
+    {"start.asking", TOPIC_SERVER, "the server has died, a standby may have all that it had",
+     "asking the standbys whether one has everything", is_asking_standbys, NULL},
     {"start.unread", TOPIC_SERVER, "the server is down and the store has not been read",
      "waiting for the store before starting the server", is_store_unread, NULL},
     {"start.again", TOPIC_SERVER, "the server is down and the lease is held here",
@@ -391,6 +440,13 @@ static const struct ha_rule rows[] = {
      is_down_starved, act_clone},
     {"start.standby", TOPIC_SERVER, "the server is down", "start the server as a standby", is_down,
      act_start},
+    {"revoke.stop", TOPIC_SERVER,
+     "it was promised to confirm nothing to the holder of the lease, and the server follows",
+     "stop following: it was promised to confirm nothing to the holder of the lease any more",
+     is_bound_following, act_revoke},
+    {"revoke.hold", TOPIC_SERVER, "it was promised to confirm nothing to the holder of the lease",
+     "following nobody: it was promised to confirm nothing to the holder of the lease any more",
+     is_bound, about_holder},
     {"standby.diverged", TOPIC_SERVER, "the running standby has diverged from the primary",
      "stop the server: its data has diverged from the primary's", is_standby_diverged, act_stop},
     {"standby.follow", TOPIC_SERVER, "the running standby follows somebody else",
