@@ -132,7 +132,7 @@ static bool is_tagged_alike(const struct member_tags *a, const struct member_tag
 {
     return a->nofailover == b->nofailover && a->noloadbalance == b->noloadbalance &&
            a->nosync == b->nosync && a->nostream == b->nostream && a->clonefrom == b->clonefrom &&
-           a->failover_priority == b->failover_priority &&
+           a->failover_priority == b->failover_priority && a->sync_priority == b->sync_priority &&
            str_equal(a->replicatefrom, b->replicatefrom);
 }
 

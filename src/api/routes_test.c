@@ -84,7 +84,7 @@ static void add_member(struct scene *scene, const char *name, enum member_role r
     str_format(member->api_url, URL_SIZE, "http://10.0.0.%s:8008/patroni", name + 1);
     member->state = STATE_RUNNING;
     member->role = role;
-    member->tags.failover_priority = 1;
+    member->tags = (struct member_tags)MEMBER_TAGS_DEFAULT;
     member->timeline = 5;
     member->location_lsn = lsn;
     if (role == ROLE_REPLICA) {
@@ -128,7 +128,7 @@ static struct scene *scene_new(enum situation situation)
 
     str_copy(scene->config.scope, sizeof(scene->config.scope), "main");
     str_copy(scene->config.name, sizeof(scene->config.name), "n1");
-    scene->config.tags.failover_priority = 1;
+    scene->config.tags = (struct member_tags)MEMBER_TAGS_DEFAULT;
     snapshot->config = &scene->config;
     snapshot->cluster.settings = (struct cluster_settings)CLUSTER_SETTINGS_DEFAULT;
     snapshot->cluster.status_lsn = 100 * MB;

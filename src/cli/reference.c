@@ -56,15 +56,17 @@ static void render_rules(struct str *out)
     static const char *const topics[TOPICS] = {
         [TOPIC_LEASE] = "The right to write",
         [TOPIC_SERVER] = "The database server",
+        [TOPIC_SYNC] = "What commits wait for",
         [TOPIC_RECORD] = "What the store should say"};
     int topic = -1;
     const struct ha_rule *rule;
 
     str_add(
-        out, "# Rules\n\nAn agent decides once per turn of its loop. For the right to write and "
-             "for the server the first rule that\napplies decides; of the rules about the store "
-             "each one that applies acts. `GET /baton/decision`, the log and\n`baton list` name "
-             "the rule.\n");
+        out,
+        "# Rules\n\nAn agent decides once per turn of its loop. For the right to write, for the "
+        "server and for what commits wait\nfor, the first rule that applies decides; of the "
+        "rules about the store each one that applies acts.\n`GET /baton/decision`, the log "
+        "and `baton list` name the rule.\n");
     for (unsigned at = 0; (rule = ha_rule_at(at)) != NULL; at++) {
         if ((int)rule->topic != topic) {
             topic = (int)rule->topic;

@@ -182,12 +182,15 @@ bool field_history_rows(const json_t *rows, struct timeline_history *ret)
     return true;
 }
 
-/* Patroni takes a number written as text too. */
-static int read_priority(const json_t *tags)
+/* A priority and the flag that means priority 0. Patroni takes a number written as text too. */
+static int read_priority(const json_t *tags, const char *flag, const char *key)
 {
-    const json_t *value = find(tags, "failover_priority");
+    const json_t *value = find(tags, key);
     int64_t priority = 1;
 
+    if (field_flag(tags, flag)) {
+        return 0;
+    }
     if (json_is_integer(value)) {
         priority = json_integer_value(value);
     } else if (json_is_string(value)) {
@@ -204,10 +207,11 @@ struct member_tags field_tags(const json_t *object, const char *key)
     if (!json_is_object(found)) {
         return tags;
     }
-    tags.failover_priority = field_flag(found, "nofailover") ? 0 : read_priority(found);
+    tags.failover_priority = read_priority(found, "nofailover", "failover_priority");
     tags.nofailover = tags.failover_priority == 0;
+    tags.sync_priority = read_priority(found, "nosync", "sync_priority");
+    tags.nosync = tags.sync_priority == 0;
     tags.noloadbalance = field_flag(found, "noloadbalance");
-    tags.nosync = field_flag(found, "nosync");
     tags.nostream = field_flag(found, "nostream");
     tags.clonefrom = field_flag(found, "clonefrom");
     IGNORE(
@@ -294,6 +298,9 @@ void field_set_tags(
     }
     if (!tags->nofailover && tags->failover_priority != 1) {
         field_set(out, "failover_priority", json_integer(tags->failover_priority));
+    }
+    if (!tags->nosync && tags->sync_priority != 1) {
+        field_set(out, "sync_priority", json_integer(tags->sync_priority));
     }
     if (tags->replicatefrom[0] != '\0') {
         field_set_text(out, "replicatefrom", tags->replicatefrom);

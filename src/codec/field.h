@@ -39,7 +39,8 @@ bool field_flag(const json_t *object, const char *key);
 bool field_history_rows(const json_t *rows, struct timeline_history *ret);
 
 /* Tags with Patroni's defaults. nofailover and a failover_priority of 0 mean each other; where both
- * are given and disagree the member is not promoted. An unusable replicatefrom counts as none. */
+ * are given and disagree the member is not promoted. The same holds for nosync and sync_priority.
+ * An unusable replicatefrom counts as none. */
 struct member_tags field_tags(const json_t *object, const char *key);
 
 /* New values. */

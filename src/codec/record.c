@@ -186,6 +186,136 @@ int record_lease_decode(const char *json, struct lease_record *ret, struct err *
     return 0;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+/* A copy of SYNC with its voters in order and each once. */
+static struct sync_record sort_voters(const struct sync_record *sync)
+{
+    struct sync_record sorted = *sync;
+    unsigned kept = 0;
+
+    ASSERT(sync->count <= MEMBERS_MAX);
+    qsort(sorted.voters, sorted.count, sizeof(sorted.voters[0]), compare_names);
+    for (unsigned at = 0; at < sorted.count; at++) {
+        if (kept == 0 || !str_equal(sorted.voters[at], sorted.voters[kept - 1])) {
+            memmove(sorted.voters[kept++], sorted.voters[at], sizeof(sorted.voters[0]));
+        }
+    }
+    sorted.count = kept;
+    return sorted;
+}
+
+char *record_sync_encode(const struct sync_record *sync)
+{
+    struct sync_record sorted = sort_voters(sync);
+    json_auto_t *out = json_object();
+    struct str voters AUTO_STR = STR_INIT(MEMBERS_MAX * MEMBER_NAME_SIZE);
+
+    for (unsigned at = 0; at < sorted.count; at++) {
+        str_addf(&voters, "%s%s", at > 0 ? "," : "", sorted.voters[at]);
+    }
+    field_set(out, "leader", sync->leader[0] != '\0' ? field_new_text(sync->leader) : json_null());
+    field_set_u64(out, "quorum", sync->quorum);
+    field_set(
+        out, "sync_standby", sorted.count > 0 ? field_new_text(str_text(&voters)) : json_null());
+    return field_write_compact(out);
+}
+
+/* "n2, n3" into voters. */
+static int decode_voters(const char *text, struct sync_record *sync, struct err *e)
+{
+    static const char blank[] = " \t\r\n";
+
+    for (const char *at = text; *at != '\0';) {
+        size_t part = strcspn(at, ",");
+        size_t skipped = MIN(strspn(at, blank), part);
+        size_t length = part - skipped;
+
+        while (length > 0 && strchr(blank, at[skipped + length - 1]) != NULL) {
+            length--;
+        }
+        if (length > 0 && sync->count == MEMBERS_MAX) {
+            return FAIL(e, ERR_LIMIT, "sync_standby has more than %d names", MEMBERS_MAX);
+        }
+        if (length > 0) {
+            char *name = sync->voters[sync->count++];
+
+            if (!str_format(name, MEMBER_NAME_SIZE, "%.*s", (int)length, at + skipped) ||
+                !is_member_name(name)) {
+                return FAIL(e, ERR_CORRUPT, "sync_standby has what is not a member name");
+            }
+        }
+        at += part + (at[part] == ',');
+    }
+    return 0;
+}
+
+static int decode_sync(const json_t *from, struct sync_record *sync, struct err *e)
+{
+    const json_t *voters = json_object_get(from, "sync_standby");
+    const char *leader = field_peek(from, "leader");
+    uint32_t quorum = 0;
+    int r;
+
+    if (json_object_get(from, "leader") == NULL) {
+        return FAIL(e, ERR_CORRUPT, "leader is missing");
+    }
+    r = field_text(from, "leader", sync->leader, sizeof(sync->leader), e);
+    if (r == 0 && leader[0] != '\0' && !is_member_name(leader)) {
+        sync->leader[0] = '\0';
+        r = FAIL(e, ERR_CORRUPT, "leader '%.80s' is not a member name", leader);
+    }
+    if (r == 0) {
+        r = field_u32(from, "quorum", &quorum, e);
+    }
+    if (r == 0 && voters != NULL && !json_is_null(voters) && !json_is_string(voters)) {
+        r = FAIL(e, ERR_CORRUPT, "sync_standby is not a text");
+    }
+    if (r == 0) {
+        r = decode_voters(field_peek(from, "sync_standby"), sync, e);
+    }
+    if (r == 0 && leader[0] == '\0' && sync->count > 0) {
+        r = FAIL(e, ERR_CORRUPT, "there are standbys and no leader");
+    }
+    sync->quorum = leader[0] != '\0' ? quorum : 0;
+    return r;
+}
+
+/* Fills RET on failure too, with what nobody but a known leader can use. */
+static int decode_sync_or_block(const char *json, struct sync_record *ret, struct err *e)
+{
+    json_auto_t *from = NULL;
+    struct sync_record sync = {0};
+    int r = field_parse_object(json, "it", &from, e);
+
+    if (r == 0) {
+        r = decode_sync(from, &sync, e);
+    }
+    if (r < 0) {
+        const char *leader = sync.leader[0] != '\0' ? sync.leader : RECORD_SYNC_UNKNOWN;
+
+        *ret = (struct sync_record){0};
+        IGNORE(!str_copy(ret->leader, sizeof(ret->leader), leader), "as long");
+        return err_wrap(e, r, "the synchronous standbys");
+    }
+    *ret = sort_voters(&sync);
+    return 0;
+}
+
+int record_sync_decode(const char *json, struct sync_record *ret, struct err *e)
+{
+    struct sync_record sync;
+    int r = decode_sync_or_block(json, &sync, e);
+
+    if (r == 0) {
+        *ret = sync;
+    }
+    return r;
+}
+
 char *record_status_encode(uint64_t optime, const struct record_slot *slots, unsigned slot_count)
 {
     json_auto_t *out = json_object();
@@ -406,6 +536,12 @@ static int decode_lease_key(
     return record_lease_decode(entry->value, &cluster->lease, e);
 }
 
+static int decode_sync_key(const struct record_entry *entry, struct cluster *cluster, struct err *e)
+{
+    cluster->sync_revision = entry->revision;
+    return decode_sync_or_block(entry->value, &cluster->sync, e);
+}
+
 static int decode_member_key(
     const struct record_entry *entry, struct cluster *cluster, struct err *e)
 {
@@ -433,6 +569,7 @@ static const struct {
     {KEY_LEADER, decode_leader},         {KEY_MEMBERS, decode_member_key},
     {KEY_STATUS, decode_status},         {KEY_FAILOVER, decode_failover},
     {KEY_HISTORY, decode_history},       {KEY_LEASE, decode_lease_key},
+    {KEY_SYNC, decode_sync_key},
 };
 
 static int decode_entry(const struct record_entry *entry, struct cluster *cluster, struct err *e)

@@ -31,7 +31,9 @@ struct record_entry {
     int64_t revision;
 };
 
-/* Decode all keys below the prefix at REVISION. The settings part is left at
+/* Decode all keys below the prefix at REVISION. A damaged key sync must not be taken for "nobody
+ * waits, anybody may take over": it names its leader, or RECORD_SYNC_UNKNOWN where that cannot be
+ * read, and no voters, so that nobody but that leader can be primary. The settings part is left at
  * CLUSTER_SETTINGS_DEFAULT (config decodes the config key). PROBLEM (size bytes) receives the first
  * complaint, or "". */
 void record_cluster_decode(
@@ -51,7 +53,10 @@ char *record_lease_encode(const struct lease_record *lease);
 MUST_CHECK int record_lease_decode(const char *json, struct lease_record *ret, struct err *e);
 
 /* sync: {"leader":"n1","quorum":1,"sync_standby":"n2,n3"}; without standbys it is null. A Patroni
- * before 4.0 writes no quorum: 0. More than MEMBERS_MAX voters are damage. */
+ * before 4.0 writes no quorum: 0. A leader of null and no standbys say that nobody waits, as if the
+ * key did not exist. Voters come back sorted and each once (an answer must not count twice); more
+ * than MEMBERS_MAX of them are damage, and so is an empty value. */
+#define RECORD_SYNC_UNKNOWN "?/" /* nobody's name: those have no slash */
 char *record_sync_encode(const struct sync_record *sync);
 MUST_CHECK int record_sync_decode(const char *json, struct sync_record *ret, struct err *e);
 
@@ -95,10 +100,10 @@ struct peer_report {
     struct member_tags tags;
     bool has_baton; /* the fields below were there */
     bool dcs_ok;
-    uint64_t term;     /* of the newest lease record that it has seen */
-    bool is_candidate; /* its own opinion: could it be promoted now? */
-    int64_t age_ms;    /* of `position`, when the report was made */
-    int64_t down_ms;   /* how long its server has not been running; 0: running */
+    uint64_t term;      /* of the newest lease record that it has seen */
+    bool is_candidate;  /* its own opinion: could it be promoted now? */
+    int64_t age_ms;     /* of `position`, when the report was made */
+    int64_t down_ms;    /* how long its server has not been running; 0: running */
     uint64_t suspected; /* term of the lease whose holder it cannot hear any more; 0: it can */
     /* It has promised never to confirm anything to a holder of an earlier term than this one, and
      * its position is final; 0: no promise is in force. */

@@ -15,8 +15,8 @@ static bool is_same_tags(const struct member_tags *a, const struct member_tags *
     return a->nofailover == (a->failover_priority == 0) && a->nofailover == b->nofailover &&
            a->noloadbalance == b->noloadbalance && a->nosync == b->nosync &&
            a->nostream == b->nostream && a->clonefrom == b->clonefrom &&
-           a->failover_priority == b->failover_priority &&
-           str_equal(a->replicatefrom, b->replicatefrom);
+           a->failover_priority == b->failover_priority && a->nosync == (a->sync_priority == 0) &&
+           a->sync_priority == b->sync_priority && str_equal(a->replicatefrom, b->replicatefrom);
 }
 
 static bool is_same_history(const struct timeline_history *a, const struct timeline_history *b)
@@ -57,6 +57,7 @@ static bool is_same_report(const struct peer_report *a, const struct peer_report
 {
     bool is_baton_same = a->dcs_ok == b->dcs_ok && a->term == b->term &&
                          a->is_candidate == b->is_candidate && a->down_ms == b->down_ms &&
+                         a->suspected == b->suspected && a->promised == b->promised &&
                          b->has_baton && is_same_history(&a->history, &b->history);
 
     return is_baton_same && is_same_tags(&a->tags, &b->tags) &&
@@ -100,6 +101,39 @@ static void check_lease(const char *text)
     ASSERT(record_lease_decode(json, &again, NULL) == 0);
     ASSERT(is_same_lease(&lease, &again));
     ASSERT(lease.length_ms >= 0);
+}
+
+static bool is_same_sync(const struct sync_record *a, const struct sync_record *b)
+{
+    bool is_same = str_equal(a->leader, b->leader) && a->quorum == b->quorum &&
+                   a->count == b->count && (a->leader[0] != '\0' || a->count == 0);
+
+    for (unsigned at = 0; is_same && at < a->count; at++) {
+        is_same = str_equal(a->voters[at], b->voters[at]) && a->voters[at][0] != '\0' &&
+                  (at == 0 || strcmp(a->voters[at - 1], a->voters[at]) < 0);
+    }
+    return is_same;
+}
+
+static void check_sync(const char *text)
+{
+    const struct record_entry entry = {KEY_SYNC, text, 1};
+    AUTO_FREE struct cluster *cluster = mem_alloc(sizeof(*cluster));
+    struct sync_record sync;
+    struct sync_record again;
+    AUTO_FREE char *json = NULL;
+    char problem[100];
+
+    record_cluster_decode(&entry, 1, 1, cluster, problem, sizeof(problem));
+    if (record_sync_decode(text, &sync, NULL) < 0) {
+        ASSERT(cluster->sync.leader[0] != '\0');
+        ASSERT(cluster->sync.count == 0);
+        return;
+    }
+    ASSERT(is_same_sync(&sync, &cluster->sync));
+    json = record_sync_encode(&sync);
+    ASSERT(record_sync_decode(json, &again, NULL) == 0);
+    ASSERT(is_same_sync(&sync, &again));
 }
 
 static void check_request(const char *text)
@@ -193,6 +227,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 
     check_member(text);
     check_lease(text);
+    check_sync(text);
     check_request(text);
     check_history(text);
     check_report(text);

@@ -78,6 +78,9 @@ static json_t *encode_baton(const struct record_report *report)
         field_append(rows, row);
     }
     field_set(baton, "history", rows);
+    field_set_u64(baton, "age_ms", (uint64_t)MAX(peer->age_ms, 0));
+    field_set_u64(baton, "suspected", peer->suspected);
+    field_set_u64(baton, "promised", peer->promised);
     return baton;
 }
 
@@ -171,6 +174,15 @@ static int decode_baton(const json_t *baton, struct peer_report *peer, struct er
     }
     if (r == 0) {
         r = field_u32(baton, "timeline", &peer->history.timeline, e);
+    }
+    if (r == 0) {
+        r = field_i64(baton, "age_ms", &peer->age_ms, e);
+    }
+    if (r == 0) {
+        r = field_u64(baton, "suspected", &peer->suspected, e);
+    }
+    if (r == 0) {
+        r = field_u64(baton, "promised", &peer->promised, e);
     }
     if (r == 0 && position[0] != '\0' && position_parse(position, &peer->position, NULL) < 0) {
         r = FAIL(e, ERR_CORRUPT, "baton.position '%.80s' is not a position", position);

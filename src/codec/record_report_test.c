@@ -79,7 +79,7 @@ static void test_encode_as_patroni(void **state)
         .pending_restart = true,
         .extra_tags_json = "{\"zone\":\"a\"}",
     };
-    report.peer.tags.failover_priority = 1;
+    report.peer.tags = (struct member_tags)MEMBER_TAGS_DEFAULT;
     primary = record_report_encode(&report);
     assert_string_equal(
         primary,
@@ -128,6 +128,8 @@ static void test_baton_of_a_stopped_server(void **state)
                 .term = 7,
                 .is_candidate = true,
                 .down_ms = 1500,
+                .suspected = 7,
+                .promised = 8,
                 .history = {.timeline = 3, .count = 2, .switches = {{1, 100}, {2, 200}}},
             },
         .problem = "stopped by the operator",
@@ -141,7 +143,9 @@ static void test_baton_of_a_stopped_server(void **state)
     assert_non_null(strstr(
         json, "\"baton\": {\"dcs_ok\": true, \"term\": 7, \"candidate\": true, \"down_ms\": 1500, "
               "\"position\": \"3/0/4000060\", \"problem\": \"stopped by the operator\", "
-              "\"timeline\": 3, \"history\": [[1, 100], [2, 200]]}"));
+              "\"timeline\": 3, \"history\": [[1, 100], [2, 200]], \"age_ms\": 0, "
+              "\"suspected\": 7, "
+              "\"promised\": 8}"));
     assert_int_equal(record_report_decode(json, &peer, NULL), 0);
     assert_int_equal(position_compare(peer.position, report.peer.position), 0);
     assert_true(peer.has_baton);
@@ -149,9 +153,17 @@ static void test_baton_of_a_stopped_server(void **state)
     assert_true(peer.is_candidate);
     assert_int_equal(peer.term, 7);
     assert_int_equal(peer.down_ms, 1500);
+    assert_int_equal(peer.suspected, 7);
+    assert_int_equal(peer.promised, 8);
     assert_int_equal(peer.history.timeline, 3);
     assert_int_equal(peer.history.count, 2);
     assert_int_equal(peer.history.switches[1].lsn, 200);
+
+    /* An agent of before them says nothing of suspicion and promises. */
+    assert_int_equal(record_report_decode("{\"baton\":{\"term\":7}}", &peer, NULL), 0);
+    assert_true(peer.has_baton);
+    assert_int_equal(peer.suspected, 0);
+    assert_int_equal(peer.promised, 0);
 }
 
 static void test_refusals(void **state)
@@ -167,6 +179,8 @@ static void test_refusals(void **state)
         "{\"baton\":{\"history\":[[2,1],[1,1]]}}",
         "{\"baton\":{\"history\":7}}",
         "{\"baton\":{\"down_ms\":true}}",
+        "{\"baton\":{\"suspected\":\"7\"}}",
+        "{\"baton\":{\"promised\":-1}}",
         "{\"database_system_identifier\":-1}"};
     struct peer_report peer = {.term = 77};
 

@@ -14,7 +14,8 @@ static void test_member_as_patroni_writes_it(void **state)
         "{\"conn_url\":\"postgres://10.0.0.1:5432/postgres\","
         "\"api_url\":\"http://10.0.0.1:8008/patroni\",\"state\":\"running\",\"role\":\"primary\","
         "\"version\":\"4.1.4\",\"checkpoint_after_promote\":false,\"tags\":{\"clonefrom\":true,"
-        "\"failover_priority\":2},\"pending_restart\":true,\"xlog_location\":67108960,"
+        "\"failover_priority\":2,\"sync_priority\":3},\"pending_restart\":true,\"xlog_location\":"
+        "67108960,"
         "\"timeline\":3}";
     static const char replica[] =
         "{\"conn_url\":\"postgres://10.0.0.2:5432/postgres\","
@@ -36,6 +37,7 @@ static void test_member_as_patroni_writes_it(void **state)
     assert_int_equal(member.location_lsn, 67108960);
     assert_int_equal(member.timeline, 3);
     assert_int_equal(member.tags.failover_priority, 2);
+    assert_int_equal(member.tags.sync_priority, 3);
     assert_true(member.tags.clonefrom);
     assert_true(member.pending_restart);
     assert_false(member.is_checkpointed);
@@ -82,37 +84,64 @@ static void test_member_variants(void **state)
     }
 }
 
-static void test_member_tags(void **state)
+/* The same rules for both priorities. */
+static void check_priority(const char *flag, const char *key, bool is_sync)
 {
     static const struct {
-        const char *tags;
-        bool nofailover;
+        const char *flag;  /* NULL: left out */
+        const char *value; /* NULL: left out */
         int priority;
     } rows[] = {
-        {"{}", false, 1},
-        {"{\"nofailover\":true}", true, 0},
-        {"{\"nofailover\":\"yes\"}", true, 0},
-        {"{\"nofailover\":\"false\"}", false, 1},
-        {"{\"nofailover\":1,\"failover_priority\":5}", true, 0},
-        {"{\"nofailover\":false,\"failover_priority\":5}", false, 5},
-        {"{\"nofailover\":false,\"failover_priority\":0}", true, 0},
-        {"{\"failover_priority\":\"3\"}", false, 3},
-        {"{\"failover_priority\":-7}", true, 0},
-        {"{\"failover_priority\":\"many\"}", false, 1},
-        {"{\"failover_priority\":99999999999}", false, INT_MAX},
-        {"[]", false, 1},
+        {NULL, NULL, 1},
+        {"true", NULL, 0},
+        {"\"yes\"", NULL, 0},
+        {"\"false\"", NULL, 1},
+        {"1", "5", 0},
+        {"false", "5", 5},
+        {"false", "0", 0},
+        {NULL, "\"3\"", 3},
+        {NULL, "-7", 0},
+        {NULL, "\"many\"", 1},
+        {NULL, "99999999999", INT_MAX},
     };
 
-    (void)state;
     for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        struct str json AUTO_STR = STR_INIT(256);
+        AUTO_FREE char *again_json = NULL;
         struct member member;
-        char json[256];
+        struct member again;
 
-        assert_true(str_format(json, sizeof(json), "{\"tags\":%s}", rows[at].tags));
-        assert_int_equal(record_member_decode("n", json, &member, NULL), 0);
-        assert_int_equal(member.tags.nofailover, rows[at].nofailover);
-        assert_int_equal(member.tags.failover_priority, rows[at].priority);
+        str_add(&json, "{\"tags\":{");
+        if (rows[at].flag != NULL) {
+            str_addf(&json, "\"%s\":%s,", flag, rows[at].flag);
+        }
+        if (rows[at].value != NULL) {
+            str_addf(&json, "\"%s\":%s,", key, rows[at].value);
+        }
+        str_add(&json, "\"zone\":1}}");
+        assert_int_equal(record_member_decode("n", str_text(&json), &member, NULL), 0);
+        assert_int_equal(
+            is_sync ? member.tags.sync_priority : member.tags.failover_priority, rows[at].priority);
+        assert_int_equal(
+            is_sync ? member.tags.nosync : member.tags.nofailover, rows[at].priority == 0);
+        assert_int_equal(is_sync ? member.tags.failover_priority : member.tags.sync_priority, 1);
+        again_json = record_member_encode(&member, NULL);
+        assert_int_equal(record_member_decode("n", again_json, &again, NULL), 0);
+        assert_int_equal(again.tags.failover_priority, member.tags.failover_priority);
+        assert_int_equal(again.tags.sync_priority, member.tags.sync_priority);
     }
+}
+
+static void test_member_tags(void **state)
+{
+    struct member member;
+
+    (void)state;
+    check_priority("nofailover", "failover_priority", false);
+    check_priority("nosync", "sync_priority", true);
+    assert_int_equal(record_member_decode("n", "{\"tags\":[]}", &member, NULL), 0);
+    assert_int_equal(member.tags.failover_priority, 1);
+    assert_int_equal(member.tags.sync_priority, 1);
 }
 
 static void test_member_extra_tags(void **state)
@@ -123,8 +152,8 @@ static void test_member_extra_tags(void **state)
 
     (void)state;
     member.tags.nosync = true;
-    json = record_member_encode(&member, "{\"zone\":\"a\",\"nosync\":false,\"sync_priority\":2}");
-    assert_non_null(strstr(json, "\"tags\":{\"nosync\":true,\"zone\":\"a\",\"sync_priority\":2}"));
+    json = record_member_encode(&member, "{\"zone\":\"a\",\"nosync\":false,\"rack\":2}");
+    assert_non_null(strstr(json, "\"tags\":{\"nosync\":true,\"zone\":\"a\",\"rack\":2}"));
     damaged = record_member_encode(&member, "[1");
     assert_non_null(strstr(damaged, "\"tags\":{\"nosync\":true}"));
 }
@@ -203,6 +232,106 @@ static void test_lease(void **state)
         assert_int_equal(record_lease_decode(damaged[at], &lease, NULL), ERR_CORRUPT);
         assert_int_equal(lease.term, 7);
     }
+}
+
+static void check_sync(const char *json, const char *leader, unsigned quorum, const char *again)
+{
+    struct sync_record sync;
+    AUTO_FREE char *encoded = NULL;
+
+    assert_int_equal(record_sync_decode(json, &sync, NULL), 0);
+    assert_string_equal(sync.leader, leader);
+    assert_int_equal(sync.quorum, quorum);
+    encoded = record_sync_encode(&sync);
+    assert_string_equal(encoded, again != NULL ? again : json);
+}
+
+static void test_sync(void **state)
+{
+    struct sync_record sync = {
+        .leader = "n1", .quorum = 1, .count = 3, .voters = {"n3", "n2", "n3"}};
+    AUTO_FREE char *json = NULL;
+
+    (void)state;
+    json = record_sync_encode(&sync);
+    assert_string_equal(json, "{\"leader\":\"n1\",\"quorum\":1,\"sync_standby\":\"n2,n3\"}");
+
+    /* Patroni 4, 3 and their ways to say nobody. */
+    check_sync("{\"leader\":\"n1\",\"quorum\":1,\"sync_standby\":\"n2,n3\"}", "n1", 1, NULL);
+    check_sync("{\"leader\":\"n1\",\"quorum\":0,\"sync_standby\":null}", "n1", 0, NULL);
+    check_sync(
+        "{\"leader\":\"n1\",\"sync_standby\":\"n2\"}", "n1", 0,
+        "{\"leader\":\"n1\",\"quorum\":0,\"sync_standby\":\"n2\"}");
+    check_sync(
+        "{\"leader\":\"n1\",\"quorum\":null,\"sync_standby\":\"\"}", "n1", 0,
+        "{\"leader\":\"n1\",\"quorum\":0,\"sync_standby\":null}");
+    check_sync(
+        "{\"leader\":\"n1\"}", "n1", 0, "{\"leader\":\"n1\",\"quorum\":0,\"sync_standby\":null}");
+    check_sync(
+        "{\"sync_standby\":\" n3 ,, n2,\\tn3,\", \"leader\":\"n1\",\"quorum\":1,\"new\":[]}", "n1",
+        1, "{\"leader\":\"n1\",\"quorum\":1,\"sync_standby\":\"n2,n3\"}");
+    check_sync("{\"leader\":null,\"quorum\":0,\"sync_standby\":null}", "", 0, NULL);
+    check_sync(
+        "{\"leader\":\"\",\"quorum\":3,\"sync_standby\":\" \"}", "", 0,
+        "{\"leader\":null,\"quorum\":0,\"sync_standby\":null}");
+}
+
+/* As many voters as there can be members, and what is larger or of another form. In the reading of
+ * the cluster nobody but the leader, where it can be read, is left. */
+static void test_sync_damage(void **state)
+{
+    static const struct {
+        const char *json;
+        const char *leader; /* in the cluster */
+    } rows[] = {
+        {"", RECORD_SYNC_UNKNOWN},
+        {"null", RECORD_SYNC_UNKNOWN},
+        {"{}", RECORD_SYNC_UNKNOWN},
+        {"[]", RECORD_SYNC_UNKNOWN},
+        {"{\"leader\":\"n1\"", RECORD_SYNC_UNKNOWN},
+        {"{\"leader\":1}", RECORD_SYNC_UNKNOWN},
+        {"{\"leader\":\"a/b\"}", RECORD_SYNC_UNKNOWN},
+        {"{\"leader\":null,\"sync_standby\":\"n2\"}", RECORD_SYNC_UNKNOWN},
+        {"{\"leader\":\"n1\",\"quorum\":-1,\"sync_standby\":\"n2\"}", "n1"},
+        {"{\"leader\":\"n1\",\"quorum\":\"1\",\"sync_standby\":\"n2\"}", "n1"},
+        {"{\"leader\":\"n1\",\"sync_standby\":[\"n2\"]}", "n1"},
+        {"{\"leader\":\"n1\",\"sync_standby\":\"n2,a/b\"}", "n1"},
+    };
+    struct sync_record sync = {.quorum = 77};
+    AUTO_FREE struct cluster *cluster = mem_alloc(sizeof(*cluster));
+    struct str many AUTO_STR = STR_INIT(4096);
+    char problem[256];
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        const struct record_entry entry = {"sync", rows[at].json, 9};
+
+        assert_int_equal(record_sync_decode(rows[at].json, &sync, NULL), ERR_CORRUPT);
+        assert_int_equal(sync.quorum, 77);
+        record_cluster_decode(&entry, 1, 30, cluster, problem, sizeof(problem));
+        assert_true(str_starts(problem, "key sync: the synchronous standbys: "));
+        assert_string_equal(cluster->sync.leader, rows[at].leader);
+        assert_int_equal(cluster->sync.count, 0);
+        assert_int_equal(cluster->sync.quorum, 0);
+        assert_int_equal(cluster->sync_revision, 9);
+    }
+    str_add(&many, "{\"leader\":\"n1\",\"sync_standby\":\"");
+    for (unsigned at = 0; at < MEMBERS_MAX; at++) {
+        str_addf(&many, "%063u,", at);
+    }
+    AUTO_FREE char *full = mem_dup(str_text(&many));
+    str_add(&many, "\"}");
+    assert_int_equal(record_sync_decode(str_text(&many), &sync, NULL), 0);
+    assert_int_equal(sync.count, MEMBERS_MAX);
+    AUTO_FREE char *again = record_sync_encode(&sync);
+    assert_int_equal(record_sync_decode(again, &sync, NULL), 0);
+    assert_int_equal(sync.count, MEMBERS_MAX);
+    str_clear(&many);
+    str_addf(&many, "%sn17\"}", full);
+    assert_int_equal(record_sync_decode(str_text(&many), &sync, NULL), ERR_LIMIT);
+    str_clear(&many);
+    str_addf(&many, "{\"leader\":\"n1\",\"sync_standby\":\"%064u\"}", 1U);
+    assert_int_equal(record_sync_decode(str_text(&many), &sync, NULL), ERR_CORRUPT);
 }
 
 static void test_status(void **state)
@@ -348,6 +477,7 @@ static void test_cluster(void **state)
         {"members/n2", "{\"role\":\"replica\"}", 19},
         {"status", "{\"optime\":67108960,\"retain_slots\":[]}", 20},
         {"somebody/elses", "{", 22},
+        {"sync", "{\"leader\":\"n1\",\"quorum\":1,\"sync_standby\":\"n2,n3\"}", 23},
     };
     AUTO_FREE struct cluster *cluster = mem_alloc(sizeof(*cluster));
     char problem[256] = "x";
@@ -374,6 +504,11 @@ static void test_cluster(void **state)
     assert_int_equal(cluster->status_lsn, 67108960);
     assert_int_equal(cluster->history.timeline, 2);
     assert_int_equal(cluster->history_revision, 15);
+    assert_string_equal(cluster->sync.leader, "n1");
+    assert_int_equal(cluster->sync.quorum, 1);
+    assert_int_equal(cluster->sync.count, 2);
+    assert_string_equal(cluster->sync.voters[1], "n3");
+    assert_int_equal(cluster->sync_revision, 23);
 }
 
 static void test_cluster_empty_values(void **state)
@@ -394,6 +529,8 @@ static void test_cluster_empty_values(void **state)
     record_cluster_decode(NULL, 0, 1, cluster, problem, sizeof(problem));
     assert_false(cluster->has_initialize);
     assert_int_equal(cluster->history.timeline, 0);
+    assert_string_equal(cluster->sync.leader, "");
+    assert_int_equal(cluster->sync_revision, 0);
 }
 
 static void test_cluster_damage(void **state)
@@ -446,6 +583,8 @@ int main(void)
         cmocka_unit_test(test_member_text_of_another_encoding),
         cmocka_unit_test(test_member_refusals),
         cmocka_unit_test(test_lease),
+        cmocka_unit_test(test_sync),
+        cmocka_unit_test(test_sync_damage),
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_request),
         cmocka_unit_test(test_history),

@@ -28,6 +28,27 @@ UNUSED static struct config *check_parse(const char *text, const char *const *en
     return config_parse("f.yml", text, environment, "node1", &found);
 }
 
+/* All settings that decisions need. */
+UNUSED static void check_same_settings(
+    const struct cluster_settings *a, const struct cluster_settings *b)
+{
+    assert_int_equal(a->ttl_ms, b->ttl_ms);
+    assert_int_equal(a->loop_wait_ms, b->loop_wait_ms);
+    assert_int_equal(a->retry_timeout_ms, b->retry_timeout_ms);
+    assert_int_equal(a->maximum_lag_on_failover, b->maximum_lag_on_failover);
+    assert_int_equal(a->primary_start_timeout_ms, b->primary_start_timeout_ms);
+    assert_int_equal(a->primary_stop_timeout_ms, b->primary_stop_timeout_ms);
+    assert_int_equal(a->sync_mode, b->sync_mode);
+    assert_int_equal(a->sync_node_count, b->sync_node_count);
+    assert_int_equal(a->maximum_lag_on_syncnode, b->maximum_lag_on_syncnode);
+    assert_int_equal(a->is_sync_strict, b->is_sync_strict);
+    assert_int_equal(a->is_failsafe, b->is_failsafe);
+    assert_int_equal(a->is_paused, b->is_paused);
+    assert_int_equal(a->check_timeline, b->check_timeline);
+    assert_int_equal(a->use_pg_rewind, b->use_pg_rewind);
+    assert_int_equal(a->use_slots, b->use_slots);
+}
+
 UNUSED static void check_print(void)
 {
     for (unsigned at = 0; at < MIN(found.count, (unsigned)FINDINGS_MAX); at++) {

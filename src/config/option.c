@@ -42,6 +42,8 @@ static const struct option options[] = {
 };
 
 _Static_assert(ARRAY_LEN(options) <= OPTIONS_MAX, "raise OPTIONS_MAX");
+/* The words of synchronous_mode. */
+_Static_assert(SYNC_OFF == 0 && SYNC_ON == 1 && SYNC_QUORUM == 2, "off on quorum");
 
 unsigned option_count(void)
 {

@@ -19,7 +19,7 @@ enum option_type {
     OPTION_SECTION, /* a mapping with rows of its own */
     OPTION_TEXT,
     OPTION_NAME, /* text that is safe in keys, slot names and URLs */
-    OPTION_WORD, /* one of `words`, kept in lower case */
+    OPTION_WORD, /* one of `words`, kept in lower case; in the settings, its number (an enum) */
     OPTION_INT,
     OPTION_BOOL,
     OPTION_DURATION, /* seconds unless it has a unit; lands as milliseconds */

@@ -15,16 +15,7 @@ static struct cluster_settings parse(const char *json)
 
 static void check_same(struct cluster_settings a, struct cluster_settings b)
 {
-    assert_int_equal(a.ttl_ms, b.ttl_ms);
-    assert_int_equal(a.loop_wait_ms, b.loop_wait_ms);
-    assert_int_equal(a.retry_timeout_ms, b.retry_timeout_ms);
-    assert_int_equal(a.maximum_lag_on_failover, b.maximum_lag_on_failover);
-    assert_int_equal(a.primary_start_timeout_ms, b.primary_start_timeout_ms);
-    assert_int_equal(a.primary_stop_timeout_ms, b.primary_stop_timeout_ms);
-    assert_int_equal(a.is_paused, b.is_paused);
-    assert_int_equal(a.check_timeline, b.check_timeline);
-    assert_int_equal(a.use_pg_rewind, b.use_pg_rewind);
-    assert_int_equal(a.use_slots, b.use_slots);
+    check_same_settings(&a, &b);
 }
 
 static void test_nothing_gives_defaults(void **state)
@@ -43,8 +34,9 @@ static void test_all_settings(void **state)
     struct cluster_settings settings = parse(
         "{\"ttl\":20,\"loop_wait\":1,\"retry_timeout\":5,\"maximum_lag_on_failover\":\"32MB\","
         "\"master_start_timeout\":0,\"primary_stop_timeout\":\"1min\",\"pause\":true,"
-        "\"check_timeline\":true,\"synchronous_mode\":false,\"postgresql\":{\"use_pg_rewind\":"
-        "false,"
+        "\"check_timeline\":true,\"synchronous_mode\":\"quorum\",\"synchronous_mode_strict\":true,"
+        "\"synchronous_node_count\":2,\"maximum_lag_on_syncnode\":1048576,\"failsafe_mode\":true,"
+        "\"postgresql\":{\"use_pg_rewind\":false,"
         "\"use_slots\":false,\"parameters\":{\"max_connections\":100,\"wal_level\":\"logical\"},"
         "\"pg_hba\":[\"a\"]},\"unheard_of\":{\"a\":[1]},\"baton\":{\"x\":1}}");
 
@@ -58,6 +50,11 @@ static void test_all_settings(void **state)
                       .retry_timeout_ms = 5000,
                       .maximum_lag_on_failover = INT64_C(32) << 20,
                       .primary_stop_timeout_ms = 60000,
+                      .sync_mode = SYNC_QUORUM,
+                      .sync_node_count = 2,
+                      .maximum_lag_on_syncnode = 1048576,
+                      .is_sync_strict = true,
+                      .is_failsafe = true,
                       .is_paused = true,
                       .check_timeline = true,
                   });
@@ -72,6 +69,13 @@ static void test_wrong_values_keep_defaults(void **state)
         "{\"loop_wait\":0}",
         "{\"retry_timeout\":-1}",
         "{\"pause\":\"perhaps\"}",
+        "{\"synchronous_mode\":\"strict\"}",
+        "{\"synchronous_mode\":1.5}",
+        "{\"synchronous_mode\":\"\"}",
+        "{\"synchronous_mode_strict\":\"quorum\"}",
+        "{\"synchronous_node_count\":0}",
+        "{\"maximum_lag_on_syncnode\":-2}",
+        "{\"failsafe_mode\":5}",
         "{\"maximum_lag_on_failover\":-1}",
         "{\"postgresql\":5}",
         "{\"postgresql\":{\"use_slots\":7}}",
@@ -96,14 +100,44 @@ static void test_wrong_values_keep_defaults(void **state)
 static void test_idle_settings(void **state)
 {
     (void)state;
-    parse(
-        "{\"synchronous_mode\":\"quorum\",\"max_timelines_history\":3,\"restapi\":{\"listen\":1}}");
+    parse("{\"ignore_slots\":[1],\"max_timelines_history\":3,\"restapi\":{\"listen\":1}}");
     assert_int_equal(found.count, 1);
-    check_expect(FINDING_WARNING, 1, "synchronous_mode: not used");
-    parse("{\"synchronous_mode\":true}");
-    assert_int_equal(found.count, 1);
+    check_expect(FINDING_WARNING, 1, "ignore_slots: not used");
+}
+
+/* off and on are booleans to YAML and to JSON, and Patroni takes their other names too. */
+static void test_synchronous_mode(void **state)
+{
+    static const struct {
+        const char *value;
+        enum sync_mode mode;
+    } rows[] = {
+        {"null", SYNC_OFF},      {"false", SYNC_OFF},
+        {"true", SYNC_ON},       {"\"off\"", SYNC_OFF},
+        {"\"on\"", SYNC_ON},     {"\"On\"", SYNC_ON},
+        {"\"true\"", SYNC_ON},   {"\"FALSE\"", SYNC_OFF},
+        {"\"yes\"", SYNC_ON},    {"0", SYNC_OFF},
+        {"1", SYNC_ON},          {"\"quorum\"", SYNC_QUORUM},
+        {"quorum", SYNC_QUORUM}, {"\"QUORUM\"", SYNC_QUORUM},
+    };
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        struct cluster_settings expected = CLUSTER_SETTINGS_DEFAULT;
+        char json[64];
+
+        expected.sync_mode = rows[at].mode;
+        assert_true(str_format(json, sizeof(json), "{\"synchronous_mode\": %s}", rows[at].value));
+        check_same(parse(json), expected);
+        assert_int_equal(found.count, 0);
+    }
     parse("{\"synchronous_mode\":\"strict\"}");
     check_expect(FINDING_ERROR, 1, "synchronous_mode: 'strict' is not one of: off on quorum");
+    check_one(
+        MINIMAL "bootstrap:\n  dcs: {synchronous_mode: any}\n", NULL, FINDING_ERROR, 8,
+        "bootstrap.dcs.synchronous_mode: 'any' is not one of: off on quorum");
+    config_free(check_clean(
+        MINIMAL "bootstrap:\n  dcs: {synchronous_mode: quorum, synchronous_mode_strict: on}\n",
+        NULL));
 }
 
 /* loop_wait gives way first, then both, as in Patroni. */
@@ -140,11 +174,9 @@ static void test_timeouts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_gives_defaults),
-        cmocka_unit_test(test_all_settings),
-        cmocka_unit_test(test_wrong_values_keep_defaults),
-        cmocka_unit_test(test_idle_settings),
-        cmocka_unit_test(test_timeouts),
+        cmocka_unit_test(test_nothing_gives_defaults),     cmocka_unit_test(test_all_settings),
+        cmocka_unit_test(test_wrong_values_keep_defaults), cmocka_unit_test(test_idle_settings),
+        cmocka_unit_test(test_synchronous_mode),           cmocka_unit_test(test_timeouts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

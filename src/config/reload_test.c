@@ -25,7 +25,8 @@ static void test_one_change(void **state)
         const char *text;
         enum finding_severity severity;
     } rows[] = {
-        {"", "tags: {nosync: true}", "tags.nosync: changed, takes effect at once", FINDING_NOTE},
+        {"", "tags: {clonefrom: true}", "tags.clonefrom: changed, takes effect at once",
+         FINDING_NOTE},
         {"", "tags: {failover_priority: 2}", "tags.failover_priority: changed", FINDING_NOTE},
         {"", "tags: {region: eu}", "tags: changed, takes effect at once", FINDING_NOTE},
         {"tags: {region: eu}", "tags: {region: us}", "tags: changed", FINDING_NOTE},

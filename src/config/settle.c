@@ -216,24 +216,40 @@ static void settle_accounts(struct reader *reader)
     }
 }
 
-/* Patroni's rules for two tags that say the same. */
+/* Patroni's rules, and its words, for two tags that say the same. */
+static void settle_priority(
+    struct reader *reader, const char *flag_path, const char *priority_path, bool *flag,
+    int *priority)
+{
+    const char *flag_name = option_name(option_find(flag_path, NULL));
+    const char *priority_name = option_name(option_find(priority_path, NULL));
+    const char *text = *flag ? "True" : "False";
+    bool has_priority = reader_has(reader, priority_path);
+
+    if (!reader_has(reader, flag_path)) {
+        *flag = has_priority && *priority == 0;
+    } else if (has_priority && *flag != (*priority == 0)) {
+        REPORT(
+            reader, FINDING_WARNING, flag_path,
+            "Conflicting configuration between %s: %s and %s: %d. Defaulting to %s: %s", flag_name,
+            text, priority_name, *priority, flag_name, text);
+    }
+    if (*flag) {
+        *priority = 0;
+    } else if (*priority == 0) {
+        *priority = 1;
+    }
+}
+
 static void settle_tags(struct reader *reader)
 {
     struct member_tags *tags = &reader->config->tags;
-    bool has_priority = reader_has(reader, "tags.failover_priority");
 
-    if (!reader_has(reader, "tags.nofailover")) {
-        tags->nofailover = has_priority && tags->failover_priority == 0;
-    } else if (has_priority && tags->nofailover != (tags->failover_priority == 0)) {
-        REPORT(
-            reader, FINDING_WARNING, "tags.nofailover",
-            "contradicts failover_priority %d, nofailover counts", tags->failover_priority);
-    }
-    if (tags->nofailover) {
-        tags->failover_priority = 0;
-    } else if (tags->failover_priority == 0) {
-        tags->failover_priority = 1;
-    }
+    settle_priority(
+        reader, "tags.nofailover", "tags.failover_priority", &tags->nofailover,
+        &tags->failover_priority);
+    settle_priority(
+        reader, "tags.nosync", "tags.sync_priority", &tags->nosync, &tags->sync_priority);
 }
 
 static unsigned count_hosts(const struct address *hosts)

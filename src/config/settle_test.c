@@ -234,7 +234,7 @@ static void test_tags(void **state)
         config = check_parse(str_text(&text), NULL);
         assert_int_equal(found.count, rows[at].is_contradiction);
         if (rows[at].is_contradiction) {
-            check_expect(FINDING_WARNING, 7, "tags.nofailover: contradicts failover_priority");
+            check_expect(FINDING_WARNING, 7, "tags.nofailover: Conflicting configuration");
         }
         assert_int_equal(config->tags.nofailover, rows[at].nofailover);
         assert_int_equal(config->tags.failover_priority, rows[at].priority);
@@ -243,6 +243,47 @@ static void test_tags(void **state)
     check_one(
         MINIMAL "tags: {replicatefrom: n1}\n", NULL, FINDING_ERROR, 7,
         "tags.replicatefrom: a node cannot stream from itself");
+}
+
+static void test_sync_tags(void **state)
+{
+    static const struct {
+        const char *text;
+        bool nosync;
+        int priority;
+        const char *conflict; /* NULL: none */
+    } rows[] = {
+        {"{}", false, 1, NULL},
+        {"{nosync: true}", true, 0, NULL},
+        {"{nosync: false}", false, 1, NULL},
+        {"{sync_priority: 0}", true, 0, NULL},
+        {"{sync_priority: 7}", false, 7, NULL},
+        {"{nosync: true, sync_priority: 0}", true, 0, NULL},
+        {"{nosync: false, sync_priority: 5}", false, 5, NULL},
+        {"{nosync: true, sync_priority: 5}", true, 0,
+         "tags.nosync: Conflicting configuration between nosync: True and sync_priority: 5. "
+         "Defaulting to nosync: True"},
+        {"{nosync: false, sync_priority: 0}", false, 1,
+         "tags.nosync: Conflicting configuration between nosync: False and sync_priority: 0. "
+         "Defaulting to nosync: False"},
+    };
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        struct str text AUTO_STR = STR_INIT(4096);
+        struct config *config;
+
+        str_addf(&text, "%stags: %s\n", MINIMAL, rows[at].text);
+        config = check_parse(str_text(&text), NULL);
+        assert_int_equal(found.count, rows[at].conflict != NULL);
+        if (rows[at].conflict != NULL) {
+            check_expect(FINDING_WARNING, 7, rows[at].conflict);
+        }
+        assert_int_equal(config->tags.nosync, rows[at].nosync);
+        assert_int_equal(config->tags.sync_priority, rows[at].priority);
+        assert_int_equal(config->extra_tags.count, 0);
+        config_free(config);
+    }
 }
 
 static void test_pairs(void **state)
@@ -308,17 +349,12 @@ static void test_log_levels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_addresses),
-        cmocka_unit_test(test_connect_to_wildcard),
-        cmocka_unit_test(test_ports),
-        cmocka_unit_test(test_peers),
-        cmocka_unit_test(test_etcd_sections),
-        cmocka_unit_test(test_required),
-        cmocka_unit_test(test_accounts),
-        cmocka_unit_test(test_folders),
-        cmocka_unit_test(test_tags),
-        cmocka_unit_test(test_pairs),
-        cmocka_unit_test(test_ctl_follows_restapi),
+        cmocka_unit_test(test_addresses),     cmocka_unit_test(test_connect_to_wildcard),
+        cmocka_unit_test(test_ports),         cmocka_unit_test(test_peers),
+        cmocka_unit_test(test_etcd_sections), cmocka_unit_test(test_required),
+        cmocka_unit_test(test_accounts),      cmocka_unit_test(test_folders),
+        cmocka_unit_test(test_tags),          cmocka_unit_test(test_sync_tags),
+        cmocka_unit_test(test_pairs),         cmocka_unit_test(test_ctl_follows_restapi),
         cmocka_unit_test(test_log_levels),
     };
 

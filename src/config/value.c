@@ -156,36 +156,6 @@ static bool read_name(
     return slot == NULL || put_text(reader, node, slot, row->local.size, text);
 }
 
-static bool read_word(
-    struct reader *reader, const struct option *row, const struct yaml_node *node, void *slot)
-{
-    const char *text = read_scalar(reader, row, node);
-    size_t length = text != NULL ? strlen(text) : 0;
-    bool is_on = false;
-
-    ASSERT(row->words != NULL);
-    if (text == NULL) {
-        return false;
-    }
-    for (const char *word = row->words; length > 0 && word != NULL;) {
-        const char *space = strchr(word, ' ');
-        size_t word_length = space != NULL ? (size_t)(space - word) : strlen(word);
-
-        if (length == word_length && strncasecmp(word, text, length) == 0) {
-            AUTO_FREE char *lower = mem_dup_length(word, length);
-            return slot == NULL || put_text(reader, node, slot, row->local.size, lower);
-        }
-        word = space != NULL ? space + 1 : NULL;
-    }
-    /* off and on are booleans to YAML, so true and false mean them. */
-    if (strstr(row->words, "off") != NULL && parse_bool(text, &is_on, NULL) == 0) {
-        return slot == NULL || put_text(reader, node, slot, row->local.size, is_on ? "on" : "off");
-    }
-    reader_finding(
-        reader, FINDING_ERROR, node->line, "'%.64s' is not one of: %s", text, row->words);
-    return false;
-}
-
 /* Into an int or an int64_t. */
 static void put_number(
     const struct reader *reader, const struct option *row, void *slot, int64_t number)
@@ -202,6 +172,54 @@ static void put_number(
         ASSERT(size == sizeof(int64_t));
         *(int64_t *)slot = number;
     }
+}
+
+/* The word of the row that TEXT is, and its number from 0 on; or NULL. */
+static const char *find_word(const struct option *row, const char *text, int64_t *ret_number)
+{
+    size_t length = strlen(text);
+    int64_t number = 0;
+
+    for (const char *word = row->words; length > 0 && word != NULL; number++) {
+        size_t word_length = strcspn(word, " ");
+
+        if (length == word_length && strncasecmp(word, text, length) == 0) {
+            *ret_number = number;
+            return word;
+        }
+        word = word[word_length] == ' ' ? word + word_length + 1 : NULL;
+    }
+    return NULL;
+}
+
+static bool read_word(
+    struct reader *reader, const struct option *row, const struct yaml_node *node, void *slot)
+{
+    const char *text = read_scalar(reader, row, node);
+    const char *word;
+    int64_t number = 0;
+    bool is_on = false;
+
+    ASSERT(row->words != NULL);
+    if (text == NULL) {
+        return false;
+    }
+    word = find_word(row, text, &number);
+    /* off and on are booleans to YAML, so true and false mean them. */
+    if (word == NULL && parse_bool(text, &is_on, NULL) == 0) {
+        word = find_word(row, is_on ? "on" : "off", &number);
+    }
+    if (word == NULL) {
+        reader_finding(
+            reader, FINDING_ERROR, node->line, "'%.64s' is not one of: %s", text, row->words);
+        return false;
+    }
+    if (reader->scope == SCOPE_DYNAMIC) {
+        put_number(reader, row, slot, number);
+        return true;
+    }
+    AUTO_FREE char *lower = mem_dup_length(word, strcspn(word, " "));
+    return slot == NULL || put_text(reader, node, slot, row->local.size, lower);
 }
 
 static bool read_int(

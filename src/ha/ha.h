@@ -5,10 +5,10 @@
  * to do is computed from the present each time, so no edge can be forgotten, and deciding twice on
  * the same view asks for the same again (actions are idempotent).
  *
- * Rules are rows (rules.c) in three topics. In TOPIC_LEASE (the right to write), TOPIC_SERVER
- * (the local database) and TOPIC_SYNC (see below) the first row that applies decides; in TOPIC_RECORD (what the store should
- * say) every row that applies acts. A row that asks for nothing still explains why nothing is done:
- * its id and sentence are what logs, REST and `baton list` show.
+ * Rules are rows (rules.c) in four topics. In TOPIC_LEASE (the right to write), TOPIC_SERVER (the
+ * local database) and TOPIC_SYNC (see below) the first row that applies decides; in TOPIC_RECORD
+ * (what the store should say) every row that applies acts. A row that asks for nothing still
+ * explains why nothing is done: its id and sentence are what logs, REST and `baton list` show.
  *
  * Invariants, checked by ha_test.c over every small view and by the simulator:
  *   - a server that is writable without the lease is killed, whatever else is true (maintenance

@@ -187,6 +187,17 @@ static bool is_writable(const struct ha_view *view)
     return view->server.state == SERVER_PRIMARY || view->server.is_promoting;
 }
 
+/* The data directory is given up. */
+static void check_replacement(const struct ha_view *view, const struct ha_action *action)
+{
+    assert_true(action->member > 0);
+    assert_true(
+        view->server.state == SERVER_ABSENT ||
+        (view->server.state == SERVER_DOWN && (view->server.relation == RELATION_DIVERGED ||
+                                               view->server.is_torn || view->server.is_starved)));
+    assert_true(action->kind == HA_CLONE || !view->server.is_torn);
+}
+
 static void check_server_action(const struct ha_view *view, const struct ha_action *action)
 {
     bool is_led = view->lease == HA_LEASE_OTHER && view->holder == 1 && view->members[1].is_fresh &&
@@ -209,13 +220,7 @@ static void check_server_action(const struct ha_view *view, const struct ha_acti
     case HA_CLONE:
     case HA_REWIND:
         assert_true(is_led);
-        assert_true(action->member > 0);
-        assert_true(
-            view->server.state == SERVER_ABSENT ||
-            (view->server.state == SERVER_DOWN &&
-             (view->server.relation == RELATION_DIVERGED || view->server.is_torn ||
-              view->server.is_starved)));
-        assert_true(action->kind == HA_CLONE || !view->server.is_torn);
+        check_replacement(view, action);
         break;
     case HA_BOOTSTRAP:
         assert_int_equal(view->server.state, SERVER_ABSENT);
