@@ -368,6 +368,10 @@ static void note_decision(
     }
     last->rule = action->rule;
     IGNORE(!str_copy(last->text, sizeof(last->text), text), "same size");
+    if (topic == TOPIC_SYNC && view->settings.sync_mode == SYNC_OFF &&
+        action->kind != HA_DELETE_SYNC) {
+        return; /* the usual case of those who have no use for it */
+    }
     agent_log(
         agent, action->kind == HA_KILL ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, action->rule, "%s",
         text);
