@@ -114,6 +114,7 @@ static struct ha_view base_view(void)
              .can_rewind = true,
              .system_id = SYSTEM_ID},
         .request = {.leader = HA_NOBODY, .candidate = HA_NOBODY},
+        .sync = {.leader = HA_NOBODY, .is_known = true},
     };
 
     view.members[0] = healthy("n1");
@@ -604,6 +605,20 @@ static void test_special_views(void **state)
     }
 }
 
+/* revoke_test.c has the views of those. */
+static bool is_of_sync_modes(const struct ha_rule *rule)
+{
+    static const char *const others[] = {
+        "crash.release", "lease.next-term", "start.asking", "promote.unruled"};
+
+    for (size_t at = 0; at < ARRAY_LEN(others); at++) {
+        if (str_equal(others[at], rule->id)) {
+            return true;
+        }
+    }
+    return rule->topic == TOPIC_SYNC || str_starts(rule->id, "revoke.");
+}
+
 static void test_every_rule_is_reached(void **state)
 {
     unsigned missing = 0;
@@ -617,7 +632,7 @@ static void test_every_rule_is_reached(void **state)
         for (unsigned other = 0; other < at; other++) {
             assert_string_not_equal(rule->id, ha_rule_at(other)->id);
         }
-        if (reached[at] == 0) {
+        if (reached[at] == 0 && !is_of_sync_modes(rule)) {
             print_message("never reached: %s\n", rule->id);
             missing++;
         }
