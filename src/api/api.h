@@ -42,6 +42,9 @@ struct api_snapshot {
     int64_t down_ms;
     struct api_decision lease;    /* TOPIC_LEASE */
     struct api_decision decision; /* TOPIC_SERVER */
+    struct api_decision sync;     /* TOPIC_SYNC; empty until there is one */
+    uint64_t suspected;           /* these two as in struct peer_report */
+    uint64_t promised;
     char dcs_endpoint[128];
     char dcs_problem[256];
     /* The keys as they are in the store, NULL when there are none; borrowed from the source until
