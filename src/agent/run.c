@@ -100,7 +100,15 @@ static void poll_peer(
 {
     struct daemon *daemon = arg;
 
-    client_poll(daemon->client, name, api_url, timeout_ms, is_urgent, on_report, daemon);
+    client_poll(
+        daemon->client,
+        &(struct client_poll_options){
+            .name = name,
+            .api_url = api_url,
+            .timeout_ms = timeout_ms,
+            .is_urgent = is_urgent,
+        },
+        on_report, daemon);
 }
 
 /* The promise lies beside the data, which it is about; runtime_dir may be gone after a reboot. */

@@ -1,5 +1,6 @@
 #include "api/health.h"
 
+#include "api/standby.h"
 #include "api/tags.h"
 #include "api/views.h"
 #include "base/mem.h"
@@ -134,21 +135,51 @@ void health_running(const struct api_request *request, struct api_reply *reply)
     answer(request, reply, request->snapshot->state == STATE_RUNNING && has_tags(request));
 }
 
+/* A replica of this kind, as far as the store can tell. */
+static bool is_of_kind(const struct api_request *request, enum sync_mode kind)
+{
+    return request->snapshot->dcs_ok && standby_own_kind(request->snapshot) == kind &&
+           is_replica(request);
+}
+
+static void answer_kind(
+    const struct api_request *request, struct api_reply *reply, enum sync_mode kind)
+{
+    answer(request, reply, is_of_kind(request, kind) && has_tags(request));
+}
+
+static void answer_read_only(
+    const struct api_request *request, struct api_reply *reply, enum sync_mode kind)
+{
+    const struct api_snapshot *snapshot = request->snapshot;
+    bool is_ok = (snapshot->dcs_ok && is_primary(snapshot)) || is_of_kind(request, kind);
+
+    answer(request, reply, is_ok && has_tags(request));
+}
+
 void health_synchronous(const struct api_request *request, struct api_reply *reply)
 {
-    answer(request, reply, false);
+    answer_kind(request, reply, SYNC_ON);
+}
+
+void health_quorum(const struct api_request *request, struct api_reply *reply)
+{
+    answer_kind(request, reply, SYNC_QUORUM);
 }
 
 void health_asynchronous(const struct api_request *request, struct api_reply *reply)
 {
-    answer(request, reply, request->snapshot->dcs_ok && is_replica(request) && has_tags(request));
+    answer_kind(request, reply, SYNC_OFF);
+}
+
+void health_read_only_quorum(const struct api_request *request, struct api_reply *reply)
+{
+    answer_read_only(request, reply, SYNC_QUORUM);
 }
 
 void health_read_only_synchronous(const struct api_request *request, struct api_reply *reply)
 {
-    const struct api_snapshot *snapshot = request->snapshot;
-
-    answer(request, reply, snapshot->dcs_ok && is_primary(snapshot) && has_tags(request));
+    answer_read_only(request, reply, SYNC_ON);
 }
 
 void health_nothing(const struct api_request *request, struct api_reply *reply)

@@ -7,8 +7,9 @@
  * server that is down (its issue 2756).
  *
  * Parameters, for every check but those about the leader: tag_NAME=VALUE must match a tag; for
- * replicas also lag=BYTES (or 10MB) and replication_state=. There are no synchronous modes yet, so
- * nobody is a synchronous standby. */
+ * replicas also lag=BYTES (or 10MB) and replication_state=. Who is a synchronous standby is what the
+ * key sync says (standby.h), so those checks need the store; while it cannot be reached, nobody
+ * is. */
 #pragma once
 
 #include "api/routes.h"
@@ -20,7 +21,9 @@ api_handler health_replica;
 api_handler health_read_only;
 api_handler health_running;
 api_handler health_synchronous;
+api_handler health_quorum;
 api_handler health_asynchronous;
+api_handler health_read_only_quorum;
 api_handler health_read_only_synchronous;
 api_handler health_nothing;
 api_handler health_liveness;

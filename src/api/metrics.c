@@ -1,6 +1,7 @@
 #include "api/metrics.h"
 
 #include "api/api.h"
+#include "api/standby.h"
 #include "base/assert.h"
 #include "codec/codec.h"
 
@@ -58,6 +59,16 @@ static int64_t is_standby_leader(const struct api_snapshot *snapshot)
 static int64_t is_replica(const struct api_snapshot *snapshot)
 {
     return snapshot->role == ROLE_REPLICA;
+}
+
+static int64_t is_sync_standby(const struct api_snapshot *snapshot)
+{
+    return standby_own_kind(snapshot) == SYNC_ON;
+}
+
+static int64_t is_quorum_standby(const struct api_snapshot *snapshot)
+{
+    return standby_own_kind(snapshot) == SYNC_QUORUM;
 }
 
 /* Positions count only while the server runs, each in its own role. */
@@ -201,9 +212,9 @@ static const struct metric metrics[] = {
     {"patroni_replica", "gauge", "Value is 1 if this node is a replica, 0 otherwise.", is_replica,
      FORM_NUMBER},
     {"patroni_sync_standby", "gauge", "Value is 1 if this node is a sync standby, 0 otherwise.",
-     zero, FORM_NUMBER},
+     is_sync_standby, FORM_NUMBER},
     {"patroni_quorum_standby", "gauge", "Value is 1 if this node is a quorum standby, 0 otherwise.",
-     zero, FORM_NUMBER},
+     is_quorum_standby, FORM_NUMBER},
     {"patroni_xlog_received_location", "counter",
      "Current location of the received Postgres transaction log, 0 if this node is not a replica.",
      received, FORM_NUMBER},
@@ -331,6 +342,9 @@ void metrics_render(const struct api_snapshot *snapshot, struct str *out)
     add_head(out, RULE_NAME, "gauge", RULE_HELP);
     add_rule(snapshot, "lease", snapshot->lease.rule, out);
     add_rule(snapshot, "server", snapshot->decision.rule, out);
+    if (snapshot->sync.rule[0] != '\0') {
+        add_rule(snapshot, "sync", snapshot->sync.rule, out);
+    }
 }
 
 void metrics_render_reference(struct str *out)

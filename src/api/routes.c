@@ -33,6 +33,16 @@ const char *request_parameter(const struct api_request *request, const char *key
     return NULL;
 }
 
+bool request_has(const struct api_request *request, const char *key)
+{
+    for (unsigned at = 0; at < request->parameter_count; at++) {
+        if (str_equal(request->parameters[at].key, key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void reply_text(struct api_reply *reply, int status, const char *format, ...)
 {
     struct str text AUTO_STR = STR_INIT(REPLY_TEXT_MAX);
@@ -59,6 +69,9 @@ void reply_json(struct api_reply *reply, int status, char *json)
 
 static void get_patroni(const struct api_request *request, struct api_reply *reply)
 {
+    if (request_has(request, "urgent")) {
+        request->source->look(request->source->arg);
+    }
     reply_json(reply, OK, view_status(request->snapshot));
 }
 
@@ -129,7 +142,8 @@ static void get_store_members(const struct api_request *request, struct api_repl
 
 static const struct api_route routes[] = {
     {METHOD_READ, "/patroni", MATCH_FIRST, ACCESS_OPEN, get_patroni,
-     "Status of this node; always 200. The `baton` object is what agents tell each other."},
+     "Status of this node; always 200. The `baton` object is what agents tell each other; with "
+     "`urgent` the agent looks at its server as well, so that the next answer is fresh."},
     {METHOD_READ, "/cluster", MATCH_FIRST, ACCESS_OPEN, get_cluster,
      "All members with role, state and lag, and a switchover that is scheduled; in `baton` why "
      "this "
@@ -156,7 +170,8 @@ static const struct api_route routes[] = {
      "Make a member the primary when there is no leader to ask: `{\"candidate\":..}`. With "
      "`leader` it is a switchover."},
     {METHOD_READ, "/baton/decision", MATCH_WHOLE, ACCESS_OPEN, get_decision,
-     "The rule and sentence that decide at present, for the lease and for the server."},
+     "The rule and sentence that decide at present, for the lease, for the server and for what "
+     "commits wait for."},
     {METHOD_READ, "/baton/store", MATCH_WHOLE, ACCESS_OPEN, get_store,
      "What this agent's own store member is and knows; 404 when it runs none."},
     {METHOD_READ, "/baton/store/members", MATCH_WHOLE, ACCESS_OPEN, get_store_members,
@@ -189,16 +204,18 @@ static const struct api_route routes[] = {
      "200 where `/primary` or `/replica` is."},
     {METHOD_CHECK, "/health", MATCH_WORD, ACCESS_OPEN, health_running, "200 if the server runs."},
     {METHOD_CHECK, "/sync", MATCH_WHOLE, ACCESS_OPEN, health_synchronous,
-     "503: there are no synchronous modes yet."},
+     "As `/replica` on a synchronous standby, while the store can be reached."},
     {METHOD_CHECK, "/synchronous", MATCH_WHOLE, ACCESS_OPEN, health_synchronous, "The same."},
-    {METHOD_CHECK, "/quorum", MATCH_WHOLE, ACCESS_OPEN, health_synchronous, "The same."},
+    {METHOD_CHECK, "/quorum", MATCH_WHOLE, ACCESS_OPEN, health_quorum,
+     "As `/replica` on a member of the quorum (`synchronous_mode: quorum`), while the store can be "
+     "reached."},
     {METHOD_CHECK, "/async", MATCH_WHOLE, ACCESS_OPEN, health_asynchronous,
-     "As `/replica`, while the store can be reached."},
+     "As `/replica` on any other replica, while the store can be reached."},
     {METHOD_CHECK, "/asynchronous", MATCH_WHOLE, ACCESS_OPEN, health_asynchronous, "The same."},
-    {METHOD_CHECK, "/read-only-quorum", MATCH_WHOLE, ACCESS_OPEN, health_read_only_synchronous,
-     "As `/primary`, while the store can be reached."},
+    {METHOD_CHECK, "/read-only-quorum", MATCH_WHOLE, ACCESS_OPEN, health_read_only_quorum,
+     "200 where `/primary` or `/quorum` is, while the store can be reached."},
     {METHOD_CHECK, "/read-only-sync", MATCH_WHOLE, ACCESS_OPEN, health_read_only_synchronous,
-     "The same."},
+     "200 where `/primary` or `/sync` is, while the store can be reached."},
     {METHOD_CHECK, "/read-only-synchronous", MATCH_WHOLE, ACCESS_OPEN, health_read_only_synchronous,
      "The same."},
     {METHOD_CHECK, "*", MATCH_ANY, ACCESS_OPEN, health_nothing,

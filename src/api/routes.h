@@ -80,6 +80,9 @@ const struct api_route *route_at(unsigned at);
 /* The first value of KEY, or NULL; as in Patroni an empty value counts as none. */
 const char *request_parameter(const struct api_request *request, const char *key);
 
+/* Whether KEY is there, with or without a value. */
+bool request_has(const struct api_request *request, const char *key);
+
 /* Fill REPLY with a sentence. */
 void reply_text(struct api_reply *reply, int status, const char *format, ...) PRINTF_LIKE(3, 4);
 

@@ -23,6 +23,7 @@ struct house {
     struct api *api;
     bool answers_at_once;
     unsigned call_count;
+    unsigned looks;
     struct api_call *calls[CALLS_MAX];
     struct loop_timer *patience;
     bool is_late;
@@ -64,6 +65,13 @@ static void on_wish(
     loop_stop(house->loop);
 }
 
+static void on_look(void *arg)
+{
+    struct house *house = arg;
+
+    house->looks++;
+}
+
 static char *get_store(void *arg)
 {
     (void)arg;
@@ -82,7 +90,11 @@ static struct house *open_house(void)
 {
     struct house *house = mem_alloc(sizeof(*house));
     struct api_source source = {
-        .snapshot = get_snapshot, .request = on_wish, .store_answer = get_store, .arg = house};
+        .snapshot = get_snapshot,
+        .request = on_wish,
+        .look = on_look,
+        .store_answer = get_store,
+        .arg = house};
     struct err e = {0};
 
     house->loop = loop_new();
@@ -260,6 +272,19 @@ static void test_get(void **state)
 
 /* Far more idle connections than the limit: a new one is always served, and one that is at work is
  * not thrown out. */
+/* A parameter without a value is one. */
+static void test_urgent(void **state)
+{
+    struct house *house = open_house();
+
+    (void)state;
+    assert_int_equal(ask(house, "GET", "/patroni", NULL), 200);
+    assert_int_equal(house->looks, 0);
+    assert_int_equal(ask(house, "GET", "/patroni?urgent", NULL), 200);
+    assert_int_equal(house->looks, 1);
+    close_house(house);
+}
+
 static void test_crowd(void **state)
 {
     struct house *house = open_house();
@@ -503,7 +528,11 @@ static void test_refusals(void **state)
 {
     struct house *house = open_house();
     struct api_source source = {
-        .snapshot = get_snapshot, .request = on_wish, .store_answer = get_store, .arg = house};
+        .snapshot = get_snapshot,
+        .request = on_wish,
+        .look = on_look,
+        .store_answer = get_store,
+        .arg = house};
     struct api *api = NULL;
     struct err e = {0};
 
@@ -525,6 +554,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_get),
+        cmocka_unit_test(test_urgent),
         cmocka_unit_test(test_crowd),
         cmocka_unit_test(test_slow),
         cmocka_unit_test(test_large),

@@ -1,6 +1,7 @@
 #include "api/views.h"
 
 #include "api/health.h"
+#include "api/standby.h"
 #include "api/tags.h"
 #include "base/assert.h"
 #include "base/mem.h"
@@ -42,6 +43,8 @@ char *view_status(const struct api_snapshot *snapshot)
         .replayed_real_ms = server->replayed_real_ms,
         .is_in_archive_recovery = server->state == SERVER_STANDBY && !server->is_streaming,
         .is_cluster_unlocked = !snapshot->is_led || !snapshot->dcs_ok || cluster->leader[0] == '\0',
+        .is_sync_standby = standby_own_kind(snapshot) == SYNC_ON,
+        .is_quorum_standby = standby_own_kind(snapshot) == SYNC_QUORUM,
         .pending_restart = server->pending_restart,
         .dcs_last_seen_real_s = snapshot->dcs_seen_real_ms / 1000,
         .extra_tags_json = tags,
@@ -51,6 +54,10 @@ char *view_status(const struct api_snapshot *snapshot)
         .problem = server->problem,
     };
 
+    ASSERT(server->standby_count <= MEMBERS_MAX);
+    for (unsigned at = 0; at < server->standby_count; at++) {
+        report.standbys[report.standby_count++] = server->standbys[at].name;
+    }
     return record_report_encode(&report);
 }
 
@@ -144,7 +151,7 @@ static json_t *encode_member(const struct api_snapshot *snapshot, unsigned at)
     json_t *out = json_object();
 
     field_set_text(out, "name", member->name);
-    field_set_text(out, "role", is_leader ? "leader" : "replica");
+    field_set_text(out, "role", is_leader ? "leader" : standby_role(snapshot, member->name));
     field_set_text(
         out, "state",
         is_silent   ? member_state_text(STATE_UNKNOWN)
@@ -229,10 +236,12 @@ static json_t *encode_decision(const struct api_snapshot *snapshot)
     const struct {
         const char *topic;
         const struct api_decision *decision;
-    } rows[] = {{"lease", &snapshot->lease}, {"server", &snapshot->decision}};
+    } rows[] = {
+        {"lease", &snapshot->lease}, {"server", &snapshot->decision}, {"sync", &snapshot->sync}};
+    size_t count = ARRAY_LEN(rows) - (snapshot->sync.rule[0] == '\0');
     json_t *out = json_object();
 
-    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+    for (size_t at = 0; at < count; at++) {
         json_t *row = json_object();
 
         field_set_text(row, "rule", rows[at].decision->rule);

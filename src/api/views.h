@@ -4,8 +4,8 @@
  * /cluster has a "baton" object beside Patroni's fields:
  * {"system_id","initialize" (not while the store was never read),"node","dcs_ok","dcs_problem",
  * "term","last_holder" (when the lease is not in force),
- * "decision":{"lease":{"rule","text"},"server":{...}}}, and one in each member that has a problem:
- * {"problem"}. */
+ * "decision":{"lease":{"rule","text"},"server":{...},"sync":{...}}}, and one in each member that
+ * has a problem: {"problem"}. */
 #pragma once
 
 #include "api/api.h"

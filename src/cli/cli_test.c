@@ -273,6 +273,29 @@ static void test_no_leader(void **state)
                          "     store   etcd is down\n"));
 }
 
+/* The lease of a leader that has died is still in force: what is awaited is said. */
+static void test_silent_leader(void **state)
+{
+    static const char json[] =
+        "{\"members\":["
+        "{\"name\":\"n1\",\"role\":\"leader\",\"state\":\"unknown\","
+        "\"baton\":{\"problem\":\"it has not answered for 2 s\"}},"
+        "{\"name\":\"n2\",\"role\":\"quorum_standby\",\"state\":\"streaming\"}],"
+        "\"scope\":\"main\",\"baton\":{\"node\":\"n2\",\"dcs_problem\":\"\","
+        "\"decision\":{\"lease\":{\"rule\":\"revoke.wait\",\"text\":\"too few promises\"},"
+        "\"server\":{\"rule\":\"standby.run\",\"text\":\"this node is a standby\"}}}}";
+    struct str text AUTO_STR = STR_INIT(TEXT_MAX);
+
+    (void)state;
+    render(json, TABLE_PRETTY, (struct table_style){0}, &text);
+    assert_non_null(strstr(str_text(&text), "| Quorum Standby | streaming |"));
+    assert_non_null(strstr(
+        str_text(&text), " The leader n1 does not answer. What n2 does about it:\n"
+                         "     lease   too few promises (revoke.wait)\n"
+                         "     server  this node is a standby (standby.run)\n"));
+    assert_null(strstr(str_text(&text), "There is no leader"));
+}
+
 /* Answers of something that is no agent must not do harm. */
 static void test_strange(void **state)
 {
@@ -298,10 +321,11 @@ static void test_strange(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),     cmocka_unit_test(test_exit_codes),
-        cmocka_unit_test(test_help),      cmocka_unit_test(test_pretty),
-        cmocka_unit_test(test_lines),     cmocka_unit_test(test_programs),
-        cmocka_unit_test(test_no_leader), cmocka_unit_test(test_strange),
+        cmocka_unit_test(test_parse),         cmocka_unit_test(test_exit_codes),
+        cmocka_unit_test(test_help),          cmocka_unit_test(test_pretty),
+        cmocka_unit_test(test_lines),         cmocka_unit_test(test_programs),
+        cmocka_unit_test(test_silent_leader), cmocka_unit_test(test_no_leader),
+        cmocka_unit_test(test_strange),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

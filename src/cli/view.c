@@ -336,20 +336,42 @@ static void add_problem(const json_t *member, struct table_style style, struct s
     str_add_char(out, '\n');
 }
 
+/* Whether a leader is listed that does not answer: somebody may be about to take over. */
+static bool is_leader_silent(const json_t *cluster)
+{
+    const json_t *member;
+    size_t at;
+
+    json_array_foreach (members_of(cluster), at, member) {
+        if (is_leader(member)) {
+            return str_equal(field_peek(member, "state"), member_state_text(STATE_UNKNOWN));
+        }
+    }
+    return false;
+}
+
+/* Why there is no primary yet, in the words of the node that was asked. */
 static void add_decision(const json_t *cluster, struct str *out)
 {
     static const char *const topics[] = {"lease", "server"};
     const json_t *baton = json_object_get(cluster, "baton");
     const json_t *decision = json_object_get(baton, "decision");
     const char *problem = field_peek(baton, "dcs_problem");
+    const char *leader = view_leader(cluster);
 
-    if (baton == NULL || view_leader(cluster)[0] != '\0') {
+    if (baton == NULL || (leader[0] != '\0' && !is_leader_silent(cluster))) {
         return;
     }
-    str_add(out, " There is no leader");
-    if (field_peek(baton, "last_holder")[0] != '\0') {
-        str_add(out, ", the last one was ");
-        add_clean(out, field_peek(baton, "last_holder"));
+    if (leader[0] != '\0') {
+        str_add(out, " The leader ");
+        add_clean(out, leader);
+        str_add(out, " does not answer");
+    } else {
+        str_add(out, " There is no leader");
+        if (field_peek(baton, "last_holder")[0] != '\0') {
+            str_add(out, ", the last one was ");
+            add_clean(out, field_peek(baton, "last_holder"));
+        }
     }
     str_add(out, ". What ");
     add_clean(out, field_peek(baton, "node"));

@@ -15,8 +15,8 @@ MUST_CHECK int view_fetch(struct target *target, json_t **ret, struct err *e);
 const char *view_leader(const json_t *cluster);
 
 /* The table of members, as `patronictl list`; a pretty one also has what is scheduled, who has
- * which problem and what to do, and, when there is no leader, why the agent that answered does not
- * take over. */
+ * which problem and what to do, and, when there is no leader or it does not answer, why the agent
+ * that was asked does not take over. */
 void view_render(
     const json_t *cluster, enum table_format format, bool is_extended, struct table_style style,
     struct str *out);

@@ -129,20 +129,26 @@ static void on_report(void *arg, const struct http_answer *answer)
 }
 
 void client_poll(
-    struct client *client, const char *name, const char *api_url, int64_t timeout_ms,
-    bool is_urgent, client_report_done *done, void *arg)
+    struct client *client, const struct client_poll_options *options, client_report_done *done,
+    void *arg)
 {
     struct poll *poll = add_poll(client);
     AUTO_STR struct str url = STR_INIT(URL_SIZE + 16);
 
-    IGNORE(!str_copy(poll->name, sizeof(poll->name), name), "names are limited where they arise");
+    IGNORE(
+        !str_copy(poll->name, sizeof(poll->name), options->name),
+        "names are limited where they arise");
     poll->report_done = done;
     poll->arg = arg;
-    str_addf(&url, "%s%s", api_url, is_urgent ? "?urgent" : "");
+    str_addf(&url, "%s%s", options->api_url, options->is_urgent ? "?urgent" : "");
     http_start(
         client->http,
         &(struct http_options){
-            .method = "GET", .url = str_text(&url), .tls = &client->tls, .timeout_ms = timeout_ms},
+            .method = "GET",
+            .url = str_text(&url),
+            .tls = &client->tls,
+            .timeout_ms = options->timeout_ms,
+        },
         on_report, poll);
 }
 

@@ -22,15 +22,20 @@ struct client *client_new(struct loop *loop, const struct config *config);
 /* Cancels what is under way: no DONE comes after this. NULL is accepted; allowed inside a DONE. */
 void client_free(struct client *client);
 
-/* GET api_url (".../patroni") of the member NAME: a heartbeat. IS_URGENT: its agent looks at its
- * server as well, so that the next answer is fresh. DONE comes exactly once unless the
- * client is freed; REPORT is NULL when there was no (valid) answer within TIMEOUT_MS, and then WHY
- * is a sentence. */
+/* GET api_url (".../patroni") of the member `name`: a heartbeat. DONE comes exactly once unless the
+ * client is freed; REPORT is NULL when there was no (valid) answer within `timeout_ms`, and then
+ * WHY is a sentence. */
+struct client_poll_options {
+    const char *name;
+    const char *api_url;
+    int64_t timeout_ms;
+    bool is_urgent; /* its agent looks at its server as well: the next answer is fresh */
+};
 typedef void client_report_done(
     void *arg, const char *name, const struct peer_report *report, const char *why);
 void client_poll(
-    struct client *client, const char *name, const char *api_url, int64_t timeout_ms,
-    bool is_urgent, client_report_done *done, void *arg);
+    struct client *client, const struct client_poll_options *options, client_report_done *done,
+    void *arg);
 
 /* GET /baton/store at ADDRESS (https when this node's own REST server has a certificate): the
  * answer's JSON, or NULL. */

@@ -87,6 +87,7 @@ struct heard {
     struct peer_report report;
     char name[MEMBER_NAME_SIZE];
     char text[512];
+    char request[128]; /* its beginning */
 };
 
 static void on_report(
@@ -121,7 +122,8 @@ static void on_store(void *arg, const struct address *address, const char *json)
     loop_stop(heard->loop);
 }
 
-static struct heard poll_agent(const char *answer, int64_t timeout_ms, bool frees_client)
+static struct heard poll_agent_as(
+    const char *answer, int64_t timeout_ms, bool frees_client, bool is_urgent)
 {
     struct agent *agent = agent_start(answer);
     AUTO_FREE struct config *config = mem_alloc(sizeof(*config));
@@ -130,15 +132,25 @@ static struct heard poll_agent(const char *answer, int64_t timeout_ms, bool free
 
     heard.client = client_new(heard.loop, config);
     str_format(url, sizeof(url), "http://127.0.0.1:%d/patroni", agent->port);
-    client_poll(heard.client, "n2", url, timeout_ms, false, on_report, &heard);
+    client_poll(
+        heard.client,
+        &(struct client_poll_options){
+            .name = "n2", .api_url = url, .timeout_ms = timeout_ms, .is_urgent = is_urgent},
+        on_report, &heard);
     loop_run(heard.loop);
     client_free(heard.client);
     loop_free(heard.loop);
     agent_join(agent);
     assert_int_equal(heard.count, 1);
     assert_string_equal(heard.name, "n2");
+    str_copy(heard.request, sizeof(heard.request), agent->request);
     mem_free(agent);
     return heard;
+}
+
+static struct heard poll_agent(const char *answer, int64_t timeout_ms, bool frees_client)
+{
+    return poll_agent_as(answer, timeout_ms, frees_client, false);
 }
 
 #define OK_HEAD "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
@@ -154,8 +166,12 @@ static void test_poll(void **state)
     assert_true(heard.has_report);
     assert_int_equal(heard.report.role, ROLE_REPLICA);
     assert_int_equal(heard.report.replayed_lsn, 100);
+    assert_true(str_starts(heard.request, "GET /patroni HTTP/1.1\r\n"));
     heard = poll_agent(good, PATIENCE_MS, true);
     assert_true(heard.has_report);
+    heard = poll_agent_as(good, PATIENCE_MS, false, true);
+    assert_true(heard.has_report);
+    assert_true(str_starts(heard.request, "GET /patroni?urgent HTTP/1.1\r\n"));
 }
 
 static void test_poll_failures(void **state)
@@ -187,8 +203,14 @@ static void test_free_while_polling(void **state)
 
     (void)state;
     str_format(url, sizeof(url), "http://127.0.0.1:%d/patroni", agent->port);
-    client_poll(client, "n2", url, PATIENCE_MS, false, on_report, &heard);
-    client_poll(client, "n3", url, PATIENCE_MS, false, on_report, &heard);
+    client_poll(
+        client,
+        &(struct client_poll_options){.name = "n2", .api_url = url, .timeout_ms = PATIENCE_MS},
+        on_report, &heard);
+    client_poll(
+        client,
+        &(struct client_poll_options){.name = "n3", .api_url = url, .timeout_ms = PATIENCE_MS},
+        on_report, &heard);
     client_free(client);
     loop_free(heard.loop);
     assert_int_equal(heard.count, 0);

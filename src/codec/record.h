@@ -119,6 +119,8 @@ struct record_report {
     struct peer_report peer;
     int64_t postmaster_start_real_ms;
     int64_t replayed_real_ms; /* commit time of the last replayed transaction */
+    unsigned standby_count;   /* who streams from this server directly, by application_name */
+    const char *standbys[MEMBERS_MAX];
     bool is_replay_paused;
     bool is_in_archive_recovery; /* replication_state, unless peer.is_streaming */
     bool is_cluster_unlocked;    /* no leader, or the store cannot be read */

@@ -29,6 +29,22 @@ static json_t *encode_xlog(const struct record_report *report)
     return xlog;
 }
 
+/* Of what Patroni shows of pg_stat_replication, what is known here. */
+static json_t *encode_replication(const struct record_report *report)
+{
+    json_t *rows = json_array();
+
+    ASSERT(report->standby_count <= MEMBERS_MAX);
+    for (unsigned at = 0; at < report->standby_count; at++) {
+        json_t *row = json_object();
+
+        field_set_text(row, "application_name", report->standbys[at]);
+        field_set_text(row, "state", "streaming");
+        field_append(rows, row);
+    }
+    return rows;
+}
+
 /* The part that Patroni reads from the running server. */
 static void encode_server(json_t *out, const struct record_report *report)
 {
@@ -50,6 +66,9 @@ static void encode_server(json_t *out, const struct record_report *report)
         field_set_text(out, "replication_state", "streaming");
     } else if (report->is_in_archive_recovery) {
         field_set_text(out, "replication_state", "in archive recovery");
+    }
+    if (report->standby_count > 0) {
+        field_set(out, "replication", encode_replication(report));
     }
 }
 

@@ -77,6 +77,8 @@ static void test_encode_as_patroni(void **state)
         .is_cluster_unlocked = true,
         .is_failsafe_active = true,
         .pending_restart = true,
+        .standby_count = 2,
+        .standbys = {"n2", "n3"},
         .extra_tags_json = "{\"zone\":\"a\"}",
     };
     report.peer.tags = (struct member_tags)MEMBER_TAGS_DEFAULT;
@@ -84,7 +86,10 @@ static void test_encode_as_patroni(void **state)
     assert_string_equal(
         primary,
         "{\"state\": \"running\", \"role\": \"primary\", \"xlog\": {\"location\": 67108960}, "
-        "\"timeline\": 3, \"cluster_unlocked\": true, \"failsafe_mode_is_active\": true, "
+        "\"timeline\": 3, \"replication\": ["
+        "{\"application_name\": \"n2\", \"state\": \"streaming\"}, "
+        "{\"application_name\": \"n3\", \"state\": \"streaming\"}], \"cluster_unlocked\": true, "
+        "\"failsafe_mode_is_active\": true, "
         "\"dcs_last_seen\": 0, \"tags\": {\"zone\": \"a\"}, \"pending_restart\": true, "
         "\"patroni\": {\"version\": \"\", \"scope\": \"\", \"name\": \"\"}}");
 }
