@@ -18,7 +18,8 @@
  *
  * Not claimed: what lease.c does not claim. A server that thaws with its host after its deadline
  * can acknowledge until its guard has had the time that the lease grants it (EXCUSE_NS); a
- * promotion by hand is killed, not prevented; data that was on one disk only dies with it. The
+ * promotion by hand is killed, not prevented; data that was on one disk only dies with it; a host
+ * that was paused without its clocks counts on its lease for a hold more. The
  * checkers leave those out, and only those. */
 #pragma once
 
@@ -81,7 +82,8 @@ enum stream {
     STREAM_CLIENT,
     STREAM_GUARD,
     STREAM_FAULTS,
-    STREAMS = STREAM_FAULTS + 40,
+    STREAM_FENCES = STREAM_FAULTS + 80,
+    STREAMS,
 };
 
 uint64_t rng_next(struct sim *sim, enum stream stream);
@@ -210,6 +212,8 @@ enum upset {
     UPSET_NONE,
     UPSET_SLEW,    /* the boot clock runs fast or slow */
     UPSET_SUSPEND, /* the raw clock stands still */
+    UPSET_PAUSE,   /* both stand still, and so does the host */
+    UPSET_STEP,    /* one jumps ahead */
 };
 
 struct store_handle;
@@ -235,7 +239,8 @@ struct node {
     bool is_up; /* the host */
     int64_t host_frozen_until_ns;
     uint32_t host_epoch;
-    int64_t excused_until_ns; /* see the essay */
+    int64_t excused_until_ns;   /* see the essay */
+    int64_t clockless_until_ns; /* the same after a pause that no clock shows */
 
     struct agent *agent; /* NULL: not running */
     int64_t agent_frozen_until_ns;
@@ -270,12 +275,16 @@ struct node {
 #define PLACES (NODES_MAX + 1)
 
 struct net {
-    int cuts[PLACES][PLACES];      /* [from][to]: number of faults that cut it */
-    int slow;                      /* factor; 1 normal */
-    int64_t pipes[PLACES][PLACES]; /* last delivery, for those that keep their order */
+    int cuts[PLACES][PLACES];       /* [from][to]: number of faults that cut it */
+    int64_t lag_ns[PLACES][PLACES]; /* more delay in one direction */
+    int loss[PLACES][PLACES];       /* packets lost in one direction, of 1000 */
+    int slow;                       /* factor; 1 normal */
+    int64_t pipes[PLACES][PLACES];  /* last delivery, for those that keep their order */
 };
 
 bool net_is_cut(const struct sim *sim, unsigned from, unsigned to);
+/* Slow or lossy, one way or the other. */
+bool net_is_poor(const struct sim *sim, unsigned a, unsigned b);
 /* One more fault (BY 1) or one less (-1) that cuts the way. */
 void net_cut(struct sim *sim, unsigned from, unsigned to, int by);
 /* The delay of one message, or -1: it is lost. */
@@ -348,6 +357,7 @@ struct check {
     unsigned lost;        /* acknowledged, then lost within the rules of asynchronous replication */
     unsigned excused;     /* acknowledgements that no clock can prevent */
     bool is_loss_excused; /* a disk was lost: what only it held is gone */
+    bool is_tail_lost;    /* a disk had lied: nobody may be left who lags little enough */
     int64_t asked_ns;     /* when a person last asked for a failover to what is left */
     int64_t converged_ns; /* after the faults ended; -1 not yet */
 };
@@ -442,6 +452,13 @@ void store_set_slow(struct sim *sim, int factor);
 /* Answers to transactions take so much longer, at most; what they changed is there, and seen,
  * before. */
 void store_set_late(struct sim *sim, int64_t late_ns);
+/* What NODE reads stays as it is now; the session that it asks for is said to live, whether it does
+ * or not; so many of 1000 changes are denied to those who made them. */
+void store_set_stale(struct sim *sim, unsigned node, bool is_stale);
+bool store_is_stale(const struct sim *sim, unsigned node);
+void store_set_false(struct sim *sim, unsigned node, bool is_false);
+bool store_is_false(const struct sim *sim, unsigned node);
+void store_set_denial(struct sim *sim, int per_mille);
 void store_expire_session(struct sim *sim, unsigned node);
 bool store_has_quorum(const struct sim *sim);
 /* As an operator: put a key at once; read one (NULL: none). */
