@@ -11,6 +11,7 @@
  *     baton-sim --seeds 50 --twice           each seed twice: the same, event by event
  *     baton-sim --seed K [--trace]           one seed; twice, to see that it is the same
  *     baton-sim --seed K --shrink            leave out every fault that the failure does not need
+ *     baton-sim --seeds K --without guard    as it would be without a fence (fence.c), or --with one
  *     baton-sim [--update] FILE...           scenario files
  *     baton-sim --rules --seeds N FILE...    is every rule reached by these together
  *
@@ -182,6 +183,8 @@ static int run_many(const struct options *options)
     int worst = 0;
     int64_t slowest_ns = 0;
     unsigned lost = 0;
+    unsigned excused = 0;
+    unsigned prevented[FENCES] = {0};
 
     for (int64_t at = 0; at < options->seeds; at++) {
         uint64_t seed = (uint64_t)(options->from + at);
@@ -190,6 +193,10 @@ static int run_many(const struct options *options)
         events += result.events;
         counts[result.verdict]++;
         lost += result.check.lost;
+        excused += result.check.excused;
+        for (unsigned fence = 0; fence < FENCES; fence++) {
+            prevented[fence] += result.check.prevented[fence];
+        }
         slowest_ns = MAX(slowest_ns, result.check.converged_ns);
         if (result.verdict == VERDICT_FINE) {
             continue;
@@ -208,6 +215,11 @@ static int run_many(const struct options *options)
         "/s; slowest convergence %" PRId64 " ms; %u writes lost within the rules\n",
         options->seeds, counts[0], counts[1], counts[2], events, per_second(events),
         slowest_ns / MS, lost);
+    printf("acknowledged beside another primary: %u; prevented:", excused);
+    for (unsigned fence = FENCE_EXTENSION; fence < FENCES; fence++) {
+        printf(" %s %u", fence_text(fence), prevented[fence]);
+    }
+    printf("\n");
     return worst;
 }
 
@@ -239,9 +251,10 @@ static int run_scenarios(const struct options *options)
 static int usage(void)
 {
     fprintf(
-        stderr,
-        "usage: baton-sim --seeds N [--from K] [--keep-going | --twice | --rules FILE...] | "
-        "--seed K [--trace] [--shrink] | [--update] FILE...\n");
+        stderr, "usage: baton-sim --seeds N [--from K] [--keep-going | --twice | --rules FILE...] "
+                "[--with FENCE,...] "
+                "[--without FENCE,...] | "
+                "--seed K [--trace] [--shrink] | [--update] FILE...\n");
     return EXIT_USAGE;
 }
 
@@ -275,6 +288,14 @@ static bool read_options(int argc, char **argv, struct options *ret)
                         : str_equal(argv[at], "--seed") ? &ret->seed
                                                         : NULL;
 
+        if (str_equal(argv[at], "--without") || str_equal(argv[at], "--with")) {
+            bool is_with = str_equal(argv[at], "--with");
+
+            if (++at == argc || !(is_with ? fence_force : fence_remove)(argv[at])) {
+                return false;
+            }
+            continue;
+        }
         if (slot == NULL
                 ? !read_flag(argv[at], ret)
                 : at + 1 == argc || parse_int(argv[at + 1], 0, INT64_MAX, slot, NULL) < 0) {

@@ -332,6 +332,16 @@ struct fault {
 };
 #define FAULTS_MAX 64
 
+/* ---- fences (fence.c): what keeps a server silent after its deadline ---- */
+
+enum fence {
+    FENCE_GUARD,
+    FENCE_EXTENSION,
+    FENCE_NFT,
+    FENCE_WATCHDOG,
+    FENCES,
+};
+
 /* ---- checkers (check.c) ---- */
 
 enum verdict {
@@ -358,8 +368,9 @@ struct check {
     unsigned excused;     /* acknowledgements that no clock can prevent */
     bool is_loss_excused; /* a disk was lost: what only it held is gone */
     bool is_tail_lost;    /* a disk had lied: nobody may be left who lags little enough */
-    int64_t asked_ns;     /* when a person last asked for a failover to what is left */
-    int64_t converged_ns; /* after the faults ended; -1 not yet */
+    unsigned prevented[FENCES]; /* acknowledgements that this fence alone prevented */
+    int64_t asked_ns;           /* when a person last asked for a failover to what is left */
+    int64_t converged_ns;       /* after the faults ended; -1 not yet */
 };
 
 #define RULES_MAX 96
@@ -376,6 +387,7 @@ struct sim {
     uint64_t counters[STREAMS];
 
     struct shape shape;
+    unsigned fences; /* bits of enum fence */
     struct node nodes[NODES_MAX];
     struct net net;
     struct store *store;
@@ -491,6 +503,19 @@ void guard_arm(struct sim *sim, struct node *node, struct instant deadline);
 void guard_check(struct sim *sim, struct node *node);
 void stream_push(struct sim *sim, struct node *upstream);
 
+/* ---- fences (fence.c) ---- */
+
+/* The fences of LIST ("guard,nft") are in every seed, or in none; false if one has no such name. */
+bool fence_force(const char *list);
+bool fence_remove(const char *list);
+const char *fence_text(enum fence fence);
+void fence_draw(struct sim *sim);
+bool fence_has(const struct sim *sim, enum fence fence);
+/* What keeps NODE's server, open or not, from acknowledging now; FENCES: nothing does. */
+enum fence fence_muting(const struct sim *sim, const struct node *node);
+/* NODE's deadline comes in WAIT_NS: the watchdog looks afterwards. */
+void fence_watch(struct sim *sim, struct node *node, int64_t wait_ns);
+
 /* ---- the seam to the program (seam.c) ---- */
 
 /* The place of RULE (an id of the program, by address) among all; RULES_MAX: it is none. */
@@ -505,6 +530,8 @@ void seam_reset(void);
 void check_fail(struct sim *sim, enum verdict verdict, const char *format, ...) PRINTF_LIKE(3, 4);
 void check_open(struct sim *sim); /* who can write, after any change of that */
 void check_ack(struct sim *sim, struct node *node);
+/* FENCE kept NODE from acknowledging. */
+void check_prevented(struct sim *sim, const struct node *node, enum fence fence);
 void check_lease(struct sim *sim, const char *before, const char *after);
 void check_status(struct sim *sim, const char *value);
 void check_promote_order(struct sim *sim, struct node *node, struct instant deadline);
