@@ -352,15 +352,23 @@ static void note_decision(
     const struct ha_action *action)
 {
     struct decision_fact *last = &agent->decisions[topic];
+    const char *about = action->about >= 0 ? view->members[action->about].name : "";
     char text[sizeof(last->text)];
 
     if (action->kind == HA_RENEW || str_equal(action->rule, "lease.busy")) {
         return; /* routine */
     }
+    /* Nearly every turn says what the one before said: sentences are static, so addresses tell. */
+    if (last->rule == action->rule && last->why == action->why && last->detail == action->detail &&
+        str_equal(last->about, about)) {
+        return;
+    }
+    last->why = action->why;
+    last->detail = action->detail;
+    IGNORE(!str_copy(last->about, sizeof(last->about), about), "same size");
     IGNORE(
         !str_format(
-            text, sizeof(text), "%s%s%s%s%s", action->why, action->about >= 0 ? ": " : "",
-            action->about >= 0 ? view->members[action->about].name : "",
+            text, sizeof(text), "%s%s%s%s%s", action->why, about[0] != '\0' ? ": " : "", about,
             action->detail != NULL ? ": " : "", action->detail != NULL ? action->detail : ""),
         "cut is fine");
     if (str_equal(last->rule, action->rule) && str_equal(last->text, text)) {

@@ -150,7 +150,7 @@ static bool is_described_alike(const struct member *a, const struct member *b)
  * the other's lease for its own. Patroni refuses to start then, and so does this. */
 bool agent_check_namesake(struct agent *agent)
 {
-    const struct member *member = cluster_find(&agent->cluster, agent->config->name);
+    const struct member *member;
     struct member self;
 
     if (!agent->has_cluster) {
@@ -159,6 +159,7 @@ bool agent_check_namesake(struct agent *agent)
     if (agent->namesake != NAMESAKE_UNKNOWN) {
         return agent->namesake == NAMESAKE_NONE;
     }
+    member = cluster_find(&agent->cluster, agent->config->name);
     describe_self(agent, &self);
     add_addresses(agent, &self);
     if (member == NULL || str_equal(member->api_url, self.api_url)) {

@@ -130,6 +130,9 @@ enum namesake {
 
 struct decision_fact {
     const char *rule;
+    const char *why; /* with `detail` and `about`: what `text` was made of */
+    const char *detail;
+    char about[MEMBER_NAME_SIZE];
     char text[256];
 };
 

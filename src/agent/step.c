@@ -220,60 +220,70 @@ static void show_decision(const struct decision_fact *fact, struct api_decision 
     IGNORE(!str_copy(ret->text, sizeof(ret->text), fact->text), "same size");
 }
 
+/* What is known of the other members, by their place in the reading of the store. */
+static void show_peers(
+    const struct agent *agent, const struct ha_view *view, struct instant now,
+    struct api_snapshot *ret)
+{
+    memset(ret->has_report, 0, sizeof(ret->has_report));
+    memset(ret->is_silent, 0, sizeof(ret->is_silent));
+    for (unsigned peer = 0; peer < agent->peer_count; peer++) {
+        const struct peer_facts *facts = &agent->peers[peer];
+        const struct ha_member *seen = &view->members[peer + 1];
+        const struct member *member = cluster_find(&agent->cluster, facts->name);
+        size_t at;
+
+        if (member == NULL) {
+            continue;
+        }
+        at = (size_t)(member - agent->cluster.members);
+        if (seen->is_fresh) {
+            ret->has_report[at] = true;
+            ret->report_position[at] = facts->report.position;
+            ret->report_received_lsn[at] = facts->report.received_lsn;
+            ret->report_replayed_lsn[at] = facts->report.replayed_lsn;
+        } else {
+            ret->is_silent[at] = seen->is_settled;
+            ret->silent_ms[at] =
+                instant_is_set(facts->reported) ? instant_elapsed_max_ms(facts->reported, now) : 0;
+        }
+    }
+}
+
 void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
 {
     struct instant now = agent->ports.now(agent->ports.arg);
     struct ha_view view;
 
     agent_view(agent, &view);
-    *ret = (struct api_snapshot){
-        .config = agent->config,
-        .cluster = agent->cluster,
-        .server = agent->server.status,
-        .state = agent_member_state(agent),
-        .role = agent_member_role(agent),
-        .has_lease = agent_holds(agent, now, NULL),
-        .dcs_ok = agent->dcs.is_connected,
-        .dcs_seen_real_ms = agent->dcs_seen_real_ms,
-        .real_ms = agent->ports.real_ms(agent->ports.arg),
-        .last_turn_ms = instant_elapsed_max_ms(agent->stepped, now),
-        .is_led = view.lease == HA_LEASE_MINE || view.lease == HA_LEASE_OTHER,
-        .is_candidate = ha_bar(&view, view.self) == NULL,
-        .down_ms = view.server.down_ms,
-        .suspected = agent_suspects(agent, now) ? agent->lease.record.term : 0,
-        .promised = agent->server.status.is_detached && agent->server.order == ORDER_NONE
-                        ? agent->sync.promised
-                        : 0,
-        .age_ms = instant_is_set(agent->server.status.looked)
+    /* Field by field: this is large, and most of it is room for members that are not there. */
+    ret->config = agent->config;
+    cluster_copy(&ret->cluster, &agent->cluster);
+    ret->server = agent->server.status;
+    ret->state = agent_member_state(agent);
+    ret->role = agent_member_role(agent);
+    ret->has_lease = agent_holds(agent, now, NULL);
+    ret->is_led = view.lease == HA_LEASE_MINE || view.lease == HA_LEASE_OTHER;
+    ret->dcs_ok = agent->dcs.is_connected;
+    ret->dcs_seen_real_ms = agent->dcs_seen_real_ms;
+    ret->real_ms = agent->ports.real_ms(agent->ports.arg);
+    ret->last_turn_ms = instant_elapsed_max_ms(agent->stepped, now);
+    ret->is_candidate = ha_bar(&view, view.self) == NULL;
+    ret->down_ms = view.server.down_ms;
+    ret->age_ms = instant_is_set(agent->server.status.looked)
                       ? instant_elapsed_max_ms(agent->server.status.looked, now)
-                      : 0,
-        .config_json = agent->config_json,
-        .history_json = agent->history_json,
-    };
+                      : 0;
+    ret->suspected = agent_suspects(agent, now) ? agent->lease.record.term : 0;
+    ret->promised = agent->server.status.is_detached && agent->server.order == ORDER_NONE
+                        ? agent->sync.promised
+                        : 0;
+    ret->config_json = agent->config_json;
+    ret->history_json = agent->history_json;
     ret->cluster.lease = agent->lease.record;
     show_decision(&agent->decisions[TOPIC_LEASE], &ret->lease);
     show_decision(&agent->decisions[TOPIC_SERVER], &ret->decision);
     show_decision(&agent->decisions[TOPIC_SYNC], &ret->sync);
     IGNORE(!str_copy(ret->dcs_endpoint, sizeof(ret->dcs_endpoint), agent->dcs.endpoint), "same");
     IGNORE(!str_copy(ret->dcs_problem, sizeof(ret->dcs_problem), agent->dcs.problem), "same");
-    for (unsigned at = 0; at < agent->cluster.member_count; at++) {
-        for (unsigned peer = 0; peer < agent->peer_count; peer++) {
-            const struct peer_facts *facts = &agent->peers[peer];
-
-            if (!str_equal(facts->name, agent->cluster.members[at].name)) {
-                continue;
-            }
-            if (!view.members[peer + 1].is_fresh) {
-                ret->is_silent[at] = view.members[peer + 1].is_settled;
-                ret->silent_ms[at] = instant_is_set(facts->reported)
-                                         ? instant_elapsed_max_ms(facts->reported, now)
-                                         : 0;
-                continue;
-            }
-            ret->has_report[at] = true;
-            ret->report_position[at] = facts->report.position;
-            ret->report_received_lsn[at] = facts->report.received_lsn;
-            ret->report_replayed_lsn[at] = facts->report.replayed_lsn;
-        }
-    }
+    show_peers(agent, &view, now, ret);
 }

@@ -588,7 +588,10 @@ void record_cluster_decode(
     const struct record_entry *entries, unsigned count, int64_t revision, struct cluster *ret,
     char *problem, size_t size)
 {
-    *ret = (struct cluster){.revision = revision, .settings = CLUSTER_SETTINGS_DEFAULT};
+    /* The places for members are written when there is one. */
+    memset(ret, 0, offsetof(struct cluster, members));
+    ret->revision = revision;
+    ret->settings = (struct cluster_settings)CLUSTER_SETTINGS_DEFAULT;
     problem[0] = '\0';
     for (unsigned at = 0; at < count; at++) {
         struct err error = {0};

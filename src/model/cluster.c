@@ -3,6 +3,14 @@
 #include "base/assert.h"
 #include "base/str.h"
 
+void cluster_copy(struct cluster *ret, const struct cluster *from)
+{
+    ASSERT(from->member_count <= MEMBERS_MAX);
+    memcpy(
+        ret, from,
+        offsetof(struct cluster, members) + from->member_count * sizeof(from->members[0]));
+}
+
 const struct member *cluster_find(const struct cluster *cluster, const char *name)
 {
     ASSERT(cluster->member_count <= MEMBERS_MAX);

@@ -70,9 +70,6 @@ struct cluster {
     struct lease_record lease;
     int64_t lease_revision; /* of baton/lease */
 
-    unsigned member_count;
-    struct member members[MEMBERS_MAX];
-
     bool has_config;
     int64_t config_revision;
     struct cluster_settings settings;
@@ -87,7 +84,13 @@ struct cluster {
     uint64_t status_lsn; /* optime of the status key */
     struct timeline_history history;
     int64_t history_revision;
+
+    unsigned member_count;
+    struct member members[MEMBERS_MAX]; /* last: cluster_copy takes only those that are there */
 };
+
+/* RET = FROM, without the places for members that FROM does not have: they stay as they are. */
+void cluster_copy(struct cluster *ret, const struct cluster *from);
 
 /* The member called NAME, or NULL. */
 const struct member *cluster_find(const struct cluster *cluster, const char *name);

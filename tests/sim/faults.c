@@ -1,4 +1,4 @@
-#include "tests/sim/sim.h"
+#include "tests/sim/faults.h"
 
 #include "base/assert.h"
 
@@ -38,6 +38,14 @@ enum kind {
     BY_HAND,
     PAUSE,
     LEAVE,
+    SLOW_LINK, /* one way */
+    LOSSY_LINK,
+    PAUSE_HOST, /* a virtual machine is stopped, and no clock of it shows that */
+    CLOCK_STEP,
+    LOSE_TAIL, /* power fails, and the disk had lied about what it kept */
+    STORE_STALE,
+    STORE_DENIAL, /* changes that were made are denied */
+    STORE_FALSE,  /* a session that has ended is said to live */
     KINDS,
 };
 
@@ -162,7 +170,7 @@ void fault_lose_data(struct sim *sim, struct node *node, bool is_broken)
  * raw clock misses in a suspend must not meet a slewed boot clock. */
 #define UPSET_MEMORY_NS (12 * SECOND)
 
-static bool upset(struct sim *sim, struct node *node, enum upset by)
+bool fault_upset(struct sim *sim, struct node *node, enum upset by)
 {
     bool is_over = node->boot.ppm > -500 && node->boot.ppm < 500 && !node->raw.is_stopped &&
                    sim->now_ns - node->upset_ns > UPSET_MEMORY_NS;
@@ -178,7 +186,7 @@ static bool upset(struct sim *sim, struct node *node, enum upset by)
 /* NTP slews one clock by up to 8 %; the other keeps the crystal's error. */
 static void slew_one(struct sim *sim, struct node *node, int64_t ppm)
 {
-    if (!upset(sim, node, UPSET_SLEW)) {
+    if (!fault_upset(sim, node, UPSET_SLEW)) {
         return;
     }
     clock_set(&node->boot, sim->now_ns, ppm, false);
@@ -272,7 +280,7 @@ static void end_expire(struct sim *sim, struct fault *fault, struct node *node)
 
 static void suspend(struct sim *sim, struct fault *fault, struct node *node)
 {
-    if (!upset(sim, node, UPSET_SUSPEND)) {
+    if (!fault_upset(sim, node, UPSET_SUSPEND)) {
         return;
     }
     clock_set(&node->raw, sim->now_ns, node->raw.ppm, true);
@@ -350,7 +358,7 @@ static void freeze_node(struct sim *sim, struct fault *fault, struct node *node)
 static void end_suspend(struct sim *sim, struct fault *fault, struct node *node)
 {
     ASSERT(fault->is_over);
-    if (upset(sim, node, UPSET_SUSPEND)) {
+    if (fault_upset(sim, node, UPSET_SUSPEND)) {
         clock_set(&node->raw, sim->now_ns, node->raw.ppm, false);
         guard_check(sim, node);
     }
@@ -494,8 +502,6 @@ static void end_leave(struct sim *sim, struct fault *fault, struct node *node)
     agent_begin(sim, node);
 }
 
-typedef void fault_fn(struct sim *sim, struct fault *fault, struct node *node);
-
 /* Weight: how often, of 1000, a seed has this kind at all. */
 static const struct {
     const char *name;
@@ -539,6 +545,18 @@ static const struct {
     [BY_HAND] = {"promote-by-hand", 100, 0, 0, 2, promote_by_hand, NULL},
     [PAUSE] = {"pause", 80, SECOND, 12 * SECOND, 1, maintain, maintain},
     [LEAVE] = {"leave", 150, 200 * MS, 12 * SECOND, 2, leave, end_leave},
+    [SLOW_LINK] = {"slow-link", 150, 500 * MS, 12 * SECOND, 4, harsh_slow_link, harsh_slow_link},
+    [LOSSY_LINK] =
+        {"lossy-link", 150, 500 * MS, 12 * SECOND, 4, harsh_lossy_link, harsh_lossy_link},
+    [PAUSE_HOST] = {"pause-host", 120, 200 * MS, 12 * SECOND, 2, harsh_pause, harsh_pause},
+    [CLOCK_STEP] = {"clock-step", 120, 0, 0, 2, harsh_step, NULL},
+    [LOSE_TAIL] = {"lose-tail", 120, SECOND, 12 * SECOND, 2, harsh_lose_tail, bring_back},
+    [STORE_STALE] =
+        {"store-stale", 150, 200 * MS, 12 * SECOND, 3, harsh_stale_store, harsh_stale_store},
+    [STORE_DENIAL] = {"store-denial", 120, 200 * MS, 12 * SECOND, 2, harsh_deny, harsh_deny},
+    [STORE_FALSE] =
+        {"store-false-session", 120, SECOND, 12 * SECOND, 2, harsh_false_session,
+         harsh_false_session},
 };
 
 void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size)
@@ -554,6 +572,26 @@ void fault_format(const struct sim *sim, const struct fault *fault, char *buffer
             fault->is_applied ? sim->nodes[fault->resolved].name : "nobody", fault->other + 1,
             fault->amount, fault->length_ns / MS),
         "cut is fine");
+}
+
+void fault_write(const struct sim *sim, const struct fault *fault, char *buffer, size_t size)
+{
+    IGNORE(
+        !str_format(
+            buffer, size, "fault %s %s at=%" PRId64 "ns for=%" PRId64 "ns other=%s amount=%" PRId64,
+            kinds[fault->kind].name, fault->node < 0 ? "leader" : sim->nodes[fault->node].name,
+            fault->at_ns, fault->length_ns, sim->nodes[fault->other].name, fault->amount),
+        "fits");
+}
+
+int fault_find(const char *name)
+{
+    for (int kind = 0; kind < KINDS; kind++) {
+        if (str_equal(kinds[kind].name, name)) {
+            return kind;
+        }
+    }
+    return -1;
 }
 
 /* ---- drawing ---- */
@@ -644,15 +682,32 @@ static void on_begin(struct sim *sim, struct event *event)
     }
 }
 
+static void plan(struct sim *sim, unsigned at)
+{
+    sim_post(
+        sim, NULL, ACTOR_WORLD, MAX(sim->faults[at].at_ns - sim->now_ns, (int64_t)0),
+        &(struct event){.run = on_begin, .a = (int64_t)at});
+}
+
 void faults_plan(struct sim *sim)
 {
     for (unsigned at = 0; at < sim->fault_count; at++) {
         if (!sim->faults[at].is_off) {
-            sim_post(
-                sim, NULL, ACTOR_WORLD, sim->faults[at].at_ns - sim->now_ns,
-                &(struct event){.run = on_begin, .a = (int64_t)at});
+            plan(sim, at);
         }
     }
+}
+
+bool fault_add(struct sim *sim, const struct fault *fault)
+{
+    if (sim->fault_count == FAULTS_MAX) {
+        return false;
+    }
+    sim->faults[sim->fault_count++] = *fault;
+    if (!sim->is_scripted) {
+        plan(sim, sim->fault_count - 1);
+    }
+    return true;
 }
 
 /* Everything is repaired; damaged data directories are cleared away by the operator. */
@@ -671,6 +726,8 @@ void faults_heal(struct sim *sim)
         }
     }
     memset(sim->net.cuts, 0, sizeof(sim->net.cuts));
+    memset(sim->net.lag_ns, 0, sizeof(sim->net.lag_ns));
+    memset(sim->net.loss, 0, sizeof(sim->net.loss));
     store_set_quorum(sim, true);
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         struct node *node = &sim->nodes[at];

@@ -11,6 +11,8 @@
  *     baton-sim --seeds 50 --twice           each seed twice: the same, event by event
  *     baton-sim --seed K [--trace]           one seed; twice, to see that it is the same
  *     baton-sim --seed K --shrink            leave out every fault that the failure does not need
+ *     baton-sim --seed K --write FILE        make a scenario of it, after --shrink of what is left
+ *     baton-sim --seeds K --without guard    without a fence (fence.c); --with gives one to all
  *     baton-sim [--update] FILE...           scenario files
  *     baton-sim --rules --seeds N FILE...    is every rule reached by these together
  *
@@ -29,7 +31,8 @@ struct options {
     bool is_rules;
     bool is_update;
     bool is_twice;
-    bool is_going_on; /* --keep-going: count failures instead of stopping */
+    bool is_going_on;  /* --keep-going: count failures instead of stopping */
+    const char *write; /* a scenario file, or NULL */
     char **files;
     int file_count;
 };
@@ -44,6 +47,9 @@ struct result {
 };
 
 static bool off[FAULTS_MAX];
+
+/* Where the runs leave a scenario; NULL: nowhere. */
+static const char *story_path;
 
 static void print_line(struct sim *sim, const char *text)
 {
@@ -72,6 +78,27 @@ static void print_failure(struct sim *sim)
     }
 }
 
+/* The seed and what is left of its faults, as a scenario without a trace: it fails until the bug is
+ * found, and then takes one (--update). */
+static bool write_story(const struct sim *sim, const char *path)
+{
+    FILE *file = fopen(path, "w");
+    bool is_fine = file != NULL;
+
+    if (file == NULL) {
+        return false;
+    }
+    is_fine &= fprintf(file, "# %s\nseed %" PRIu64 "\n", sim->check.what, sim->seed) > 0;
+    for (unsigned at = 0; at < sim->fault_count; at++) {
+        char text[200];
+
+        fault_write(sim, &sim->faults[at], text, sizeof(text));
+        is_fine &= sim->faults[at].is_off || fprintf(file, "%s\n", text) > 0;
+    }
+    is_fine &= fprintf(file, "play\n") > 0;
+    return fclose(file) == 0 && is_fine;
+}
+
 static struct result run(uint64_t seed, bool is_tracing, bool is_printing, bool *reached)
 {
     struct sim *sim = sim_new(seed, NULL);
@@ -94,6 +121,9 @@ static struct result run(uint64_t seed, bool is_tracing, bool is_printing, bool 
     }
     if (is_tracing && result.verdict != VERDICT_FINE) {
         print_failure(sim);
+    }
+    if (story_path != NULL && !write_story(sim, story_path)) {
+        printf("FAIL sim/write cannot write %s\n", story_path);
     }
     sim_free(sim);
     return result;
@@ -137,6 +167,7 @@ static int run_one(const struct options *options)
         shrink(seed, &first);
         first = run(seed, false, false, NULL);
     }
+    story_path = options->write;
     second = run(seed, !options->is_tracing, false, NULL);
     printf(
         "seed %" PRIu64 " %s hash %016" PRIx64 " events %" PRIu64
@@ -182,6 +213,8 @@ static int run_many(const struct options *options)
     int worst = 0;
     int64_t slowest_ns = 0;
     unsigned lost = 0;
+    unsigned excused = 0;
+    unsigned prevented[FENCES] = {0};
 
     for (int64_t at = 0; at < options->seeds; at++) {
         uint64_t seed = (uint64_t)(options->from + at);
@@ -190,6 +223,10 @@ static int run_many(const struct options *options)
         events += result.events;
         counts[result.verdict]++;
         lost += result.check.lost;
+        excused += result.check.excused;
+        for (unsigned fence = 0; fence < FENCES; fence++) {
+            prevented[fence] += result.check.prevented[fence];
+        }
         slowest_ns = MAX(slowest_ns, result.check.converged_ns);
         if (result.verdict == VERDICT_FINE) {
             continue;
@@ -208,6 +245,11 @@ static int run_many(const struct options *options)
         "/s; slowest convergence %" PRId64 " ms; %u writes lost within the rules\n",
         options->seeds, counts[0], counts[1], counts[2], events, per_second(events),
         slowest_ns / MS, lost);
+    printf("acknowledged beside another primary: %u; prevented:", excused);
+    for (unsigned fence = FENCE_EXTENSION; fence < FENCES; fence++) {
+        printf(" %s %u", fence_text(fence), prevented[fence]);
+    }
+    printf("\n");
     return worst;
 }
 
@@ -239,9 +281,9 @@ static int run_scenarios(const struct options *options)
 static int usage(void)
 {
     fprintf(
-        stderr,
-        "usage: baton-sim --seeds N [--from K] [--keep-going | --twice | --rules FILE...] | "
-        "--seed K [--trace] [--shrink] | [--update] FILE...\n");
+        stderr, "usage: baton-sim --seeds N [--from K] [--keep-going | --twice | --rules FILE...] "
+                "[--with FENCE,...] [--without FENCE,...] | "
+                "--seed K [--trace] [--shrink] [--write FILE] | [--update] FILE...\n");
     return EXIT_USAGE;
 }
 
@@ -265,6 +307,20 @@ static bool read_flag(const char *word, struct options *ret)
     return false;
 }
 
+static bool is_text_option(const char *word)
+{
+    return str_equal(word, "--write") || str_equal(word, "--with") || str_equal(word, "--without");
+}
+
+static bool read_text(const char *word, const char *value, struct options *ret)
+{
+    if (str_equal(word, "--write")) {
+        ret->write = value;
+        return true;
+    }
+    return str_equal(word, "--with") ? fence_force(value) : fence_remove(value);
+}
+
 static bool read_options(int argc, char **argv, struct options *ret)
 {
     int at = 1;
@@ -275,6 +331,13 @@ static bool read_options(int argc, char **argv, struct options *ret)
                         : str_equal(argv[at], "--seed") ? &ret->seed
                                                         : NULL;
 
+        if (is_text_option(argv[at])) {
+            if (at + 1 == argc || !read_text(argv[at], argv[at + 1], ret)) {
+                return false;
+            }
+            at++;
+            continue;
+        }
         if (slot == NULL
                 ? !read_flag(argv[at], ret)
                 : at + 1 == argc || parse_int(argv[at + 1], 0, INT64_MAX, slot, NULL) < 0) {

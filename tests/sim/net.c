@@ -8,9 +8,19 @@
 /* A packet lost on the way is sent again; the longest such pause. */
 #define RESEND_NS (250 * MS)
 
+/* On a lossy link: the first pause, and how often. */
+#define RESEND_FIRST_NS (200 * MS)
+#define RESENDS_MAX 4
+
 bool net_is_cut(const struct sim *sim, unsigned from, unsigned to)
 {
     return from != to && sim->net.cuts[from][to] > 0;
+}
+
+bool net_is_poor(const struct sim *sim, unsigned a, unsigned b)
+{
+    return sim->net.lag_ns[a][b] > 0 || sim->net.lag_ns[b][a] > 0 || sim->net.loss[a][b] > 0 ||
+           sim->net.loss[b][a] > 0;
 }
 
 void net_cut(struct sim *sim, unsigned from, unsigned to, int by)
@@ -18,6 +28,20 @@ void net_cut(struct sim *sim, unsigned from, unsigned to, int by)
     if (from != to) {
         sim->net.cuts[from][to] += by;
     }
+}
+
+/* What is lost is sent again after a pause that doubles, and given up in the end. */
+static int64_t delay_of_losses(struct sim *sim, int per_mille)
+{
+    int64_t delay_ns = 0;
+
+    for (unsigned at = 0; rng_chance(sim, STREAM_NET, per_mille); at++) {
+        if (at == RESENDS_MAX) {
+            return -1;
+        }
+        delay_ns += RESEND_FIRST_NS << at;
+    }
+    return delay_ns;
 }
 
 int64_t net_delay(struct sim *sim, unsigned from, unsigned to)
@@ -34,7 +58,12 @@ int64_t net_delay(struct sim *sim, unsigned from, unsigned to)
     if (rng_chance(sim, STREAM_NET, 2)) {
         delay_ns += rng_between(sim, STREAM_NET, 0, RESEND_NS);
     }
-    return delay_ns;
+    if (sim->net.loss[from][to] > 0) {
+        int64_t losses_ns = delay_of_losses(sim, sim->net.loss[from][to]);
+
+        return losses_ns < 0 ? -1 : delay_ns + sim->net.lag_ns[from][to] + losses_ns;
+    }
+    return delay_ns + sim->net.lag_ns[from][to];
 }
 
 /* ---- asking a peer ---- */

@@ -68,14 +68,15 @@ static bool is_hopeless(const struct sim *sim, const struct node *node, const st
            !wal_contains(&sim->wal, leader->disk.end, node->disk.minimum);
 }
 
-/* The holder has lost its data, and what is left was promoted by hand: baton does not choose that,
- * so a person must. */
+/* The holder has lost its data, and what is left was promoted by hand, or lags too much because a
+ * disk had lied: baton does not choose that, so a person must. */
 #define ASK_PAUSE_NS (5 * SECOND)
 
 static void choose_by_hand(struct sim *sim, const struct node *holder)
 {
-    if ((holder != NULL && holder->disk.end.branch >= 0) ||
-        sim->now_ns - sim->check.asked_ns < ASK_PAUSE_NS) {
+    bool is_choice = holder == NULL || holder->disk.end.branch < 0 || sim->check.is_tail_lost;
+
+    if (!is_choice || sim->now_ns - sim->check.asked_ns < ASK_PAUSE_NS) {
         return;
     }
     sim->check.asked_ns = sim->now_ns;
@@ -83,7 +84,8 @@ static void choose_by_hand(struct sim *sim, const struct node *holder)
         struct node *node = &sim->nodes[at];
         struct failover_request request = {0};
 
-        if (node->server.run == RUN_STANDBY && wal_is_by_hand(&sim->wal, node->disk.end)) {
+        if (node->server.run == RUN_STANDBY &&
+            (sim->check.is_tail_lost || wal_is_by_hand(&sim->wal, node->disk.end))) {
             sim_trace(sim, node, "OPERATOR", "asks for a failover to what is left");
             str_copy(request.candidate, sizeof(request.candidate), node->name);
             operator_ask(sim, node, &request, true);

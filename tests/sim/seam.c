@@ -1,6 +1,7 @@
 #include "tests/sim/sim.h"
 
 #include "base/assert.h"
+#include "codec/field.h"
 
 /* Where the simulator looks into the program: the linker (--wrap) puts these functions in the place
  * of the program's, whose object code stays as it is. */
@@ -13,6 +14,11 @@ void __real_record_cluster_decode(
 void __wrap_record_cluster_decode(
     const struct record_entry *entries, unsigned count, int64_t revision, struct cluster *ret,
     char *problem, size_t size);
+
+int __real_field_parse_object(const char *json, const char *what, json_t **ret, struct err *e);
+int __wrap_field_parse_object(const char *json, const char *what, json_t **ret, struct err *e);
+int __real_field_parse_array(const char *json, const char *what, json_t **ret, struct err *e);
+int __wrap_field_parse_array(const char *json, const char *what, json_t **ret, struct err *e);
 
 /* The place of RULE among all; RULES_MAX: it is none. Ids are static, so the address tells. */
 unsigned seam_rule(const char *rule)
@@ -62,8 +68,53 @@ static struct {
     struct cluster cluster;
 } decoded[DECODED_MAX];
 
+/* What a text parses to does not change, and most keys of a revision have the texts of the one
+ * before. Nobody changes a parsed value, so all may share it. */
+#define PARSED_MAX 64
+static struct {
+    char *text;
+    json_t *value;
+} parsed[PARSED_MAX];
+
+typedef int parse_fn(const char *json, const char *what, json_t **ret, struct err *e);
+
+static int parse_once(
+    const char *json, const char *what, json_t **ret, struct err *e, parse_fn *parse,
+    json_type type)
+{
+    size_t at = (size_t)((uintptr_t)json / 16 % PARSED_MAX);
+
+    if (!str_equal(parsed[at].text, json) || json_typeof(parsed[at].value) != type) {
+        int r = parse(json, what, ret, e);
+
+        if (r < 0) {
+            return r;
+        }
+        mem_free(parsed[at].text);
+        json_decref(parsed[at].value);
+        parsed[at].text = mem_dup(json);
+        parsed[at].value = *ret;
+    }
+    *ret = json_incref(parsed[at].value);
+    return 0;
+}
+
+int __wrap_field_parse_object(const char *json, const char *what, json_t **ret, struct err *e)
+{
+    return parse_once(json, what, ret, e, __real_field_parse_object, JSON_OBJECT);
+}
+
+int __wrap_field_parse_array(const char *json, const char *what, json_t **ret, struct err *e)
+{
+    return parse_once(json, what, ret, e, __real_field_parse_array, JSON_ARRAY);
+}
+
 void seam_reset(void)
 {
+    for (size_t at = 0; at < PARSED_MAX; at++) {
+        parsed[at].text = mem_free(parsed[at].text);
+        json_decref(TAKE(parsed[at].value));
+    }
     for (size_t at = 0; at < DECODED_MAX; at++) {
         decoded[at].revision = 0;
     }
@@ -77,13 +128,13 @@ void __wrap_record_cluster_decode(
 
     ASSERT(revision > 0);
     if (decoded[at].revision == revision) {
-        *ret = decoded[at].cluster;
+        cluster_copy(ret, &decoded[at].cluster);
         problem[0] = '\0';
         return;
     }
     __real_record_cluster_decode(entries, count, revision, ret, problem, size);
     if (problem[0] == '\0') {
         decoded[at].revision = revision;
-        decoded[at].cluster = *ret;
+        cluster_copy(&decoded[at].cluster, ret);
     }
 }

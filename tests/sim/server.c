@@ -232,12 +232,17 @@ static void on_client(struct sim *sim, struct event *event);
 static void on_ack(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
+    enum fence fence = fence_muting(sim, node);
 
     if (!server_is_open(node)) {
         return;
     }
-    sim->wal.branches[node->disk.end.branch].writes[event->a].acked_ns = sim->now_ns;
-    check_ack(sim, node);
+    if (fence == FENCES) {
+        sim->wal.branches[node->disk.end.branch].writes[event->a].acked_ns = sim->now_ns;
+        check_ack(sim, node);
+    } else {
+        check_prevented(sim, node, fence);
+    }
     sim_post(
         sim, node, ACTOR_SERVER,
         rng_log(sim, STREAM_CLIENT, sim->shape.think_ns / 4, sim->shape.think_ns * 2),
@@ -511,7 +516,8 @@ static void on_guard_timer(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
 
-    if ((uint32_t)event->a != node->guard.timer || node->guard.is_killing) {
+    if ((uint32_t)event->a != node->guard.timer || node->guard.is_killing ||
+        !fence_has(sim, FENCE_GUARD)) {
         return;
     }
     if (!is_passed(sim, node)) {
@@ -542,6 +548,7 @@ void guard_check(struct sim *sim, struct node *node)
     sim_post(
         sim, node, ACTOR_HOST, MIN(wait_ns, 3600 * SECOND) + worst_or_less(sim, GUARD_LATE_NS),
         &(struct event){.run = on_guard_timer, .a = (int64_t)node->guard.timer});
+    fence_watch(sim, node, MIN(wait_ns, 3600 * SECOND));
 }
 
 void guard_arm(struct sim *sim, struct node *node, struct instant deadline)

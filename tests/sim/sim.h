@@ -18,7 +18,8 @@
  *
  * Not claimed: what lease.c does not claim. A server that thaws with its host after its deadline
  * can acknowledge until its guard has had the time that the lease grants it (EXCUSE_NS); a
- * promotion by hand is killed, not prevented; data that was on one disk only dies with it. The
+ * promotion by hand is killed, not prevented; data that was on one disk only dies with it; a host
+ * that was paused without its clocks counts on its lease for a hold more. The
  * checkers leave those out, and only those. */
 #pragma once
 
@@ -81,7 +82,8 @@ enum stream {
     STREAM_CLIENT,
     STREAM_GUARD,
     STREAM_FAULTS,
-    STREAMS = STREAM_FAULTS + 40,
+    STREAM_FENCES = STREAM_FAULTS + 80,
+    STREAMS,
 };
 
 uint64_t rng_next(struct sim *sim, enum stream stream);
@@ -210,6 +212,8 @@ enum upset {
     UPSET_NONE,
     UPSET_SLEW,    /* the boot clock runs fast or slow */
     UPSET_SUSPEND, /* the raw clock stands still */
+    UPSET_PAUSE,   /* both stand still, and so does the host */
+    UPSET_STEP,    /* one jumps ahead */
 };
 
 struct store_handle;
@@ -235,7 +239,8 @@ struct node {
     bool is_up; /* the host */
     int64_t host_frozen_until_ns;
     uint32_t host_epoch;
-    int64_t excused_until_ns; /* see the essay */
+    int64_t excused_until_ns;   /* see the essay */
+    int64_t clockless_until_ns; /* the same after a pause that no clock shows */
 
     struct agent *agent; /* NULL: not running */
     int64_t agent_frozen_until_ns;
@@ -270,12 +275,16 @@ struct node {
 #define PLACES (NODES_MAX + 1)
 
 struct net {
-    int cuts[PLACES][PLACES];      /* [from][to]: number of faults that cut it */
-    int slow;                      /* factor; 1 normal */
-    int64_t pipes[PLACES][PLACES]; /* last delivery, for those that keep their order */
+    int cuts[PLACES][PLACES];       /* [from][to]: number of faults that cut it */
+    int64_t lag_ns[PLACES][PLACES]; /* more delay in one direction */
+    int loss[PLACES][PLACES];       /* packets lost in one direction, of 1000 */
+    int slow;                       /* factor; 1 normal */
+    int64_t pipes[PLACES][PLACES];  /* last delivery, for those that keep their order */
 };
 
 bool net_is_cut(const struct sim *sim, unsigned from, unsigned to);
+/* Slow or lossy, one way or the other. */
+bool net_is_poor(const struct sim *sim, unsigned a, unsigned b);
 /* One more fault (BY 1) or one less (-1) that cuts the way. */
 void net_cut(struct sim *sim, unsigned from, unsigned to, int by);
 /* The delay of one message, or -1: it is lost. */
@@ -323,6 +332,16 @@ struct fault {
 };
 #define FAULTS_MAX 64
 
+/* ---- fences (fence.c): what keeps a server silent after its deadline ---- */
+
+enum fence {
+    FENCE_GUARD,
+    FENCE_EXTENSION,
+    FENCE_NFT,
+    FENCE_WATCHDOG,
+    FENCES,
+};
+
 /* ---- checkers (check.c) ---- */
 
 enum verdict {
@@ -348,8 +367,10 @@ struct check {
     unsigned lost;        /* acknowledged, then lost within the rules of asynchronous replication */
     unsigned excused;     /* acknowledgements that no clock can prevent */
     bool is_loss_excused; /* a disk was lost: what only it held is gone */
-    int64_t asked_ns;     /* when a person last asked for a failover to what is left */
-    int64_t converged_ns; /* after the faults ended; -1 not yet */
+    bool is_tail_lost;    /* a disk had lied: nobody may be left who lags little enough */
+    unsigned prevented[FENCES]; /* acknowledgements that this fence alone prevented */
+    int64_t asked_ns;           /* when a person last asked for a failover to what is left */
+    int64_t converged_ns;       /* after the faults ended; -1 not yet */
 };
 
 #define RULES_MAX 96
@@ -366,6 +387,7 @@ struct sim {
     uint64_t counters[STREAMS];
 
     struct shape shape;
+    unsigned fences; /* bits of enum fence */
     struct node nodes[NODES_MAX];
     struct net net;
     struct store *store;
@@ -373,6 +395,7 @@ struct sim {
     struct check check;
     struct fault faults[FAULTS_MAX];
     unsigned fault_count;
+    bool is_scripted; /* the faults are given, not drawn */
     bool is_healed;
     int answer; /* status of the last request; 0: not yet */
 
@@ -442,6 +465,13 @@ void store_set_slow(struct sim *sim, int factor);
 /* Answers to transactions take so much longer, at most; what they changed is there, and seen,
  * before. */
 void store_set_late(struct sim *sim, int64_t late_ns);
+/* What NODE reads stays as it is now; the session that it asks for is said to live, whether it does
+ * or not; so many of 1000 changes are denied to those who made them. */
+void store_set_stale(struct sim *sim, unsigned node, bool is_stale);
+bool store_is_stale(const struct sim *sim, unsigned node);
+void store_set_false(struct sim *sim, unsigned node, bool is_false);
+bool store_is_false(const struct sim *sim, unsigned node);
+void store_set_denial(struct sim *sim, int per_mille);
 void store_expire_session(struct sim *sim, unsigned node);
 bool store_has_quorum(const struct sim *sim);
 /* As an operator: put a key at once; read one (NULL: none). */
@@ -474,6 +504,19 @@ void guard_arm(struct sim *sim, struct node *node, struct instant deadline);
 void guard_check(struct sim *sim, struct node *node);
 void stream_push(struct sim *sim, struct node *upstream);
 
+/* ---- fences (fence.c) ---- */
+
+/* The fences of LIST ("guard,nft") are in every seed, or in none; false if one has no such name. */
+bool fence_force(const char *list);
+bool fence_remove(const char *list);
+const char *fence_text(enum fence fence);
+void fence_draw(struct sim *sim);
+bool fence_has(const struct sim *sim, enum fence fence);
+/* What keeps NODE's server, open or not, from acknowledging now; FENCES: nothing does. */
+enum fence fence_muting(const struct sim *sim, const struct node *node);
+/* NODE's deadline comes in WAIT_NS: the watchdog looks afterwards. */
+void fence_watch(struct sim *sim, struct node *node, int64_t wait_ns);
+
 /* ---- the seam to the program (seam.c) ---- */
 
 /* The place of RULE (an id of the program, by address) among all; RULES_MAX: it is none. */
@@ -488,6 +531,8 @@ void seam_reset(void);
 void check_fail(struct sim *sim, enum verdict verdict, const char *format, ...) PRINTF_LIKE(3, 4);
 void check_open(struct sim *sim); /* who can write, after any change of that */
 void check_ack(struct sim *sim, struct node *node);
+/* FENCE kept NODE from acknowledging. */
+void check_prevented(struct sim *sim, const struct node *node, enum fence fence);
 void check_lease(struct sim *sim, const char *before, const char *after);
 void check_status(struct sim *sim, const char *value);
 void check_promote_order(struct sim *sim, struct node *node, struct instant deadline);
@@ -504,6 +549,13 @@ bool check_is_converged(struct sim *sim, char *why, size_t size);
 void faults_draw(struct sim *sim);
 void faults_plan(struct sim *sim);
 void faults_heal(struct sim *sim);
+/* One more, carried out when its time comes (in a script: when the seed is played); false if there
+ * is no room. */
+bool fault_add(struct sim *sim, const struct fault *fault);
+/* The kind called NAME, or -1. */
+int fault_find(const char *name);
+/* The line of a scenario that stands for FAULT. */
+void fault_write(const struct sim *sim, const struct fault *fault, char *buffer, size_t size);
 void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size);
 struct node *sim_leader(struct sim *sim); /* whoever is open, else the holder, else node 0 */
 

@@ -220,6 +220,9 @@ int64_t session_keep(struct sim *sim, struct node *node, int64_t id, int64_t ttl
     struct store *store = sim->store;
     struct session *session = find_session(store, id);
 
+    if (session != NULL && !session->is_alive && store->is_false[node->index]) {
+        return id;
+    }
     if (session == NULL || !session->is_alive) {
         ASSERT(store->session_count < SESSIONS_MAX);
         session = &store->sessions[store->session_count++];
@@ -303,6 +306,10 @@ static void on_apply(struct sim *sim, struct event *event)
         return;
     }
     outcome = apply(sim, &message->change);
+    if (outcome == DCS_DONE && sim->store->denial > 0 &&
+        rng_chance(sim, STREAM_STORE, sim->store->denial)) {
+        outcome = DCS_LOST_RACE;
+    }
     store_reply(sim, node, message, outcome, store_newest(sim->store)->revision);
 }
 
@@ -457,6 +464,31 @@ void store_set_slow(struct sim *sim, int factor)
 void store_set_late(struct sim *sim, int64_t late_ns)
 {
     sim->store->late_ns = late_ns;
+}
+
+void store_set_stale(struct sim *sim, unsigned node, bool is_stale)
+{
+    sim->store->stale[node] = is_stale ? store_newest(sim->store) : NULL;
+}
+
+bool store_is_stale(const struct sim *sim, unsigned node)
+{
+    return sim->store->stale[node] != NULL;
+}
+
+void store_set_false(struct sim *sim, unsigned node, bool is_false)
+{
+    sim->store->is_false[node] = is_false;
+}
+
+bool store_is_false(const struct sim *sim, unsigned node)
+{
+    return sim->store->is_false[node];
+}
+
+void store_set_denial(struct sim *sim, int per_mille)
+{
+    sim->store->denial = per_mille;
 }
 
 void store_expire_session(struct sim *sim, unsigned node)

@@ -86,7 +86,10 @@ struct store {
     unsigned waiting_count;
     bool has_quorum;
     int slow;
-    int64_t late_ns; /* of answers to transactions */
+    int64_t late_ns;                        /* of answers to transactions */
+    const struct version *stale[NODES_MAX]; /* what a node reads instead of the newest; or NULL */
+    bool is_false[NODES_MAX];               /* a node's session is said to live */
+    int denial; /* of 1000 changes that were made, so many are said to have lost the race */
 };
 
 void message_free(struct message *message);

@@ -182,7 +182,8 @@ void store_reply(
         .outcome = outcome,
         .revision = revision,
         .session = message->session,
-        .version = store_newest(sim->store),
+        .version = store_is_stale(sim, node->index) ? sim->store->stale[node->index]
+                                                    : store_newest(sim->store),
     };
     sim_post(sim, node, ACTOR_AGENT, delay_ns, &(struct event){.run = on_reply, .data = reply});
 }
@@ -205,7 +206,8 @@ void store_show(struct sim *sim, struct node *node)
     int64_t *pipe = &sim->net.pipes[STORE_PLACE][node->index];
     int64_t delay_ns = net_delay(sim, STORE_PLACE, node->index);
 
-    if (delay_ns < 0 || node->store == NULL || !node->store->is_started || node->agent == NULL) {
+    if (delay_ns < 0 || node->store == NULL || !node->store->is_started || node->agent == NULL ||
+        store_is_stale(sim, node->index)) {
         return;
     }
     *pipe = MAX(*pipe, sim->now_ns + delay_ns * sim->store->slow);

@@ -543,8 +543,10 @@ struct sim *sim_new(uint64_t seed, const struct shape *shape)
     sim->now_ns = SECOND;
     if (shape != NULL) {
         sim->shape = *shape;
+        sim->fences = 1u << FENCE_GUARD;
     } else {
         sim_shape_draw(sim);
+        fence_draw(sim);
     }
     sim->store = store_new(sim);
     for (unsigned at = 0; at < sim->shape.node_count; at++) {

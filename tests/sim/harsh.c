@@ -1,0 +1,137 @@
+#include "tests/sim/faults.h"
+
+#include "base/assert.h"
+
+/* Faults that lie, or that stop time: what was acknowledged is not there, what was applied is
+ * denied, the clocks know nothing of a pause. */
+
+/* ---- links: one direction only ---- */
+
+/* From the node to another one, or between it and the store. */
+static void find_link(const struct fault *fault, unsigned *ret_from, unsigned *ret_to)
+{
+    unsigned node = (unsigned)fault->resolved;
+    unsigned other = fault->amount % 2 == 0 ? STORE_PLACE : (unsigned)fault->other;
+    bool is_back = fault->amount % 4 < 2;
+
+    *ret_from = is_back ? other : node;
+    *ret_to = is_back ? node : other;
+}
+
+void harsh_slow_link(struct sim *sim, struct fault *fault, struct node *node)
+{
+    unsigned from;
+    unsigned to;
+
+    ASSERT(node != NULL);
+    find_link(fault, &from, &to);
+    sim->net.lag_ns[from][to] = fault->is_over ? 0 : (5 + fault->amount / 4 % 1500) * MS;
+}
+
+void harsh_lossy_link(struct sim *sim, struct fault *fault, struct node *node)
+{
+    unsigned from;
+    unsigned to;
+
+    ASSERT(node != NULL);
+    find_link(fault, &from, &to);
+    sim->net.loss[from][to] = fault->is_over ? 0 : 50 + (int)(fault->amount / 4 % 650);
+}
+
+/* ---- clocks ---- */
+
+/* The machine under the host is stopped: no clock of it shows that afterwards. What it counted on
+ * before, it counts on after: for a whole hold, whoever leads meanwhile. */
+static void stop_clocks(struct sim *sim, struct node *node, bool is_stopped)
+{
+    struct lease_times times = lease_times(sim->shape.ttl_ms, sim->shape.loop_wait_ms);
+
+    clock_set(&node->boot, sim->now_ns, node->boot.ppm, is_stopped);
+    clock_set(&node->raw, sim->now_ns, node->raw.ppm, is_stopped);
+    node->clockless_until_ns =
+        is_stopped ? INT64_MAX : sim->now_ns + times.hold_ms * MS + EXCUSE_NS;
+}
+
+void harsh_pause(struct sim *sim, struct fault *fault, struct node *node)
+{
+    if (fault->is_over && node->clockless_until_ns == INT64_MAX) {
+        stop_clocks(sim, node, false);
+        guard_check(sim, node);
+    } else if (!fault->is_over && fault_upset(sim, node, UPSET_PAUSE)) {
+        stop_clocks(sim, node, true);
+        node_freeze(sim, node, fault->length_ns);
+    }
+}
+
+/* One of the two clocks jumps ahead; the other one knows better. */
+void harsh_step(struct sim *sim, struct fault *fault, struct node *node)
+{
+    struct clock *clock = fault->amount % 2 == 0 ? &node->boot : &node->raw;
+
+    if (fault_upset(sim, node, UPSET_STEP)) {
+        clock->value_ns += (1 + fault->amount % 60000) * MS;
+        guard_check(sim, node);
+    }
+}
+
+/* ---- disks ---- */
+
+/* The host loses power, and its disk had lied: the end of the log was never on it. */
+void harsh_lose_tail(struct sim *sim, struct fault *fault, struct node *node)
+{
+    struct disk *disk = &node->disk;
+    struct place before = disk->end;
+    const struct branch *branch;
+    uint64_t least;
+    uint64_t last;
+
+    ASSERT(fault->is_applied);
+    if (!node->is_up) {
+        return;
+    }
+    node_power_off(sim, node);
+    if (disk->kind != DISK_PRESENT || disk->is_torn || before.branch < 0 ||
+        disk->minimum.branch >= 0) {
+        return;
+    }
+    branch = &sim->wal.branches[before.branch];
+    least = branch->parent >= 0 ? branch->fork + 1 : before.lsn;
+    if (disk->checkpoint.branch == before.branch) {
+        least = MAX(least, disk->checkpoint.lsn);
+    }
+    disk->end.lsn = MAX(least, before.lsn - MIN(before.lsn, (uint64_t)fault->amount % 60000));
+    disk->replayed = MIN(disk->replayed, disk->end.lsn);
+    disk->complete = (struct place){-1, 0};
+    disk->changed_ns = sim->now_ns;
+    if (wal_lost(&sim->wal, before, disk->end, &last) > 0) {
+        sim->check.is_loss_excused = true;
+        sim->check.is_tail_lost = true;
+    }
+    sim_trace(
+        sim, node, "sim.tail", "the log ends at %" PRIu64 " instead of %" PRIu64, disk->end.lsn,
+        before.lsn);
+}
+
+/* ---- the store ---- */
+
+/* The member that NODE reads from stands still: its watch is silent, its readings are old. */
+void harsh_stale_store(struct sim *sim, struct fault *fault, struct node *node)
+{
+    store_set_stale(sim, node->index, !fault->is_over);
+}
+
+/* A transaction that was applied is answered as one that lost: it was sent twice on the way. */
+void harsh_deny(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(node != NULL);
+    store_set_denial(sim, fault->is_over ? 0 : 50 + (int)(fault->amount % 700));
+}
+
+/* The session has ended and its keys are gone, but the store says that it lives. */
+void harsh_false_session(struct sim *sim, struct fault *fault, struct node *node)
+{
+    store_set_false(sim, node->index, !fault->is_over);
+    if (!fault->is_over) {
+        store_expire_session(sim, node->index);
+    }
+}
