@@ -147,11 +147,14 @@ void fault_lose_data(struct sim *sim, struct node *node, bool is_broken)
         return;
     }
     sim->check.is_loss_excused = true;
+    sim->check.loss_ns = sim->now_ns;
     server_kill(sim, node, "its data is gone");
     if (is_broken) {
         node->disk.kind = DISK_BROKEN;
     } else {
         node->disk = (struct disk){.end = {-1, 0}, .minimum = {-1, 0}, .upstream = -1};
+        node->promised = 0;
+        node->told = 0;
     }
     engine_changed(sim, node);
 }

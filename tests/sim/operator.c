@@ -46,6 +46,9 @@ void operator_pause(struct sim *sim, bool is_paused)
 void operator_clear(struct sim *sim, struct node *node)
 {
     sim_trace(sim, node, "OPERATOR", "clears the data directory");
+    if (node->disk.kind == DISK_PRESENT) {
+        sim->check.loss_ns = sim->now_ns;
+    }
     server_kill(sim, node, "the operator");
     node->disk = (struct disk){.end = {-1, 0}, .minimum = {-1, 0}, .upstream = -1};
     engine_changed(sim, node);

@@ -248,14 +248,14 @@ static int64_t port_real_ms(void *arg)
 static void port_poll(
     void *arg, const char *name, const char *api_url, int64_t timeout_ms, bool is_urgent)
 {
-    (void)is_urgent;
-    net_poll(arg, name, api_url, timeout_ms);
+    net_poll(arg, name, api_url, timeout_ms, is_urgent);
 }
 
 static void port_promise(void *arg, uint64_t term)
 {
-    (void)arg;
-    (void)term;
+    const struct port *port = arg;
+
+    driver_promise(port->sim, port->node, term);
 }
 
 static void port_log(
@@ -362,6 +362,7 @@ void agent_begin(struct sim *sim, struct node *node)
 {
     struct agent_ports agent_ports = {
         .node_id = node->id,
+        .promised = node->promised,
         .now = port_now,
         .real_ms = port_real_ms,
         .poll = port_poll,
