@@ -35,6 +35,12 @@ static const char *const mark_texts[MARKS] = {
     [MARK_END_UNKNOWN] = "end of a killed log unknown",
     [MARK_SWITCHED] = "mode switched",
     [MARK_WAITS] = "nobody can lead, rightly",
+    [MARK_STAGES + STAGE_ASKED] = "fault when a rule is asked for",
+    [MARK_STAGES + STAGE_WRITTEN] = "fault when a rule is written",
+    [MARK_STAGES + STAGE_FLAG] = "fault when backends see a rule",
+    [MARK_STAGES + STAGE_BARRIER] = "fault at the barrier",
+    [MARK_STAGES + STAGE_IN_FORCE] = "fault when a rule is in force",
+    [MARK_STAGES + STAGE_PUBLISHED] = "fault when the key is published",
 };
 
 void check_mark(struct sim *sim, enum mark mark)
@@ -180,6 +186,9 @@ void check_sync_changed(struct sim *sim)
     }
     check->key = key;
     check_electors(sim);
+    if (key.leader >= 0) {
+        sync_stage(sim, &sim->nodes[key.leader], STAGE_PUBLISHED);
+    }
 }
 
 void check_config_changed(struct sim *sim, const char *value)

@@ -258,6 +258,7 @@ static void on_flag_loads(struct sim *sim, struct event *event)
 
     ASSERT(event->data == NULL);
     node->server.commits.flag = node->disk.rule;
+    sync_stage(sim, node, STAGE_FLAG);
     if (!node->disk.rule.is_waiting && wake(sim, node, UINT64_MAX) > 0) {
         check_mark(sim, MARK_FLAG_DOWN);
     }

@@ -77,6 +77,7 @@ static void on_set(struct sim *sim, struct event *event)
 
     if (node->driver.serial == (uint64_t)event->a && node->disk.kind != DISK_ABSENT) {
         driver_write_rule(sim, node);
+        sync_stage(sim, node, STAGE_WRITTEN);
         sim_trace(
             sim, node, "server.rule", "%s%u of %x, version %u",
             node->disk.rule.is_waiting ? "" : "none: ", node->disk.rule.need, node->disk.rule.names,
@@ -91,6 +92,7 @@ void driver_set_sync(
     struct driver *driver = &node->driver;
 
     check_rule_set(sim, node, rule);
+    sync_stage(sim, node, STAGE_ASKED);
     sim->has_sync |= rule != NULL && rule->is_waiting;
     driver->rule = rule_of(sim, rule);
     driver->is_set = true;
@@ -143,6 +145,7 @@ static bool is_barrier_passed(struct sim *sim, struct node *node)
         node->disk.changed_ns = sim->now_ns;
         driver->barrier = node->disk.end.lsn;
         stream_push(sim, node);
+        sync_stage(sim, node, STAGE_BARRIER);
     }
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         const struct sender *sender = &node->server.commits.senders[at];
@@ -178,6 +181,7 @@ static void on_watch(struct sim *sim, struct event *event)
     }
     if (is_loaded(sim, node) && (!driver->was_primary || is_barrier_passed(sim, node))) {
         driver->in_force = driver->serial;
+        sync_stage(sim, node, STAGE_IN_FORCE);
         engine_changed(sim, node);
         return;
     }
@@ -275,7 +279,7 @@ static void on_ping(struct sim *sim, struct event *event)
     const struct question *question = event->data;
     struct node *asker = &sim->nodes[question->from];
 
-    if (asker->agent == NULL || asker->agent_epoch != question->epoch ||
+    if (asker->engine == NULL || asker->agent_epoch != question->epoch ||
         net_is_cut(sim, node->index, asker->index)) {
         return;
     }

@@ -38,6 +38,10 @@ enum kind {
     BY_HAND,
     PAUSE,
     LEAVE,
+    SYNC_SWITCH, /* from here on only where there are synchronous modes */
+    SYNC_CANCEL,
+    SYNC_FREEZE,
+    SYNC_BREAK,
     KINDS,
 };
 
@@ -542,6 +546,10 @@ static const struct {
     [BY_HAND] = {"promote-by-hand", 100, 0, 0, 2, promote_by_hand, NULL},
     [PAUSE] = {"pause", 80, SECOND, 12 * SECOND, 1, maintain, maintain},
     [LEAVE] = {"leave", 150, 200 * MS, 12 * SECOND, 2, leave, end_leave},
+    [SYNC_SWITCH] = {"sync-switch", 200, 500 * MS, 10 * SECOND, 3, sync_switch, sync_switch},
+    [SYNC_CANCEL] = {"sync-cancel", 100, 0, 0, 3, sync_cancel, NULL},
+    [SYNC_FREEZE] = {"sync-freeze", 250, 300 * MS, 12 * SECOND, 4, sync_freeze, NULL},
+    [SYNC_BREAK] = {"sync-break", 350, 2 * SECOND, 12 * SECOND, 3, sync_break, sync_mend},
 };
 
 void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size)
@@ -601,7 +609,7 @@ void faults_draw(struct sim *sim)
         };
         return;
     }
-    for (unsigned kind = 0; kind < KINDS; kind++) {
+    for (unsigned kind = 0; kind < (check_has_sync_rules() ? KINDS : SYNC_SWITCH); kind++) {
         draw_kind(sim, kind, span_ns);
     }
 }

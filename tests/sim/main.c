@@ -11,6 +11,7 @@
  *     baton-sim --seeds 50 --twice           each seed twice: the same, event by event
  *     baton-sim --seed K [--trace]           one seed; twice, to see that it is the same
  *     baton-sim --seed K --shrink            leave out every fault that the failure does not need
+ *     baton-sim --model                      the model of synchronous replication by itself
  *     baton-sim [--update] FILE...           scenario files
  *     baton-sim --rules --seeds N FILE...    is every rule reached by these together
  *
@@ -29,6 +30,7 @@ struct options {
     bool is_rules;
     bool is_update;
     bool is_twice;
+    bool is_model;
     bool is_going_on; /* --keep-going: count failures instead of stopping */
     char **files;
     int file_count;
@@ -41,6 +43,7 @@ struct result {
     unsigned fault_count;
     char what[512];
     struct check check;
+    bool marks[MARKS];
 };
 
 static bool off[FAULTS_MAX];
@@ -88,6 +91,7 @@ static struct result run(uint64_t seed, bool is_tracing, bool is_printing, bool 
     result.events = sim->events;
     result.fault_count = sim->fault_count;
     result.check = sim->check;
+    memcpy(result.marks, sim->marks, sizeof(result.marks));
     memcpy(result.what, sim->check.what, sizeof(result.what));
     for (unsigned at = 0; reached != NULL && at < RULES_MAX; at++) {
         reached[at] |= sim->reached[at];
@@ -175,6 +179,21 @@ static uint64_t per_second(uint64_t events)
     return events * 1000 / MAX(used_ms, (uint64_t)1);
 }
 
+static void count_marks(const struct result *result, unsigned *marks)
+{
+    for (unsigned at = 0; at < MARKS; at++) {
+        marks[at] += result->marks[at] ? 1 : 0;
+    }
+}
+
+/* In how many seeds what is wanted sometimes was met. */
+static void print_marks(const unsigned *marks)
+{
+    for (unsigned at = 0; at < MARKS && check_has_sync_rules(); at++) {
+        printf("  %6u %s\n", marks[at], check_mark_text((enum mark)at));
+    }
+}
+
 static int run_many(const struct options *options)
 {
     uint64_t events = 0;
@@ -182,11 +201,13 @@ static int run_many(const struct options *options)
     int worst = 0;
     int64_t slowest_ns = 0;
     unsigned lost = 0;
+    unsigned marks[MARKS] = {0};
 
     for (int64_t at = 0; at < options->seeds; at++) {
         uint64_t seed = (uint64_t)(options->from + at);
         struct result result = run(seed, false, false, NULL);
 
+        count_marks(&result, marks);
         events += result.events;
         counts[result.verdict]++;
         lost += result.check.lost;
@@ -208,6 +229,7 @@ static int run_many(const struct options *options)
         "/s; slowest convergence %" PRId64 " ms; %u writes lost within the rules\n",
         options->seeds, counts[0], counts[1], counts[2], events, per_second(events),
         slowest_ns / MS, lost);
+    print_marks(marks);
     return worst;
 }
 
@@ -241,7 +263,7 @@ static int usage(void)
     fprintf(
         stderr,
         "usage: baton-sim --seeds N [--from K] [--keep-going | --twice | --rules FILE...] | "
-        "--seed K [--trace] [--shrink] | [--update] FILE...\n");
+        "--seed K [--trace] [--shrink] | --model | [--update] FILE...\n");
     return EXIT_USAGE;
 }
 
@@ -254,6 +276,7 @@ static bool read_flag(const char *word, struct options *ret)
         {"--trace", &ret->is_tracing},       {"--shrink", &ret->is_shrinking},
         {"--rules", &ret->is_rules},         {"--update", &ret->is_update},
         {"--keep-going", &ret->is_going_on}, {"--twice", &ret->is_twice},
+        {"--model", &ret->is_model},
     };
 
     for (size_t at = 0; at < ARRAY_LEN(flags); at++) {
@@ -285,7 +308,7 @@ static bool read_options(int argc, char **argv, struct options *ret)
     }
     ret->files = argv + at;
     ret->file_count = argc - at;
-    return ret->has_seed || ret->seeds > 0 || ret->file_count > 0;
+    return ret->is_model || ret->has_seed || ret->seeds > 0 || ret->file_count > 0;
 }
 
 int main(int argc, char **argv)
@@ -296,6 +319,9 @@ int main(int argc, char **argv)
         return usage();
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (options.is_model) {
+        return model_test() ? 0 : (int)VERDICT_LIVENESS;
+    }
     if (options.is_rules) {
         return run_rules(&options);
     }

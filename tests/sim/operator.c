@@ -31,15 +31,23 @@ void operator_ask(
 
 void operator_pause(struct sim *sim, bool is_paused)
 {
-    const char *config = sim->nodes[0].config.bootstrap.dcs_json;
-    char json[512];
+    sim->settings.is_paused = is_paused;
+    operator_write_config(sim);
+}
+
+void operator_write_config(struct sim *sim)
+{
+    char json[800];
 
     if (store_get(sim, KEY_CONFIG) == NULL) {
         return;
     }
     IGNORE(
-        !str_format(json, sizeof(json), "{%s%s", is_paused ? "\"pause\":true," : "", config + 1),
+        !str_format(
+            json, sizeof(json), "{%s%s", sim->settings.is_paused ? "\"pause\":true," : "",
+            sim->base_config + 1),
         "fits");
+    sync_add_config(sim, json, sizeof(json));
     store_put(sim, KEY_CONFIG, json);
 }
 
@@ -77,7 +85,9 @@ static bool is_hopeless(const struct sim *sim, const struct node *node, const st
 
 static void choose_by_hand(struct sim *sim, const struct node *holder)
 {
-    if ((holder != NULL && holder->disk.end.branch >= 0) ||
+    bool is_waiting = check_may_wait(sim);
+
+    if ((holder != NULL && holder->disk.end.branch >= 0 && !is_waiting) ||
         sim->now_ns - sim->check.asked_ns < ASK_PAUSE_NS) {
         return;
     }
@@ -86,7 +96,8 @@ static void choose_by_hand(struct sim *sim, const struct node *holder)
         struct node *node = &sim->nodes[at];
         struct failover_request request = {0};
 
-        if (node->server.run == RUN_STANDBY && wal_is_by_hand(&sim->wal, node->disk.end)) {
+        if (node->server.run == RUN_STANDBY &&
+            (is_waiting || wal_is_by_hand(&sim->wal, node->disk.end))) {
             sim_trace(sim, node, "OPERATOR", "asks for a failover to what is left");
             str_copy(request.candidate, sizeof(request.candidate), node->name);
             operator_ask(sim, node, &request, true);

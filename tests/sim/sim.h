@@ -81,7 +81,7 @@ enum stream {
     STREAM_CLIENT,
     STREAM_GUARD,
     STREAM_FAULTS,
-    STREAM_SYNC = STREAM_FAULTS + 40,
+    STREAM_SYNC = STREAM_FAULTS + 90,
     STREAMS,
 };
 
@@ -403,12 +403,31 @@ struct fault {
 };
 #define FAULTS_MAX 64
 
+/* What people have configured. */
+struct settings {
+    bool is_paused;
+    enum sync_mode mode;
+    bool is_strict;
+    int count; /* synchronous_node_count; 0: not set */
+};
+
 /* ---- checkers (check.c) ---- */
 
 enum verdict {
     VERDICT_FINE = 0,
     VERDICT_LIVENESS = 1,
     VERDICT_SAFETY = 2,
+};
+
+/* Of a change of the rule. */
+enum stage {
+    STAGE_ASKED,
+    STAGE_WRITTEN,
+    STAGE_FLAG, /* backends look at the new one */
+    STAGE_BARRIER,
+    STAGE_IN_FORCE,
+    STAGE_PUBLISHED,
+    STAGES,
 };
 
 /* What must be met sometimes (check_sync.c): printed with --seeds. */
@@ -434,7 +453,8 @@ enum mark {
     MARK_END_UNKNOWN,    /* the end of a killed primary's log cannot be found */
     MARK_SWITCHED,       /* the mode changes */
     MARK_WAITS,          /* nobody can lead, rightly */
-    MARKS,
+    MARK_STAGES,         /* something happened at each stage of a change of the rule (sync.c) */
+    MARKS = MARK_STAGES + STAGES,
 };
 
 /* The key sync, in the words of the model. */
@@ -497,7 +517,10 @@ struct sim {
     unsigned fault_count;
     bool is_healed;
     bool has_sync; /* somebody may wait for confirmations */
-    int answer;    /* status of the last request; 0: not yet */
+    struct settings settings;
+    char base_config[400];     /* the dynamic configuration without them */
+    struct fault *stage_fault; /* waits for its stage; NULL: none does */
+    int answer;                /* status of the last request; 0: not yet */
 
     bool is_tracing;                                 /* keep lines */
     void (*line)(struct sim *sim, const char *text); /* each line of the trace; NULL: the ring */
@@ -706,12 +729,31 @@ struct node *sim_leader(struct sim *sim); /* whoever is open, else the holder, e
 /* NODE loses its data, unless nobody else could carry on. */
 void fault_lose_data(struct sim *sim, struct node *node, bool is_broken);
 
+/* ---- synchronous modes: what is drawn, configured, broken (sync.c) ---- */
+
+void sync_draw(struct sim *sim);
+/* sync=off|on|quorum, strict, count=2, nosync=n3, end=known|unknown; false if TEXT is none. */
+bool sync_set_option(struct shape *shape, const char *text);
+/* Add sim->settings to the dynamic configuration JSON. */
+void sync_add_config(const struct sim *sim, char *json, size_t size);
+void sync_switch_to(struct sim *sim, enum sync_mode mode, bool is_strict, int count);
+/* FAULT begins, or ends (is_over), with NODE. */
+void sync_switch(struct sim *sim, struct fault *fault, struct node *node);
+void sync_cancel(struct sim *sim, struct fault *fault, struct node *node);
+void sync_freeze(struct sim *sim, struct fault *fault, struct node *node);
+void sync_break(struct sim *sim, struct fault *fault, struct node *node);
+void sync_mend(struct sim *sim, struct fault *fault, struct node *node);
+/* A change of NODE's rule has come to STAGE: a fault may have waited for that. */
+void sync_stage(struct sim *sim, struct node *node, enum stage stage);
+
 /* ---- people (operator.c) ---- */
 
 /* Ask the agent of ASKED for a switchover or failover; sim->answer gets the status. */
 void operator_ask(
     struct sim *sim, struct node *asked, const struct failover_request *request, bool is_failover);
 void operator_pause(struct sim *sim, bool is_paused);
+/* sim->settings become the cluster's, if there is one. */
+void operator_write_config(struct sim *sim);
 void operator_clear(struct sim *sim, struct node *node);
 /* Clear what baton must not clear by itself. */
 void operator_repair(struct sim *sim);
@@ -727,5 +769,7 @@ bool coverage_print(const bool *reached);
 /* Run a scenario file and print its verdict; IS_UPDATE writes its trace anew. REACHED (or NULL)
  * gets the rules that it reached. */
 bool scenario_run(const char *path, bool is_update, bool *reached);
+/* Test what stands behind the engine's driver, and the checkers of it, without any agent. */
+bool model_test(void);
 /* Faults, heal, wait, judge. */
 void seed_run(struct sim *sim);
