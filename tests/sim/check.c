@@ -58,7 +58,8 @@ void check_open(struct sim *sim)
         check->last_primary_ns = sim->now_ns;
     }
     for (unsigned at = 0; count > 1 && at < count; at++) {
-        if (open[at]->disk.end.branch != check->official && !is_excused(sim, open[at])) {
+        if (open[at]->disk.end.branch != check->official && !is_excused(sim, open[at]) &&
+            !check_is_silenced(sim, open[at])) {
             check_fail(
                 sim, VERDICT_SAFETY, "B: %s and another node are open for writing at once",
                 open[at]->name);
@@ -66,7 +67,7 @@ void check_open(struct sim *sim)
     }
 }
 
-void check_ack(struct sim *sim, struct node *node)
+void check_ack(struct sim *sim, struct node *node, struct place end)
 {
     struct check *check = &sim->check;
 
@@ -79,7 +80,8 @@ void check_ack(struct sim *sim, struct node *node)
         bool is_exact = fence_has(sim, FENCE_EXTENSION) && sim->now_ns >= node->clockless_until_ns;
 
         check->excused++;
-        if (is_exact || !is_excused(sim, node)) {
+        if (is_exact || (!is_excused(sim, node) &&
+                         !(check->is_revoked && wal_contains(&sim->wal, official(sim), end)))) {
             check_fail(
                 sim, VERDICT_SAFETY, "B: %s acknowledges a write after another primary was opened",
                 node->name);
@@ -186,6 +188,8 @@ static void check_taken(
 
     ASSERT(taker != NULL);
     check->takeovers++;
+    check->is_forced = is_forced(sim);
+    check_sync_taken(sim, before, after);
     if (is_forced(sim) || wal_lost(&sim->wal, official(sim), taker->disk.end, &last) == 0) {
         check->is_released = false;
     }
@@ -197,7 +201,7 @@ static void check_taken(
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         const struct node *node = &sim->nodes[at];
 
-        if (node != taker && believes_to_hold(sim, node) &&
+        if (node != taker && believes_to_hold(sim, node) && !check->is_revoked &&
             sim->now_ns >= MAX(node->excused_until_ns, node->clockless_until_ns)) {
             check_fail(
                 sim, VERDICT_SAFETY, "T: %s takes the lease while %s still counts on it",
@@ -316,12 +320,14 @@ void check_promoted(struct sim *sim, struct node *node, int branch)
     struct check *check = &sim->check;
     uint64_t last;
     unsigned lost;
+    bool is_chosen = false;
 
     check_timeline(sim, node, branch);
     if (node->server.is_by_hand && str_equal(check->holder, node->name)) {
         /* It took the lease meanwhile: from now on it is the primary by right. */
         node->server.is_by_hand = false;
         check->is_loss_excused = true;
+        is_chosen = true;
     }
     if (node->server.is_by_hand) {
         check_by_hand(sim, node);
@@ -350,6 +356,7 @@ void check_promoted(struct sim *sim, struct node *node, int branch)
                 lost);
         }
     }
+    check_sync_promoted(sim, node, check->is_forced || is_chosen);
     check->lost += lost;
     check->official = branch;
     check->is_released = false;
@@ -447,6 +454,7 @@ static void on_able(struct sim *sim, struct event *event)
         }
     }
     ASSERT(event->data == NULL);
+    check_electors(sim);
     check_able(sim);
 }
 
@@ -510,5 +518,5 @@ bool check_is_converged(struct sim *sim, char *why, size_t size)
             return false;
         }
     }
-    return true;
+    return check_is_sync_well(sim, leader, why, size);
 }

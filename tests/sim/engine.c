@@ -61,7 +61,7 @@ static void fill_position(const struct sim *sim, const struct node *node, struct
         ret->received_lsn = node->server.has_received ? disk->end.lsn : 0;
         ret->replayed_lsn = disk->replayed;
         place.lsn = MAX(ret->received_lsn, ret->replayed_lsn);
-    } else if (ret->state == SERVER_DOWN && !disk->is_clean) {
+    } else if (ret->state == SERVER_DOWN && !disk->is_clean && !ret->is_end_known) {
         place = disk->checkpoint;
     } else if (ret->state == SERVER_STARTING || ret->state == SERVER_STOPPING) {
         place = (struct place){-1, 0};
@@ -104,6 +104,7 @@ static void fill_status(const struct sim *sim, const struct node *node, struct e
     if (disk->upstream >= 0) {
         str_copy(ret->upstream, sizeof(ret->upstream), sim->nodes[disk->upstream].name);
     }
+    driver_fill_status(sim, node, ret);
     fill_position(sim, node, ret);
 }
 
@@ -134,6 +135,7 @@ void engine_changed(struct sim *sim, struct node *node)
     }
     status = mem_alloc(sizeof(*status));
     fill_status(sim, node, status);
+    driver_notice(sim, node);
     sim_post(
         sim, node, ACTOR_AGENT, next_report_delay(sim, node->engine),
         &(struct event){.run = on_status, .data = status});
@@ -217,11 +219,13 @@ static void on_watch(struct sim *sim, struct event *event)
     if (order == ORDER_NONE || node->engine->order_number != (uint32_t)event->a) {
         return;
     }
-    if (order == ORDER_STOP && run == RUN_NONE) {
+    if ((order == ORDER_STOP && run == RUN_NONE) ||
+        (order == ORDER_REVOKE && driver_is_detached(node))) {
         engine_done(sim, node, order, 0, NULL);
     } else if (
         (order == ORDER_PROMOTE && run != RUN_PROMOTING && run != RUN_PRIMARY) ||
         (order == ORDER_CHECKPOINT && run != RUN_PRIMARY) ||
+        (order == ORDER_REVOKE && run != RUN_STANDBY) ||
         (order == ORDER_FOLLOW && run != RUN_STANDBY && run != RUN_STARTING)) {
         engine_done(sim, node, order, ERR_DATABASE, "the server is gone");
     } else {
@@ -251,6 +255,7 @@ static void copy_disk(struct sim *sim, struct node *node, const struct node *sou
         .kind = DISK_PRESENT,
         .system_id = source->disk.system_id,
         .end = source->disk.end,
+        .rule = source->disk.rule,
         .minimum = source->disk.end,
         .checkpoint = source->disk.checkpoint,
         .replayed = source->disk.checkpoint.lsn,
@@ -299,6 +304,7 @@ static void rewind_disk(struct sim *sim, struct node *node, const struct node *s
     node->disk.checkpoint = common;
     node->disk.replayed = common.lsn;
     node->disk.timeline_max = source->disk.timeline_max;
+    node->disk.rule = source->disk.rule;
     node->disk.is_clean = false;
     node->disk.was_primary = false;
     node->disk.changed_ns = sim->now_ns;
@@ -438,6 +444,7 @@ static void begin_start(struct sim *sim, struct node *node, int upstream)
         engine_done(sim, node, ORDER_START, ERR_DATABASE, "the server does not start");
         return;
     }
+    driver_write_rule(sim, node);
     server_start(sim, node, upstream);
     engine_done(sim, node, ORDER_START, 0, NULL);
 }
@@ -452,7 +459,26 @@ static void begin_promote(struct sim *sim, struct node *node)
         engine_done(sim, node, ORDER_PROMOTE, ERR_CONFLICT, "that timeline is known here already");
         return;
     }
+    driver_write_rule(sim, node);
     server_promote(sim, node, node->engine->args.timeline);
+}
+
+/* Its configuration has nobody to follow any more, and its receiver ends. */
+static void on_revoked(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+
+    ASSERT(event->data == NULL);
+    if (node->server.run == RUN_STANDBY) {
+        server_follow(sim, node, -1);
+    }
+}
+
+static void begin_revoke(struct sim *sim, struct node *node)
+{
+    sim_post(
+        sim, node, ACTOR_SERVER, rng_log(sim, STREAM_SYNC, 2 * MS, 120 * MS),
+        &(struct event){.run = on_revoked});
 }
 
 /* The order reaches the guard, the server, or the child that does it. */
@@ -492,8 +518,10 @@ static void on_order_begin(struct sim *sim, struct event *event)
             &(struct event){
                 .run = on_followed, .a = upstream != NULL ? (int64_t)upstream->index : -1});
         break;
-    case ORDER_RELOAD:
     case ORDER_REVOKE:
+        begin_revoke(sim, node);
+        break;
+    case ORDER_RELOAD:
     case ORDER_NONE:
         break;
     }
@@ -603,6 +631,7 @@ static void engine_do_start(struct engine *base, const struct engine_listener *l
 
     engine->listener = *listener;
     engine->is_started = true;
+    driver_begin(engine->sim, engine->node);
     sim_post(
         engine->sim, engine->node, ACTOR_AGENT,
         rng_log(engine->sim, STREAM_SERVER, 2 * MS, 80 * MS), &(struct event){.run = on_pace});
@@ -629,19 +658,27 @@ static void engine_do_free(struct engine *base)
     mem_free(engine);
 }
 
-static void engine_do_set_sync(struct engine *engine, const struct sync_rule *rule, uint64_t serial)
+static void engine_do_set_sync(struct engine *base, const struct sync_rule *rule, uint64_t serial)
 {
-    (void)engine;
-    (void)rule;
-    (void)serial;
+    const struct sim_engine *engine = (struct sim_engine *)base;
+
+    driver_set_sync(
+        engine->sim, engine->node, rule, serial, agent_output_delay(engine->sim, engine->node));
 }
 
-static void engine_do_ping(
-    struct engine *engine, const struct engine_peer *peer, int64_t timeout_ms)
+static void engine_do_ping(struct engine *base, const struct engine_peer *peer, int64_t timeout_ms)
 {
-    (void)engine;
-    (void)peer;
-    (void)timeout_ms;
+    const struct sim_engine *engine = (struct sim_engine *)base;
+
+    driver_ping(
+        engine->sim, engine->node, peer->name, timeout_ms,
+        agent_output_delay(engine->sim, engine->node));
+}
+
+void engine_on_ping(struct sim *sim, struct node *node, const char *name, bool is_alive)
+{
+    node->engine->listener.on_ping(node->engine->listener.arg, name, is_alive);
+    agent_touch(sim, node);
 }
 
 static const struct engine_driver driver = {

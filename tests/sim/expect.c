@@ -100,12 +100,80 @@ static bool is_answered(struct story *story, struct condition *condition)
     return story->sim->answer == wanted;
 }
 
+static uint32_t read_nodes(struct story *story, const struct condition *condition)
+{
+    uint32_t bits = 0;
+
+    for (unsigned at = 1; word(condition, at)[0] != '\0'; at++) {
+        const struct node *node = str_equal(word(condition, at), "nobody")
+                                      ? NULL
+                                      : story_node(story, word(condition, at));
+
+        bits |= node != NULL ? HA_BIT(node->index) : 0;
+    }
+    return bits;
+}
+
+/* sync n2 n3 | sync nobody (no commit waits): the names in the rule that the primary's backends
+ * obey */
+static bool is_sync(struct story *story, struct condition *condition)
+{
+    const struct node *open = open_node(story->sim);
+    const struct rule *rule = open != NULL ? &open->server.commits.flag : NULL;
+
+    str_format(
+        condition->why, sizeof(condition->why), "the rule is %u of %x",
+        rule != NULL ? rule->need : 0, rule != NULL ? rule->names : 0);
+    return rule != NULL && rule->names == read_nodes(story, condition) &&
+           rule->is_waiting == !str_equal(word(condition, 1), "nobody");
+}
+
+/* published n2 n3 | published nobody: the voters of the key sync, which is there */
+static bool is_published(struct story *story, struct condition *condition)
+{
+    const struct sync_key *key = &story->sim->check.key;
+
+    str_format(
+        condition->why, sizeof(condition->why), "the key %s, with voters %x",
+        key->is_published ? "is there" : "is not there", key->voters);
+    return key->is_published && key->voters == read_nodes(story, condition);
+}
+
+/* asynchronous: no key stands for anything, and no commit waits */
+static bool is_asynchronous(struct story *story, struct condition *condition)
+{
+    const struct node *open = open_node(story->sim);
+
+    str_format(condition->why, sizeof(condition->why), "there is a key or a rule");
+    return open != NULL && !story->sim->check.key.is_published &&
+           !open->server.commits.flag.is_waiting;
+}
+
+/* blocked: nothing was acknowledged for two seconds, and somebody waits */
+static bool is_blocked(struct story *story, struct condition *condition)
+{
+    const struct sim *sim = story->sim;
+    const struct node *open = open_node(story->sim);
+    bool is_waiting = false;
+
+    for (unsigned at = 0; open != NULL && at < BACKENDS_MAX; at++) {
+        is_waiting |= open->server.commits.backends[at].is_waiting;
+    }
+    str_format(
+        condition->why, sizeof(condition->why), "%s; the last answer was %" PRId64 " ms ago",
+        is_waiting ? "somebody waits" : "nobody waits",
+        (sim->now_ns - sim->check.last_ack_ns) / MS);
+    return is_waiting && sim->now_ns - sim->check.last_ack_ns > 2 * SECOND;
+}
+
 static const struct {
     const char *name;
     bool (*is_true)(struct story *story, struct condition *condition);
 } conditions[] = {
-    {"primary", is_primary},   {"no", is_nobody},        {"converged", is_converged},
-    {"lost", is_nothing_lost}, {"lease", is_lease_with}, {"answer", is_answered},
+    {"primary", is_primary},   {"no", is_nobody},           {"converged", is_converged},
+    {"lost", is_nothing_lost}, {"lease", is_lease_with},    {"answer", is_answered},
+    {"sync", is_sync},         {"published", is_published}, {"asynchronous", is_asynchronous},
+    {"blocked", is_blocked},
 };
 
 static const struct {

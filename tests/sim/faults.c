@@ -46,6 +46,10 @@ enum kind {
     STORE_STALE,
     STORE_DENIAL, /* changes that were made are denied */
     STORE_FALSE,  /* a session that has ended is said to live */
+    SYNC_SWITCH,  /* from here on only where there are synchronous modes */
+    SYNC_CANCEL,
+    SYNC_FREEZE,
+    SYNC_BREAK,
     KINDS,
 };
 
@@ -155,11 +159,14 @@ void fault_lose_data(struct sim *sim, struct node *node, bool is_broken)
         return;
     }
     sim->check.is_loss_excused = true;
+    sim->check.loss_ns = sim->now_ns;
     server_kill(sim, node, "its data is gone");
     if (is_broken) {
         node->disk.kind = DISK_BROKEN;
     } else {
         node->disk = (struct disk){.end = {-1, 0}, .minimum = {-1, 0}, .upstream = -1};
+        node->promised = 0;
+        node->told = 0;
     }
     engine_changed(sim, node);
 }
@@ -557,6 +564,10 @@ static const struct {
     [STORE_FALSE] =
         {"store-false-session", 120, SECOND, 12 * SECOND, 2, harsh_false_session,
          harsh_false_session},
+    [SYNC_SWITCH] = {"sync-switch", 200, 500 * MS, 10 * SECOND, 3, sync_switch, sync_switch},
+    [SYNC_CANCEL] = {"sync-cancel", 100, 0, 0, 3, sync_cancel, NULL},
+    [SYNC_FREEZE] = {"sync-freeze", 250, 300 * MS, 12 * SECOND, 4, sync_freeze, NULL},
+    [SYNC_BREAK] = {"sync-break", 350, 2 * SECOND, 12 * SECOND, 3, sync_break, sync_mend},
 };
 
 void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size)
@@ -636,7 +647,7 @@ void faults_draw(struct sim *sim)
         };
         return;
     }
-    for (unsigned kind = 0; kind < KINDS; kind++) {
+    for (unsigned kind = 0; kind < (check_has_sync_rules() ? KINDS : SYNC_SWITCH); kind++) {
         draw_kind(sim, kind, span_ns);
     }
 }

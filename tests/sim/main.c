@@ -13,6 +13,7 @@
  *     baton-sim --seed K --shrink            leave out every fault that the failure does not need
  *     baton-sim --seed K --write FILE        make a scenario of it, after --shrink of what is left
  *     baton-sim --seeds K --without guard    without a fence (fence.c); --with gives one to all
+ *     baton-sim --model                      the model of synchronous replication by itself
  *     baton-sim [--update] FILE...           scenario files
  *     baton-sim --rules --seeds N FILE...    is every rule reached by these together
  *
@@ -31,6 +32,7 @@ struct options {
     bool is_rules;
     bool is_update;
     bool is_twice;
+    bool is_model;
     bool is_going_on;  /* --keep-going: count failures instead of stopping */
     const char *write; /* a scenario file, or NULL */
     char **files;
@@ -44,6 +46,7 @@ struct result {
     unsigned fault_count;
     char what[512];
     struct check check;
+    bool marks[MARKS];
 };
 
 static bool off[FAULTS_MAX];
@@ -115,6 +118,7 @@ static struct result run(uint64_t seed, bool is_tracing, bool is_printing, bool 
     result.events = sim->events;
     result.fault_count = sim->fault_count;
     result.check = sim->check;
+    memcpy(result.marks, sim->marks, sizeof(result.marks));
     memcpy(result.what, sim->check.what, sizeof(result.what));
     for (unsigned at = 0; reached != NULL && at < RULES_MAX; at++) {
         reached[at] |= sim->reached[at];
@@ -206,6 +210,21 @@ static uint64_t per_second(uint64_t events)
     return events * 1000 / MAX(used_ms, (uint64_t)1);
 }
 
+static void count_marks(const struct result *result, unsigned *marks)
+{
+    for (unsigned at = 0; at < MARKS; at++) {
+        marks[at] += result->marks[at] ? 1 : 0;
+    }
+}
+
+/* In how many seeds what is wanted sometimes was met. */
+static void print_marks(const unsigned *marks)
+{
+    for (unsigned at = 0; at < MARKS && check_has_sync_rules(); at++) {
+        printf("  %6u %s\n", marks[at], check_mark_text((enum mark)at));
+    }
+}
+
 static int run_many(const struct options *options)
 {
     uint64_t events = 0;
@@ -215,11 +234,13 @@ static int run_many(const struct options *options)
     unsigned lost = 0;
     unsigned excused = 0;
     unsigned prevented[FENCES] = {0};
+    unsigned marks[MARKS] = {0};
 
     for (int64_t at = 0; at < options->seeds; at++) {
         uint64_t seed = (uint64_t)(options->from + at);
         struct result result = run(seed, false, false, NULL);
 
+        count_marks(&result, marks);
         events += result.events;
         counts[result.verdict]++;
         lost += result.check.lost;
@@ -250,6 +271,7 @@ static int run_many(const struct options *options)
         printf(" %s %u", fence_text(fence), prevented[fence]);
     }
     printf("\n");
+    print_marks(marks);
     return worst;
 }
 
@@ -283,7 +305,7 @@ static int usage(void)
     fprintf(
         stderr, "usage: baton-sim --seeds N [--from K] [--keep-going | --twice | --rules FILE...] "
                 "[--with FENCE,...] [--without FENCE,...] | "
-                "--seed K [--trace] [--shrink] [--write FILE] | [--update] FILE...\n");
+                "--seed K [--trace] [--shrink] [--write FILE] | --model | [--update] FILE...\n");
     return EXIT_USAGE;
 }
 
@@ -296,6 +318,7 @@ static bool read_flag(const char *word, struct options *ret)
         {"--trace", &ret->is_tracing},       {"--shrink", &ret->is_shrinking},
         {"--rules", &ret->is_rules},         {"--update", &ret->is_update},
         {"--keep-going", &ret->is_going_on}, {"--twice", &ret->is_twice},
+        {"--model", &ret->is_model},
     };
 
     for (size_t at = 0; at < ARRAY_LEN(flags); at++) {
@@ -348,7 +371,7 @@ static bool read_options(int argc, char **argv, struct options *ret)
     }
     ret->files = argv + at;
     ret->file_count = argc - at;
-    return ret->has_seed || ret->seeds > 0 || ret->file_count > 0;
+    return ret->is_model || ret->has_seed || ret->seeds > 0 || ret->file_count > 0;
 }
 
 int main(int argc, char **argv)
@@ -359,6 +382,9 @@ int main(int argc, char **argv)
         return usage();
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (options.is_model) {
+        return model_test() ? 0 : (int)VERDICT_LIVENESS;
+    }
     if (options.is_rules) {
         return run_rules(&options);
     }

@@ -72,6 +72,7 @@ struct question {
     unsigned from; /* who asks */
     uint32_t number;
     uint32_t epoch; /* of the agent that asks */
+    bool is_urgent;
 };
 
 struct answer {
@@ -145,11 +146,17 @@ static void on_question(struct sim *sim, struct event *event)
     /* Too large for a stack frame, and no state: filled anew each time. */
     static struct api_snapshot snapshot;
     struct node *node = &sim->nodes[event->node];
+    const struct question *question = event->data;
     struct peer_report report;
 
     agent_snapshot(node->agent, &snapshot);
     fill_report(&snapshot, &report);
-    send_answer(sim, node->index, event->data, &report);
+    check_told(sim, node, report.promised);
+    send_answer(sim, node->index, question, &report);
+    if (question->is_urgent) {
+        agent_look(node->agent);
+        agent_touch(sim, node);
+    }
 }
 
 /* The question is at the host's door: answered there if nobody listens. */
@@ -181,7 +188,7 @@ static void on_timeout(struct sim *sim, struct event *event)
     agent_touch(sim, node);
 }
 
-void net_poll(void *arg, const char *name, const char *api_url, int64_t timeout_ms)
+void net_poll(void *arg, const char *name, const char *api_url, int64_t timeout_ms, bool is_urgent)
 {
     struct port *port = arg;
     struct sim *sim = port->sim;
@@ -204,7 +211,7 @@ void net_poll(void *arg, const char *name, const char *api_url, int64_t timeout_
         return;
     }
     question = mem_alloc(sizeof(*question));
-    *question = (struct question){node->index, poll->number, node->agent_epoch};
+    *question = (struct question){node->index, poll->number, node->agent_epoch, is_urgent};
     sim_post(
         sim, peer, ACTOR_WORLD, delay_ns + agent_output_delay(sim, node),
         &(struct event){.run = on_arrival, .data = question});

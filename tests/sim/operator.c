@@ -31,21 +31,32 @@ void operator_ask(
 
 void operator_pause(struct sim *sim, bool is_paused)
 {
-    const char *config = sim->nodes[0].config.bootstrap.dcs_json;
-    char json[512];
+    sim->settings.is_paused = is_paused;
+    operator_write_config(sim);
+}
+
+void operator_write_config(struct sim *sim)
+{
+    char json[800];
 
     if (store_get(sim, KEY_CONFIG) == NULL) {
         return;
     }
     IGNORE(
-        !str_format(json, sizeof(json), "{%s%s", is_paused ? "\"pause\":true," : "", config + 1),
+        !str_format(
+            json, sizeof(json), "{%s%s", sim->settings.is_paused ? "\"pause\":true," : "",
+            sim->base_config + 1),
         "fits");
+    sync_add_config(sim, json, sizeof(json));
     store_put(sim, KEY_CONFIG, json);
 }
 
 void operator_clear(struct sim *sim, struct node *node)
 {
     sim_trace(sim, node, "OPERATOR", "clears the data directory");
+    if (node->disk.kind == DISK_PRESENT) {
+        sim->check.loss_ns = sim->now_ns;
+    }
     server_kill(sim, node, "the operator");
     node->disk = (struct disk){.end = {-1, 0}, .minimum = {-1, 0}, .upstream = -1};
     engine_changed(sim, node);
@@ -74,7 +85,9 @@ static bool is_hopeless(const struct sim *sim, const struct node *node, const st
 
 static void choose_by_hand(struct sim *sim, const struct node *holder)
 {
-    bool is_choice = holder == NULL || holder->disk.end.branch < 0 || sim->check.is_tail_lost;
+    bool is_waiting = check_may_wait(sim);
+    bool is_choice =
+        holder == NULL || holder->disk.end.branch < 0 || sim->check.is_tail_lost || is_waiting;
 
     if (!is_choice || sim->now_ns - sim->check.asked_ns < ASK_PAUSE_NS) {
         return;
@@ -85,7 +98,7 @@ static void choose_by_hand(struct sim *sim, const struct node *holder)
         struct failover_request request = {0};
 
         if (node->server.run == RUN_STANDBY &&
-            (sim->check.is_tail_lost || wal_is_by_hand(&sim->wal, node->disk.end))) {
+            (is_waiting || sim->check.is_tail_lost || wal_is_by_hand(&sim->wal, node->disk.end))) {
             sim_trace(sim, node, "OPERATOR", "asks for a failover to what is left");
             str_copy(request.candidate, sizeof(request.candidate), node->name);
             operator_ask(sim, node, &request, true);

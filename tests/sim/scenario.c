@@ -118,6 +118,7 @@ static void do_cluster(struct story *story, const struct words *words)
         .clients = 2,
         .checked_limit_ms = 1000,
         .nofailover = -1,
+        .nosync = -1,
     };
     uint64_t seed = 1;
     int64_t count = 0;
@@ -128,7 +129,8 @@ static void do_cluster(struct story *story, const struct words *words)
     }
     shape.node_count = (unsigned)count;
     for (unsigned at = 1; at < words->count; at++) {
-        if (!set_option(story, &shape, words->items[at], &seed)) {
+        if (!set_option(story, &shape, words->items[at], &seed) &&
+            !sync_set_option(&shape, words->items[at])) {
             story_fail(story, "'%s' is no option of a cluster", words->items[at]);
         }
     }
@@ -379,6 +381,22 @@ static void do_pause(struct story *story, const struct words *words)
     operator_pause(story->sim, str_equal(words->items[0], "on"));
 }
 
+/* sync=on strict ...: switch during the run; what is not named stays */
+static void do_config(struct story *story, const struct words *words)
+{
+    struct sim *sim = story->sim;
+    struct shape shape = sim->shape;
+
+    shape.sync_mode = sim->settings.mode;
+    shape.sync_count = sim->settings.count;
+    for (unsigned at = 0; at < words->count; at++) {
+        if (!sync_set_option(&shape, words->items[at])) {
+            story_fail(story, "'%s' cannot be configured", words->items[at]);
+        }
+    }
+    sync_switch_to(sim, shape.sync_mode, shape.is_sync_strict, shape.sync_count);
+}
+
 static void do_delete(struct story *story, const struct words *words)
 {
     store_delete(story->sim, words->items[0]);
@@ -471,6 +489,7 @@ static const struct {
     {"switchover", 1, 2, do_switchover},   /* n1 [n2] */
     {"failover", 1, 1, do_failover},       /* n2 */
     {"pause", 1, 1, do_pause},             /* on|off */
+    {"config", 1, WORDS_MAX, do_config},   /* sync=off|on|quorum [strict] [count=2] */
     {"promote-by-hand", 1, 1, do_promote},
     {"lose-data", 1, 1, do_lose_data},   /* n1: the directory is gone */
     {"break-data", 1, 1, do_break_data}, /* n1: it cannot be used */

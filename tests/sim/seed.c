@@ -51,6 +51,7 @@ void sim_shape_draw(struct sim *sim)
         shape->nofailover = -1;
         shape->is_early = false;
     }
+    sync_draw(sim);
 }
 
 static void wait_for_convergence(struct sim *sim, int64_t limit_ns, const char *after)

@@ -45,6 +45,7 @@ static void on_receiver(struct sim *sim, struct event *event);
 static void break_stream(struct sim *sim, struct node *node)
 {
     if (node->server.is_streaming) {
+        commit_detach(sim, node);
         node->server.is_streaming = false;
         node->server.is_push_under_way = false;
         engine_changed(sim, node);
@@ -108,6 +109,7 @@ static void on_arrival(struct sim *sim, struct event *event)
         sim, node, ACTOR_SERVER, rng_between(sim, STREAM_SERVER, 100000, 3 * MS),
         &(struct event){.run = on_replayed, .a = (int64_t)arrival->end.lsn});
     open_if_consistent(sim, node);
+    commit_confirm(sim, node);
     stream_push(sim, node);
     send_more(sim, upstream, node);
 }
@@ -176,10 +178,13 @@ static void try_to_stream(struct sim *sim, struct node *node, struct node *upstr
     node->server.has_received = true;
     node->server.is_push_under_way = false;
     node->server.stream++;
+    node->server.from = upstream->index;
     node->server.upstream_epoch = upstream->server.epoch;
     node->server.silent_ns = 0;
     sim_trace(sim, node, "server.stream", "from %s", upstream->name);
     engine_changed(sim, node);
+    commit_attach(upstream, node, sim->now_ns);
+    commit_confirm(sim, node);
     send_more(sim, upstream, node);
 }
 
@@ -204,6 +209,7 @@ static void on_receiver(struct sim *sim, struct event *event)
             break_stream(sim, node);
         } else if (is_heard) {
             server->silent_ns = 0;
+            commit_confirm(sim, node);
             send_more(sim, upstream, node);
         } else if (server->silent_ns == 0) {
             server->silent_ns = sim->now_ns;
@@ -232,25 +238,37 @@ static void on_client(struct sim *sim, struct event *event);
 static void on_ack(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
+
+    if (server_is_open(node) && commit_is_free(sim, node, (unsigned)event->b, (unsigned)event->a)) {
+        server_answered(sim, node, (unsigned)event->b, true);
+    }
+}
+
+void server_answered(struct sim *sim, struct node *node, unsigned client, bool is_acked)
+{
+    struct backend *backend = &node->server.commits.backends[client];
+    struct write *write = &sim->wal.branches[backend->end.branch].writes[backend->write];
     enum fence fence = fence_muting(sim, node);
 
+    backend->is_answered = false;
     if (!server_is_open(node)) {
         return;
     }
-    if (fence == FENCES) {
-        sim->wal.branches[node->disk.end.branch].writes[event->a].acked_ns = sim->now_ns;
-        check_ack(sim, node);
-    } else {
+    if (is_acked && fence != FENCES) {
         check_prevented(sim, node, fence);
+    } else if (is_acked) {
+        write->acked_ns = sim->now_ns;
+        check_ack(sim, node, backend->end);
+        check_sync_ack(sim, node, backend);
     }
     sim_post(
         sim, node, ACTOR_SERVER,
         rng_log(sim, STREAM_CLIENT, sim->shape.think_ns / 4, sim->shape.think_ns * 2),
-        &(struct event){.run = on_client});
+        &(struct event){.run = on_client, .b = client});
 }
 
 /* One transaction: its commit record is flushed now, its client is told a moment later, if the
- * server lives so long. */
+ * server lives so long and nobody else must have it first (commit.c). */
 static void on_client(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
@@ -265,7 +283,7 @@ static void on_client(struct sim *sim, struct event *event)
     write = wal_write(&sim->wal.branches[node->disk.end.branch], node->disk.end.lsn);
     sim_post(
         sim, node, ACTOR_SERVER, rng_log(sim, STREAM_CLIENT, 100000, 3 * MS),
-        &(struct event){.run = on_ack, .a = (int64_t)write});
+        &(struct event){.run = on_ack, .a = (int64_t)write, .b = event->b});
     stream_push(sim, node);
 }
 
@@ -276,8 +294,11 @@ static void end_run(struct sim *sim, struct node *node, bool is_clean)
     struct server *server = &node->server;
     bool was_primary = server->run == RUN_PRIMARY || server->was_primary;
 
+    check_commits_end(sim, node);
+    commit_detach(sim, node);
     node->disk.is_clean = is_clean;
     node->disk.was_primary = was_primary;
+    node->disk.is_end_read = false;
     if (is_clean) {
         node->disk.complete = node->disk.end;
         node->disk.checkpoint = node->disk.end;
@@ -289,6 +310,7 @@ static void end_run(struct sim *sim, struct node *node, bool is_clean)
     node->guard.timer++;
     node->guard.is_killing = false;
     set_run(sim, node, RUN_NONE);
+    driver_read_end(sim, node);
     check_open(sim);
 }
 
@@ -340,6 +362,7 @@ void server_start(struct sim *sim, struct node *node, int upstream)
     node->server = (struct server){.epoch = node->server.epoch + 1};
     node->disk.upstream = upstream;
     node->disk.is_clean = false;
+    commit_start(node);
     set_run(sim, node, RUN_STARTING);
     sim_post(sim, node, ACTOR_SERVER, length_ns, &(struct event){.run = on_recovered});
     sim_post(
@@ -386,7 +409,7 @@ static void on_promoted(struct sim *sim, struct event *event)
     for (unsigned at = 0; at < sim->shape.clients; at++) {
         sim_post(
             sim, node, ACTOR_SERVER, rng_log(sim, STREAM_CLIENT, MS, sim->shape.think_ns),
-            &(struct event){.run = on_client});
+            &(struct event){.run = on_client, .b = at});
     }
     sim_post(
         sim, node, ACTOR_SERVER, rng_log(sim, STREAM_SERVER, 300 * MS, 10 * SECOND),

@@ -83,6 +83,7 @@ enum stream {
     STREAM_GUARD,
     STREAM_FAULTS,
     STREAM_FENCES = STREAM_FAULTS + 80,
+    STREAM_SYNC = STREAM_FAULTS + 90,
     STREAMS,
 };
 
@@ -98,6 +99,7 @@ bool rng_chance(struct sim *sim, enum stream stream, int per_mille);
 struct write {
     uint64_t lsn;     /* end of its commit record */
     int64_t acked_ns; /* 0: nobody was told */
+    bool is_covered;  /* and the key sync stood for it */
 };
 
 /* What one promotion began: the only writer of a branch is the server that opened it. Timeline
@@ -139,8 +141,73 @@ bool wal_has_twin(const struct wal *wal, struct place a, struct place b);
 unsigned wal_write(struct branch *branch, uint64_t lsn);
 /* Acknowledged writes in WHOLE that KEPT lacks; *RET_LAST gets the end of the last one. */
 unsigned wal_lost(const struct wal *wal, struct place whole, struct place kept, uint64_t *ret_last);
+/* Of those only the covered ones that were acknowledged after SINCE. */
+unsigned wal_lost_covered(
+    const struct wal *wal, struct place whole, struct place kept, int64_t since_ns);
 /* The last place that the paths to A and B share ({-1, 0}: none). */
 struct place wal_meet(const struct wal *wal, struct place a, struct place b);
+
+/* ---- synchronous replication (commit.c, driver.c) ---- */
+
+/* struct sync_rule with nodes for names: no other name ever confirms anything. */
+struct rule {
+    bool is_waiting;
+    bool is_any;
+    unsigned need;
+    uint32_t names;   /* bits, by index */
+    uint32_t version; /* grows with each writing of it on this node; 0: never written */
+};
+
+/* A connection that a server sends its log through: one for each node that streams from it. */
+struct sender {
+    bool is_attached;
+    uint32_t stream;  /* of the receiver that it serves */
+    uint64_t flushed; /* confirmed */
+    int64_t heard_ns; /* of the newest confirmation */
+    struct rule rule; /* as it has loaded it */
+};
+
+/* A client's connection to the primary, in the middle of a commit. */
+struct backend {
+    bool is_waiting;  /* the commit is on the own disk, and waits for others */
+    bool is_answered; /* it need not wait any more: the answer is on its way */
+    struct place end; /* of its commit record */
+    unsigned write;
+};
+#define BACKENDS_MAX 4
+
+/* What a server's processes share in memory about it. */
+struct commits {
+    struct rule parent; /* what new senders begin with */
+    struct rule flag;   /* what backends look at: whether there is anything to wait for */
+    uint64_t released;  /* who waits for less need not wait any more */
+    struct sender senders[NODES_MAX];
+    struct backend backends[BACKENDS_MAX];
+};
+
+struct ping {
+    uint32_t number;
+    unsigned peer;
+    bool is_due;
+};
+#define PINGS_MAX 16
+
+/* The part of an agent's driver that sees to the rule; it ends with the agent. */
+struct driver {
+    bool is_set; /* since the agent began */
+    struct rule rule;
+    uint64_t serial;
+    bool is_written;
+    bool has_barrier;
+    uint64_t barrier; /* written by a primary with the rule loaded everywhere */
+    uint32_t epoch;   /* of the server that the following is about */
+    bool was_primary;
+    uint64_t in_force; /* serial */
+    bool is_watching;
+    struct ping pings[PINGS_MAX];
+    uint32_t ping_count;
+    uint64_t promise; /* under way; 0 none */
+};
 
 /* ---- a node ---- */
 
@@ -171,6 +238,8 @@ struct disk {
     bool is_checkpointed;
     bool is_torn;       /* a rewind was interrupted */
     bool is_starved;    /* what it needs next, no upstream has any more */
+    bool is_end_read;   /* the driver has found the end of what a primary left that was killed */
+    struct rule rule;   /* synchronous_standby_names, as configured */
     int upstream;       /* configured; -1 none */
     int64_t changed_ns; /* when `end` last moved */
 };
@@ -196,10 +265,12 @@ struct server {
     uint32_t timeline; /* PROMOTING: the number for the new one */
     bool was_primary;  /* STOPPING */
     uint32_t stream;   /* number of the newest connection to an upstream */
+    unsigned from;     /* streaming: whom that connection leads to */
     uint32_t upstream_epoch;
     int64_t stop_limit_ns;
     int64_t since_ns;  /* in this state */
     int64_t silent_ns; /* streaming: since when the upstream cannot be heard; 0: it can */
+    struct commits commits;
 };
 
 struct guard {
@@ -267,6 +338,10 @@ struct node {
     struct guard guard;
     bool has_bad_disk;   /* starts fail */
     uint32_t made_epoch; /* of the agent that made a database here */
+    uint64_t promised;   /* on disk */
+    uint64_t told;       /* the promise that others know of */
+    uint64_t held;       /* term of the lease that it had last */
+    struct driver driver;
 };
 
 /* ---- the network (net.c): who can send to whom ---- */
@@ -289,7 +364,7 @@ bool net_is_poor(const struct sim *sim, unsigned a, unsigned b);
 void net_cut(struct sim *sim, unsigned from, unsigned to, int by);
 /* The delay of one message, or -1: it is lost. */
 int64_t net_delay(struct sim *sim, unsigned from, unsigned to);
-void net_poll(void *arg, const char *name, const char *api_url, int64_t timeout_ms);
+void net_poll(void *arg, const char *name, const char *api_url, int64_t timeout_ms, bool is_urgent);
 
 /* ---- what a seed draws once ---- */
 
@@ -314,6 +389,11 @@ struct shape {
     bool is_calm;         /* one fault only: the outage is measured */
     bool is_early;        /* faults begin before there is a cluster */
     int nofailover;       /* node with the tag; -1 none */
+    enum sync_mode sync_mode;
+    bool is_sync_strict;
+    int sync_count; /* synchronous_node_count; 0: not set */
+    int nosync;     /* node with the tag; -1 none */
+    int end_known;  /* per mille: the end of a killed primary's log can be found */
 };
 
 /* ---- faults (faults.c) ---- */
@@ -342,12 +422,66 @@ enum fence {
     FENCES,
 };
 
+/* What people have configured. */
+struct settings {
+    bool is_paused;
+    enum sync_mode mode;
+    bool is_strict;
+    int count; /* synchronous_node_count; 0: not set */
+};
+
 /* ---- checkers (check.c) ---- */
 
 enum verdict {
     VERDICT_FINE = 0,
     VERDICT_LIVENESS = 1,
     VERDICT_SAFETY = 2,
+};
+
+/* Of a change of the rule. */
+enum stage {
+    STAGE_ASKED,
+    STAGE_WRITTEN,
+    STAGE_FLAG, /* backends look at the new one */
+    STAGE_BARRIER,
+    STAGE_IN_FORCE,
+    STAGE_PUBLISHED,
+    STAGES,
+};
+
+/* What must be met sometimes (check_sync.c): printed with --seeds. */
+enum mark {
+    MARK_REVOKED,       /* a takeover from a holder whose lease is in force: enough have promised */
+    MARK_TOO_FEW,       /* somebody has promised, but the lease is waited for */
+    MARK_BUMP,          /* the holder takes a higher term, past the promises */
+    MARK_SYNC_EXPIRED,  /* a takeover by expiry or release while the key is published */
+    MARK_GROWN,         /* the key has more voters */
+    MARK_SHRUNK,        /* or fewer */
+    MARK_DEGRADED,      /* a rule that waits for nobody, in a synchronous mode */
+    MARK_BLOCKED,       /* a rule that waits for ever */
+    MARK_REPLACED,      /* a rule is replaced before it was in force */
+    MARK_OLD_RULE,      /* a sender releases a commit by a rule of before */
+    MARK_FLAG_DOWN,     /* commits that wait are let go */
+    MARK_CANCELLED,     /* the wait of a commit is cancelled */
+    MARK_ENDED_WAITING, /* a server ends while a commit waits */
+    MARK_ANSWER_LOST,   /* or is released, but not answered */
+    MARK_UNCOVERED,     /* in a synchronous mode, an answer without a key that stands for it */
+    MARK_THAWED,        /* an answer by a holder of before, that no clock can prevent */
+    MARK_PROMISED,      /* a promise is durable */
+    MARK_PROMISE_FAILED, /* it could not be written */
+    MARK_END_UNKNOWN,    /* the end of a killed primary's log cannot be found */
+    MARK_SWITCHED,       /* the mode changes */
+    MARK_WAITS,          /* nobody can lead, rightly */
+    MARK_STAGES,         /* something happened at each stage of a change of the rule (sync.c) */
+    MARKS = MARK_STAGES + STAGES,
+};
+
+/* The key sync, in the words of the model. */
+struct sync_key {
+    bool is_published;
+    int leader; /* -1: unknown */
+    uint32_t voters;
+    unsigned quorum;
 };
 
 struct check {
@@ -371,9 +505,17 @@ struct check {
     unsigned prevented[FENCES]; /* acknowledgements that this fence alone prevented */
     int64_t asked_ns;           /* when a person last asked for a failover to what is left */
     int64_t converged_ns;       /* after the faults ended; -1 not yet */
+    bool is_forced;             /* the last takeover is an operator's */
+    bool is_revoked;            /* and the last one did not wait for the lease */
+    int64_t loss_ns;            /* when a disk was lost last */
+    int64_t unkeyed_ns;         /* when the key sync ceased to stand for anything */
+    enum sync_mode mode;        /* as configured */
+    bool is_strict;
+    int64_t mode_ns;     /* since then; 0: from the beginning */
+    struct sync_key key; /* as it is in the store */
 };
 
-#define RULES_MAX 96
+#define RULES_MAX 160
 
 struct sim {
     uint64_t seed;
@@ -397,7 +539,11 @@ struct sim {
     unsigned fault_count;
     bool is_scripted; /* the faults are given, not drawn */
     bool is_healed;
-    int answer; /* status of the last request; 0: not yet */
+    bool has_sync; /* somebody may wait for confirmations */
+    struct settings settings;
+    char base_config[400];     /* the dynamic configuration without them */
+    struct fault *stage_fault; /* waits for its stage; NULL: none does */
+    int answer;                /* status of the last request; 0: not yet */
 
     bool is_tracing;                                 /* keep lines */
     void (*line)(struct sim *sim, const char *text); /* each line of the trace; NULL: the ring */
@@ -407,6 +553,7 @@ struct sim {
     char **ring;
     unsigned ring_at;
     bool reached[RULES_MAX]; /* by ha_rule_at */
+    bool marks[MARKS];
 };
 
 struct sim *sim_new(uint64_t seed, const struct shape *shape); /* NULL: drawn from the seed */
@@ -489,6 +636,47 @@ void engine_done(
     struct sim *sim, struct node *node, enum engine_order order, int result, const char *why);
 enum engine_order engine_in_progress(const struct node *node);
 
+/* ---- commits that wait (commit.c) ---- */
+
+/* NODE's server reads its configuration as it starts; everybody in it reads it anew, each when it
+ * comes to it. */
+void commit_start(struct node *node);
+void commit_reload(struct sim *sim, struct node *node);
+/* NODE's receiver has a connection to UPSTREAM; has lost it; has something to confirm. */
+void commit_attach(struct node *upstream, struct node *node, int64_t now_ns);
+void commit_detach(struct sim *sim, struct node *node);
+void commit_confirm(struct sim *sim, struct node *node);
+bool commit_is_attached(const struct sim *sim, const struct sender *sender);
+/* The commit of CLIENT that ends at NODE's present end is on the own disk: whether its client can
+ * be told now. If not, commit_answered follows, unless the server ends before. */
+bool commit_is_free(struct sim *sim, struct node *node, unsigned client, unsigned write);
+/* Somebody cancels the queries of NODE that wait: their clients get a warning. */
+void commit_cancel(struct sim *sim, struct node *node);
+/* A client was told, at last; the next one of its commits. */
+void server_answered(struct sim *sim, struct node *node, unsigned client, bool is_acked);
+
+/* ---- the driver's part in it (driver.c) ---- */
+
+void driver_begin(struct sim *sim, struct node *node);
+void driver_set_sync(
+    struct sim *sim, struct node *node, const struct sync_rule *rule, uint64_t serial,
+    int64_t output_ns);
+/* Before a start or a promotion. */
+void driver_write_rule(struct sim *sim, struct node *node);
+/* It follows nobody, and has replayed all that it has. */
+bool driver_is_detached(const struct node *node);
+/* The server of NODE may be another one, or have another role. */
+void driver_notice(struct sim *sim, struct node *node);
+void driver_fill_status(const struct sim *sim, const struct node *node, struct engine_status *ret);
+void driver_ping(
+    struct sim *sim, struct node *node, const char *name, int64_t timeout_ms, int64_t output_ns);
+/* A primary was killed: its log can be read to its end, if it can be. */
+void driver_read_end(struct sim *sim, struct node *node);
+/* The port `promise`. */
+void driver_promise(struct sim *sim, struct node *node, uint64_t term);
+/* How NODE's server and driver are told by its agent's engine (engine.c). */
+void engine_on_ping(struct sim *sim, struct node *node, const char *name, bool is_alive);
+
 /* ---- guard and server (server.c) ---- */
 
 void server_start(struct sim *sim, struct node *node, int upstream);
@@ -530,7 +718,7 @@ void seam_reset(void);
 
 void check_fail(struct sim *sim, enum verdict verdict, const char *format, ...) PRINTF_LIKE(3, 4);
 void check_open(struct sim *sim); /* who can write, after any change of that */
-void check_ack(struct sim *sim, struct node *node);
+void check_ack(struct sim *sim, struct node *node, struct place end);
 /* FENCE kept NODE from acknowledging. */
 void check_prevented(struct sim *sim, const struct node *node, enum fence fence);
 void check_lease(struct sim *sim, const char *before, const char *after);
@@ -543,6 +731,37 @@ void check_replaced(struct sim *sim, struct node *node, const char *how);
 void check_by_hand(struct sim *sim, struct node *node); /* a DBA's promotion must be killed soon */
 void check_able(struct sim *sim);                       /* at intervals: who could be a candidate */
 bool check_is_converged(struct sim *sim, char *why, size_t size);
+
+/* ---- A in synchronous modes (check_sync.c) ---- */
+
+/* The program has rules for synchronous modes. */
+bool check_has_sync_rules(void);
+/* The key `sync` or `config` changed. */
+void check_sync_changed(struct sim *sim);
+void check_config_changed(struct sim *sim, const char *value);
+/* Every election that the key allows finds what was acknowledged under it. */
+void check_electors(struct sim *sim);
+void check_sync_taken(
+    struct sim *sim, const struct lease_record *before, const struct lease_record *after);
+/* It is open, but all its commits wait for those who have promised. */
+bool check_is_silenced(const struct sim *sim, const struct node *node);
+void check_sync_promoted(struct sim *sim, const struct node *node, bool is_excused);
+/* NODE tells somebody of its promise; confirms something to UPSTREAM. */
+void check_told(struct sim *sim, struct node *node, uint64_t promised);
+void check_confirmed(struct sim *sim, const struct node *node, const struct node *upstream);
+/* Nobody can be elected for certain: disks that would be needed are gone. */
+bool check_may_wait(const struct sim *sim);
+bool check_is_sync_well(const struct sim *sim, const struct node *leader, char *why, size_t size);
+
+void check_mark(struct sim *sim, enum mark mark);
+const char *check_mark_text(enum mark mark);
+/* NODE's agent has its server told a RULE (NULL: none). */
+void check_rule_set(struct sim *sim, const struct node *node, const struct sync_rule *rule);
+void check_promised(struct sim *sim, const struct node *node, uint64_t term);
+/* The client of BACKEND was told. */
+void check_sync_ack(struct sim *sim, struct node *node, const struct backend *backend);
+/* NODE's server ends, with commits under way. */
+void check_commits_end(struct sim *sim, const struct node *node);
 
 /* ---- faults ---- */
 
@@ -562,12 +781,31 @@ struct node *sim_leader(struct sim *sim); /* whoever is open, else the holder, e
 /* NODE loses its data, unless nobody else could carry on. */
 void fault_lose_data(struct sim *sim, struct node *node, bool is_broken);
 
+/* ---- synchronous modes: what is drawn, configured, broken (sync.c) ---- */
+
+void sync_draw(struct sim *sim);
+/* sync=off|on|quorum, strict, count=2, nosync=n3, end=known|unknown; false if TEXT is none. */
+bool sync_set_option(struct shape *shape, const char *text);
+/* Add sim->settings to the dynamic configuration JSON. */
+void sync_add_config(const struct sim *sim, char *json, size_t size);
+void sync_switch_to(struct sim *sim, enum sync_mode mode, bool is_strict, int count);
+/* FAULT begins, or ends (is_over), with NODE. */
+void sync_switch(struct sim *sim, struct fault *fault, struct node *node);
+void sync_cancel(struct sim *sim, struct fault *fault, struct node *node);
+void sync_freeze(struct sim *sim, struct fault *fault, struct node *node);
+void sync_break(struct sim *sim, struct fault *fault, struct node *node);
+void sync_mend(struct sim *sim, struct fault *fault, struct node *node);
+/* A change of NODE's rule has come to STAGE: a fault may have waited for that. */
+void sync_stage(struct sim *sim, struct node *node, enum stage stage);
+
 /* ---- people (operator.c) ---- */
 
 /* Ask the agent of ASKED for a switchover or failover; sim->answer gets the status. */
 void operator_ask(
     struct sim *sim, struct node *asked, const struct failover_request *request, bool is_failover);
 void operator_pause(struct sim *sim, bool is_paused);
+/* sim->settings become the cluster's, if there is one. */
+void operator_write_config(struct sim *sim);
 void operator_clear(struct sim *sim, struct node *node);
 /* Clear what baton must not clear by itself. */
 void operator_repair(struct sim *sim);
@@ -583,5 +821,7 @@ bool coverage_print(const bool *reached);
 /* Run a scenario file and print its verdict; IS_UPDATE writes its trace anew. REACHED (or NULL)
  * gets the rules that it reached. */
 bool scenario_run(const char *path, bool is_update, bool *reached);
+/* Test what stands behind the engine's driver, and the checkers of it, without any agent. */
+bool model_test(void);
 /* Faults, heal, wait, judge. */
 void seed_run(struct sim *sim);

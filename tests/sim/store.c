@@ -130,6 +130,16 @@ static void watch_keys(struct sim *sim, const struct version *before, const stru
     if (new != NULL && (old == NULL || old->revision != new->revision)) {
         check_status(sim, new->value);
     }
+    old = find_key(before, KEY_CONFIG);
+    new = find_key(after, KEY_CONFIG);
+    if (new != NULL && (old == NULL || old->revision != new->revision)) {
+        check_config_changed(sim, new->value);
+    }
+    old = find_key(before, KEY_SYNC);
+    new = find_key(after, KEY_SYNC);
+    if ((old != NULL ? old->revision : 0) != (new != NULL ? new->revision : 0)) {
+        check_sync_changed(sim);
+    }
 }
 
 static void commit(struct sim *sim, const struct version *version)

@@ -133,7 +133,9 @@ static uint64_t kept_until(const struct wal *wal, struct place kept, int branch)
     return 0;
 }
 
-unsigned wal_lost(const struct wal *wal, struct place whole, struct place kept, uint64_t *ret_last)
+static unsigned count_lost(
+    const struct wal *wal, struct place whole, struct place kept, bool is_covered, int64_t since_ns,
+    uint64_t *ret_last)
 {
     unsigned lost = 0;
 
@@ -148,7 +150,8 @@ unsigned wal_lost(const struct wal *wal, struct place whole, struct place kept, 
             if (write->lsn <= until) {
                 break;
             }
-            if (write->acked_ns != 0 && write->lsn <= whole.lsn) {
+            if (write->acked_ns > since_ns && (write->is_covered || !is_covered) &&
+                write->lsn <= whole.lsn) {
                 lost++;
                 *ret_last = MAX(*ret_last, write->lsn);
             }
@@ -159,6 +162,19 @@ unsigned wal_lost(const struct wal *wal, struct place whole, struct place kept, 
         whole = (struct place){branch->parent, MIN(whole.lsn, branch->fork)};
     }
     return lost;
+}
+
+unsigned wal_lost(const struct wal *wal, struct place whole, struct place kept, uint64_t *ret_last)
+{
+    return count_lost(wal, whole, kept, false, 0, ret_last);
+}
+
+unsigned wal_lost_covered(
+    const struct wal *wal, struct place whole, struct place kept, int64_t since_ns)
+{
+    uint64_t last;
+
+    return count_lost(wal, whole, kept, true, since_ns, &last);
 }
 
 struct place wal_meet(const struct wal *wal, struct place a, struct place b)

@@ -248,14 +248,14 @@ static int64_t port_real_ms(void *arg)
 static void port_poll(
     void *arg, const char *name, const char *api_url, int64_t timeout_ms, bool is_urgent)
 {
-    (void)is_urgent;
-    net_poll(arg, name, api_url, timeout_ms);
+    net_poll(arg, name, api_url, timeout_ms, is_urgent);
 }
 
 static void port_promise(void *arg, uint64_t term)
 {
-    (void)arg;
-    (void)term;
+    const struct port *port = arg;
+
+    driver_promise(port->sim, port->node, term);
 }
 
 static void port_log(
@@ -362,6 +362,7 @@ void agent_begin(struct sim *sim, struct node *node)
 {
     struct agent_ports agent_ports = {
         .node_id = node->id,
+        .promised = node->promised,
         .now = port_now,
         .real_ms = port_real_ms,
         .poll = port_poll,
@@ -502,20 +503,22 @@ struct node *sim_find(struct sim *sim, const char *name)
 
 /* ---- a world ---- */
 
-static void configure(const struct sim *sim, struct node *node)
+static void configure(struct sim *sim, struct node *node)
 {
     struct config *config = &node->config;
-    char json[400];
+    char json[800];
 
     IGNORE(
         !str_format(
-            json, sizeof(json),
+            sim->base_config, sizeof(sim->base_config),
             "{\"ttl\":%d,\"loop_wait\":%d,\"retry_timeout\":%d,\"maximum_lag_on_failover\":%" PRId64
             ",\"primary_start_timeout\":%d,\"postgresql\":{\"use_pg_rewind\":true}}",
             (int)(sim->shape.ttl_ms / 1000), (int)(sim->shape.loop_wait_ms / 1000),
             (int)(sim->shape.retry_timeout_ms / 1000), sim->shape.maximum_lag,
             (int)(sim->shape.start_timeout_ms / 1000)),
         "fits");
+    IGNORE(!str_copy(json, sizeof(json), sim->base_config), "larger");
+    sync_add_config(sim, json, sizeof(json));
     str_copy(config->name, sizeof(config->name), node->name);
     str_copy(config->scope, sizeof(config->scope), "sim");
     str_copy(config->prefix, sizeof(config->prefix), "/service/sim/");
@@ -528,6 +531,7 @@ static void configure(const struct sim *sim, struct node *node)
     config->bootstrap.dcs_json = mem_dup(json);
     config->tags = (struct member_tags)MEMBER_TAGS_DEFAULT;
     config->tags.nofailover = (int)node->index == sim->shape.nofailover;
+    config->tags.nosync = (int)node->index == sim->shape.nosync;
 }
 
 struct sim *sim_new(uint64_t seed, const struct shape *shape)
@@ -548,6 +552,10 @@ struct sim *sim_new(uint64_t seed, const struct shape *shape)
         sim_shape_draw(sim);
         fence_draw(sim);
     }
+    sim->settings = (struct settings){
+        .mode = sim->shape.sync_mode,
+        .is_strict = sim->shape.is_sync_strict,
+        .count = sim->shape.sync_count};
     sim->store = store_new(sim);
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         struct node *node = &sim->nodes[at];
