@@ -256,6 +256,7 @@ static void standby(struct ha_view *view)
 
 static void standby_told(struct ha_view *view)
 {
+    view->is_bound = false;
     view->sync.is_known = true;
     view->sync.rule = (struct ha_sync_rule){.is_managed = true, .is_waiting = true};
 }

@@ -126,12 +126,14 @@ static bool is_elected_unreserved(const struct ha_view *view)
     return is_elected(view) && !view->is_reserved;
 }
 
-/* What its commits wait for is told to it before it is opened. */
+/* What its commits wait for must be in force before it is opened. */
 static bool is_elected_unruled(const struct ha_view *view)
 {
     struct ha_sync_rule rule = ha_rule_to_open(view);
 
-    return is_elected(view) && (!view->sync.is_known || !ha_rule_is_equal(&view->sync.rule, &rule));
+    return is_elected(view) &&
+           (!view->sync.is_known || !ha_rule_is_equal(&view->sync.rule, &rule) ||
+            (rule.is_managed && !view->sync.is_settled));
 }
 
 static bool is_elected_late(const struct ha_view *view)
@@ -394,8 +396,8 @@ static const struct ha_rule rows[] = {
     {"promote.unreserved", TOPIC_SERVER, "the lease is held here, without a new timeline",
      "waiting for a timeline of its own in the lease", is_elected_unreserved, NULL},
     {"promote.unruled", TOPIC_SERVER,
-     "the lease is held here, the server was not told yet what commits wait for",
-     "telling the server what commits wait for", is_elected_unruled, NULL},
+     "the lease is held here, the server does not know for certain what commits wait for",
+     "waiting until the server knows what commits wait for", is_elected_unruled, NULL},
     {"promote.late", TOPIC_SERVER, "the lease is held here, too little of it is left",
      "waiting for a renewal: too little of the lease is left to promote", is_elected_late, NULL},
     {"promote.run", TOPIC_SERVER, "the lease is held here and armed, the server is a standby",

@@ -61,6 +61,13 @@ static bool is_unread(const struct ha_view *view)
     return !view->is_read;
 }
 
+/* It is elected, or may be in a moment: then it need not be told first. */
+static bool is_opening(const struct ha_view *view)
+{
+    return view->server.state == SERVER_STANDBY &&
+           (view->lease == HA_LEASE_MINE || (view->is_bound && view->lease == HA_LEASE_OTHER));
+}
+
 static struct ha_sync_rule standby_rule(const struct ha_view *view)
 {
     struct ha_sync_rule blocked = {.is_managed = true, .is_waiting = true};
@@ -68,9 +75,7 @@ static struct ha_sync_rule standby_rule(const struct ha_view *view)
     if (is_off(view)) {
         return (struct ha_sync_rule){0};
     }
-    return view->lease == HA_LEASE_MINE && view->server.state == SERVER_STANDBY
-               ? ha_rule_to_open(view)
-               : blocked;
+    return is_opening(view) ? ha_rule_to_open(view) : blocked;
 }
 
 static bool is_standby_unruled(const struct ha_view *view)

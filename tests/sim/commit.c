@@ -243,14 +243,6 @@ void commit_start(struct node *node)
     node->server.commits.flag = node->disk.rule;
 }
 
-static void on_parent_loads(struct sim *sim, struct event *event)
-{
-    struct node *node = &sim->nodes[event->node];
-
-    ASSERT(event->data == NULL);
-    node->server.commits.parent = node->disk.rule;
-}
-
 /* With the flag down, everybody who waits is let go. */
 static void on_flag_loads(struct sim *sim, struct event *event)
 {
@@ -274,12 +266,14 @@ static void on_sender_loads(struct sim *sim, struct event *event)
     }
 }
 
-void commit_reload(struct sim *sim, struct node *node)
+/* The postmaster reads the file, then signals its children: one that it starts later has what it
+ * has read. */
+static void on_parent_loads(struct sim *sim, struct event *event)
 {
-    if (node->server.run == RUN_NONE) {
-        return;
-    }
-    sim_post(sim, node, ACTOR_SERVER, load_delay(sim), &(struct event){.run = on_parent_loads});
+    struct node *node = &sim->nodes[event->node];
+
+    ASSERT(event->data == NULL);
+    node->server.commits.parent = node->disk.rule;
     sim_post(sim, node, ACTOR_SERVER, load_delay(sim), &(struct event){.run = on_flag_loads});
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         const struct sender *sender = &node->server.commits.senders[at];
@@ -289,5 +283,12 @@ void commit_reload(struct sim *sim, struct node *node)
                 sim, node, ACTOR_SERVER, load_delay(sim),
                 &(struct event){.run = on_sender_loads, .a = at, .b = sender->stream});
         }
+    }
+}
+
+void commit_reload(struct sim *sim, struct node *node)
+{
+    if (node->server.run != RUN_NONE) {
+        sim_post(sim, node, ACTOR_SERVER, load_delay(sim), &(struct event){.run = on_parent_loads});
     }
 }
