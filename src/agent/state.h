@@ -60,6 +60,10 @@ struct sync_facts {
     bool is_managed;
     struct sync_rule rule;
     uint64_t serial;
+    /* By which something may be acknowledged: the newest rule, and those before it until it is
+     * settled. */
+    struct sync_rule mix;
+    bool is_mix_managed;
 
     bool is_putting;  /* a change of the key is under way */
     bool is_doubtful; /* one has ended unknown: only the very same may be tried again */

@@ -192,6 +192,11 @@ void agent_note_time(struct agent *agent, struct instant now)
     struct sync_facts *sync = &agent->sync;
     bool is_primary = agent->server.status.state == SERVER_PRIMARY;
 
+    /* In force, or on a server that lets nothing through by any rule. */
+    if (sync->has_rule && (!is_primary || agent->server.status.sync_serial == sync->serial)) {
+        sync->mix = sync->rule;
+        sync->is_mix_managed = sync->is_managed;
+    }
     if (!instant_is_set(sync->awake) || instant_elapsed_max_ms(agent->stepped, now) > STALL_MS) {
         sync->awake = now;
     }
@@ -208,18 +213,18 @@ void agent_note_time(struct agent *agent, struct instant now)
 
 /* ---- the view ---- */
 
-static struct ha_sync_rule view_rule(const struct agent *agent)
+static struct ha_sync_rule view_rule(
+    const struct agent *agent, const struct sync_rule *named, bool is_managed)
 {
-    const struct sync_facts *sync = &agent->sync;
     struct ha_sync_rule rule = {
-        .is_managed = sync->is_managed,
-        .is_waiting = sync->rule.is_waiting,
-        .is_any = sync->rule.is_any,
-        .need = sync->rule.need,
+        .is_managed = is_managed,
+        .is_waiting = named->is_waiting,
+        .is_any = named->is_any,
+        .need = named->need,
     };
 
-    for (unsigned at = 0; at < sync->rule.count; at++) {
-        int member = agent_index_of(agent, sync->rule.names[at]);
+    for (unsigned at = 0; at < named->count; at++) {
+        int member = agent_index_of(agent, named->names[at]);
 
         rule.names |= member >= 0 ? HA_BIT(member) : 0;
         rule.strangers += member >= 0 ? 0 : 1;
@@ -269,7 +274,8 @@ void agent_view_sync(const struct agent *agent, struct instant now, struct ha_vi
         .key = view_key(agent),
         .is_busy = facts->is_putting || facts->is_doubtful,
         .is_known = facts->has_rule,
-        .rule = view_rule(agent),
+        .rule = view_rule(agent, &facts->rule, facts->is_managed),
+        .mix = view_rule(agent, &facts->mix, facts->is_mix_managed),
         .is_settled = facts->has_rule && status->sync_serial == facts->serial,
     };
     view->is_bound = agent->has_cluster && facts->promised > agent->lease.record.term &&
@@ -301,21 +307,68 @@ static void add_name(struct sync_rule *rule, const char *name)
     rule->count++;
 }
 
+/* Strangers are members no more: nobody of that name streams. */
+static void name_rule(
+    const struct ha_view *view, const struct ha_sync_rule *rule, struct sync_rule *ret)
+{
+    *ret = (struct sync_rule){
+        .is_waiting = rule->is_waiting, .is_any = rule->is_any, .need = rule->need};
+    for (unsigned at = 0; at < view->member_count; at++) {
+        if ((rule->names & HA_BIT(at)) != 0) {
+            add_name(ret, view->members[at].name);
+        }
+    }
+}
+
+static bool is_blocked(const struct sync_rule *rule)
+{
+    return rule->is_waiting && rule->count == 0;
+}
+
+/* As ha_rule_mix, by names: members may go meanwhile. */
+static void mix_rule(struct sync_rule *mix, const struct sync_rule *rule)
+{
+    if (is_blocked(rule)) {
+        return;
+    }
+    if (is_blocked(mix)) {
+        *mix = *rule;
+        return;
+    }
+    mix->is_waiting = mix->is_waiting && rule->is_waiting;
+    mix->is_any = true;
+    mix->need = MIN(mix->need, rule->need);
+    for (unsigned at = 0; at < rule->count; at++) {
+        bool is_known = false;
+
+        for (unsigned other = 0; other < mix->count; other++) {
+            is_known = is_known || str_equal(mix->names[other], rule->names[at]);
+        }
+        if (!is_known && mix->count < MEMBERS_MAX) {
+            add_name(mix, rule->names[at]);
+        } else if (!is_known) {
+            mix->need = 0; /* no room to say who: nobody is safe with it */
+        }
+    }
+}
+
 static void set_rule(
     struct agent *agent, const struct ha_view *view, const struct ha_sync_rule *wanted)
 {
     struct sync_facts *sync = &agent->sync;
     char text[SYNC_TEXT_SIZE];
+    bool was_open = sync->has_rule && view->server.state == SERVER_PRIMARY;
 
-    sync->rule = (struct sync_rule){
-        .is_waiting = wanted->is_waiting, .is_any = wanted->is_any, .need = wanted->need};
-    for (unsigned at = 0; at < view->member_count; at++) {
-        if ((wanted->names & HA_BIT(at)) != 0) {
-            add_name(&sync->rule, view->members[at].name);
-        }
-    }
+    name_rule(view, wanted, &sync->rule);
     sync->has_rule = true;
     sync->is_managed = wanted->is_managed;
+    if (!was_open) {
+        sync->mix = sync->rule;
+        sync->is_mix_managed = sync->is_managed;
+    } else {
+        mix_rule(&sync->mix, &sync->rule);
+        sync->is_mix_managed = sync->is_mix_managed && sync->is_managed;
+    }
     sync->serial++;
     engine_set_sync(agent->ports.engine, wanted->is_managed ? &sync->rule : NULL, sync->serial);
     if (view->server.state == SERVER_PRIMARY || view->lease == HA_LEASE_MINE) {

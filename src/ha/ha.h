@@ -110,6 +110,9 @@ struct ha_sync {
     bool is_known; /* the server was told a rule since the agent began: the newest one */
     struct ha_sync_rule rule;
     bool is_settled; /* and it is in force for certain */
+    /* By which something may be acknowledged now: the rule, mixed with those before it until it is
+     * settled (ha_rule_mix). */
+    struct ha_sync_rule mix;
 };
 
 struct ha_server {
@@ -251,6 +254,11 @@ struct ha_rule {
 
 /* Row AT of all rows in order, or NULL past the last. */
 const struct ha_rule *ha_rule_at(unsigned at);
+
+/* sync.c: what some processes of a server that go by A and others that go by B let through.
+ * PostgreSQL's senders count each other's standbys by what each has read itself, but so many as
+ * they have read: as few as the smaller number, from among the names of both. */
+struct ha_sync_rule ha_rule_mix(const struct ha_sync_rule *a, const struct ha_sync_rule *b);
 
 /* sync.c: whether each set of members that can have confirmed a commit under RULE meets each set
  * that can elect under KEY. */

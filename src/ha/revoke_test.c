@@ -291,6 +291,12 @@ static void restarted(struct ha_view *view)
     view->sync.is_known = false;
 }
 
+static void restarted_cleared(struct ha_view *view)
+{
+    restarted(view);
+    view->sync.key.voters = 0;
+}
+
 static void of_another(struct ha_view *view)
 {
     lead(view);
@@ -315,7 +321,7 @@ static void shrinks(struct ha_view *view)
     view->sync.rule.names = 6;
 }
 
-/* All have to confirm, and the only one is replaced by another. */
+/* All have to confirm, and the only one is replaced by another: both must be asked meanwhile. */
 static void replaced(struct ha_view *view)
 {
     lead(view);
@@ -323,6 +329,12 @@ static void replaced(struct ha_view *view)
     view->sync.rule =
         (struct ha_sync_rule){.is_managed = true, .is_waiting = true, .names = 2, .need = 1};
     view->sync.key.voters = 2;
+}
+
+static void replaced_early(struct ha_view *view)
+{
+    replaced(view);
+    view->sync.is_settled = false;
 }
 
 static void unsettled(struct ha_view *view)
@@ -380,11 +392,13 @@ static const struct {
     {"sync.withdraw", TOPIC_SYNC, turned_off, HA_DELETE_SYNC},
     {"sync.end", TOPIC_SYNC, withdrawn, HA_SET_RULE},
     {"sync.off", TOPIC_SYNC, off, HA_NOTHING},
-    {"sync.adopt", TOPIC_SYNC, restarted, HA_SET_RULE},
+    {"sync.doubt", TOPIC_SYNC, restarted, HA_PUT_SYNC},
+    {"sync.adopt", TOPIC_SYNC, restarted_cleared, HA_SET_RULE},
     {"sync.claim", TOPIC_SYNC, of_another, HA_PUT_SYNC},
     {"sync.narrow", TOPIC_SYNC, grows, HA_PUT_SYNC},
     {"sync.set", TOPIC_SYNC, shrinks, HA_SET_RULE},
-    {"sync.clear", TOPIC_SYNC, replaced, HA_PUT_SYNC},
+    {"sync.bridge", TOPIC_SYNC, replaced, HA_PUT_SYNC},
+    {"sync.clear", TOPIC_SYNC, replaced_early, HA_PUT_SYNC},
     {"sync.wait", TOPIC_SYNC, unsettled, HA_NOTHING},
     {"sync.publish", TOPIC_SYNC, unpublished, HA_PUT_SYNC},
     {"sync.blocked", TOPIC_SYNC, blocked, HA_NOTHING},
@@ -400,6 +414,7 @@ static void test_special_views(void **state)
         struct ha_plan plan;
 
         specials[at].change(&view);
+        view.sync.mix = view.sync.rule;
         ha_decide(&view, &plan);
         assert_string_equal(plan.actions[specials[at].topic].rule, specials[at].rule);
         assert_int_equal(plan.actions[specials[at].topic].kind, specials[at].kind);

@@ -44,6 +44,11 @@ bool ha_rule_is_blocked(const struct ha_sync_rule *rule);
 struct ha_sync_key ha_key_of(const struct ha_sync_rule *rule);
 struct ha_sync_rule ha_rule_of(const struct ha_view *view, const struct ha_sync_key *key);
 
+/* The key under which somebody can still be elected while BEFORE gives way to AFTER; false: there is
+ * none that could be written down. */
+bool ha_key_between(
+    const struct ha_sync_rule *before, const struct ha_sync_rule *after, struct ha_sync_key *ret);
+
 /* The rule that the server should obey, as primary or when it becomes one. */
 struct ha_sync_rule ha_rule_wanted(const struct ha_view *view);
 

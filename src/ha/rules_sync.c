@@ -7,8 +7,10 @@
  * applied. So one of the two is changed at a time, never while the key is in doubt:
  *
  *     key: to what follows from a settled rule, when the pair of both is safe
- *     rule: to another one that is safe with the key as it is
- *     neither can go first: the key says "nobody but the leader" for a while; it has everything
+ *     rule: to another one that is safe with the key as it is, also while some of the server's
+ *         processes go by the one and some by the other
+ *     neither can go first: a key that asks for more answers; and if there is none, one that says
+ *         "nobody but the leader" for a while; it has everything
  *
  * Until it is settled a new rule is only another one that is safe with the same key, so it may be
  * replaced at any time. A server that is not the primary waits for ever, so that no way of opening
@@ -42,10 +44,24 @@ static bool has_key(const struct ha_view *view, struct ha_sync_key key)
            own->quorum == key.quorum;
 }
 
-/* With the key as it is; nobody has acted on a key that is not there. */
+/* Together with what may be in force still. */
+static bool is_safe_with(
+    const struct ha_view *view, const struct ha_sync_rule *rule, const struct ha_sync_key *key)
+{
+    struct ha_sync_rule mix = ha_rule_mix(&view->sync.mix, rule);
+
+    return ha_sync_is_safe(&mix, key);
+}
+
+/* With the key as it is; nobody has acted on a key that is not there. Before a server is opened, no
+ * other rule lets anything through. */
 static bool is_safe_now(const struct ha_view *view, struct ha_sync_rule rule)
 {
-    return !is_own_key(view) || ha_sync_is_safe(&rule, &view->sync.key);
+    if (!is_own_key(view)) {
+        return true;
+    }
+    return view->server.state == SERVER_PRIMARY ? is_safe_with(view, &rule, &view->sync.key)
+                                                : ha_sync_is_safe(&rule, &view->sync.key);
 }
 
 /* After the lease was taken the key names nobody but this node, read back or not. */
@@ -53,7 +69,7 @@ struct ha_sync_rule ha_rule_to_open(const struct ha_view *view)
 {
     struct ha_sync_rule rule = ha_rule_wanted(view);
 
-    return is_off(view) || is_safe_now(view, rule) ? rule : ha_rule_of(view, &view->sync.key);
+    return is_safe_now(view, rule) ? rule : ha_rule_of(view, &view->sync.key);
 }
 
 static bool is_unread(const struct ha_view *view)
@@ -72,7 +88,7 @@ static struct ha_sync_rule standby_rule(const struct ha_view *view)
 {
     struct ha_sync_rule blocked = {.is_managed = true, .is_waiting = true};
 
-    if (is_off(view)) {
+    if (is_off(view) && !view->sync.is_published) {
         return (struct ha_sync_rule){0};
     }
     return is_opening(view) ? ha_rule_to_open(view) : blocked;
@@ -122,11 +138,15 @@ static void act_set_wanted(const struct ha_view *view, struct ha_action *action)
     action->sync_rule = ha_rule_wanted(view);
 }
 
-/* What the server obeys since an agent before told it is not known, but it was safe with the key.
- */
+/* What the server obeys since an agent before told it is not known. */
 static bool is_unknown(const struct ha_view *view)
 {
     return !view->sync.is_known;
+}
+
+static bool is_unknown_keyed(const struct ha_view *view)
+{
+    return is_unknown(view) && is_own_key(view) && !has_key(view, (struct ha_sync_key){0});
 }
 
 static void act_adopt(const struct ha_view *view, struct ha_action *action)
@@ -164,7 +184,32 @@ static bool is_key_first(const struct ha_view *view)
     struct ha_sync_key key = ha_key_of(&wanted);
 
     return is_rule_old(view) && view->sync.is_settled && is_confirming(&view->sync.rule) &&
-           !has_key(view, key) && is_own_key(view) && ha_sync_is_safe(&view->sync.rule, &key);
+           !has_key(view, key) && is_own_key(view) && ha_sync_is_safe(&view->sync.rule, &key) &&
+           is_safe_with(view, &wanted, &key);
+}
+
+/* More answers than in the end, for as long as both rules may be in force. */
+static bool find_bridge(const struct ha_view *view, struct ha_sync_key *ret)
+{
+    struct ha_sync_rule wanted = ha_rule_wanted(view);
+
+    return is_rule_old(view) && view->sync.is_settled && is_confirming(&view->sync.rule) &&
+           is_confirming(&wanted) && is_own_key(view) &&
+           ha_key_between(&view->sync.rule, &wanted, ret) && !has_key(view, *ret);
+}
+
+static bool is_bridged(const struct ha_view *view)
+{
+    struct ha_sync_key key;
+
+    return find_bridge(view, &key);
+}
+
+static void act_bridge(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_PUT_SYNC;
+    action->member = view->self;
+    IGNORE(!find_bridge(view, &action->sync_key), "that is why this is called");
 }
 
 static void act_publish(const struct ha_view *view, struct ha_action *action)
@@ -224,8 +269,12 @@ static const struct ha_rule rows[] = {
      "commits wait for nobody any more: synchronous mode is off", is_ended, act_set_wanted},
     {"sync.off", TOPIC_SYNC, "synchronous_mode is off", "replication is asynchronous", is_off,
      NULL},
+    {"sync.doubt", TOPIC_SYNC,
+     "an agent before told the server what commits wait for, and others could be elected",
+     "publish that nobody but this node can take over, until commits wait for known standbys",
+     is_unknown_keyed, act_clear},
     {"sync.adopt", TOPIC_SYNC, "an agent before told the server what commits wait for",
-     "tell the server what commits wait for, as the key sync says", is_unknown, act_adopt},
+     "tell the server anew what commits wait for", is_unknown, act_adopt},
     {"sync.claim", TOPIC_SYNC, "the key sync is of another primary",
      "write the key sync: nobody but this node yet", is_of_another, act_clear},
     {"sync.narrow", TOPIC_SYNC,
@@ -233,6 +282,10 @@ static const struct ha_rule rows[] = {
      "publish the synchronous standbys before commits wait for them", is_key_first, act_publish},
     {"sync.set", TOPIC_SYNC, "others are to confirm, and the key is safe with them",
      "commits wait for other standbys", is_rule_first, act_set_wanted},
+    {"sync.bridge", TOPIC_SYNC,
+     "others are to confirm, and a key with more answers is safe with the old and the new",
+     "publish that more standbys must answer, while other standbys begin to confirm", is_bridged,
+     act_bridge},
     {"sync.clear", TOPIC_SYNC, "others are to confirm, and neither key nor rule can go first",
      "publish that nobody but this node can take over for a moment", is_rule_old, act_clear},
     {"sync.wait", TOPIC_SYNC, "what commits wait for has changed and is not certain to be in force",

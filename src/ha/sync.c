@@ -66,6 +66,26 @@ bool ha_rule_is_blocked(const struct ha_sync_rule *rule)
     return rule->is_managed && rule->is_waiting && rule->names == 0 && rule->strangers == 0;
 }
 
+struct ha_sync_rule ha_rule_mix(const struct ha_sync_rule *a, const struct ha_sync_rule *b)
+{
+    struct ha_sync_rule mix = *a;
+
+    /* Who waits for ever lets nothing through, whatever the others do. */
+    if (ha_rule_is_blocked(b)) {
+        return *a;
+    }
+    if (ha_rule_is_blocked(a)) {
+        return *b;
+    }
+    mix.is_managed = a->is_managed && b->is_managed;
+    mix.is_waiting = a->is_waiting && b->is_waiting;
+    mix.is_any = true;
+    mix.names = a->names | b->names;
+    mix.strangers = a->strangers + b->strangers;
+    mix.need = MIN(a->need, b->need);
+    return mix;
+}
+
 struct ha_sync_key ha_key_of(const struct ha_sync_rule *rule)
 {
     unsigned count = count_bits(rule->names) + rule->strangers;
@@ -84,7 +104,7 @@ struct ha_sync_rule ha_rule_of(const struct ha_view *view, const struct ha_sync_
     struct ha_sync_rule rule = {
         .is_managed = true,
         .is_waiting = true,
-        .is_any = view->settings.sync_mode == SYNC_QUORUM,
+        .is_any = view->settings.sync_mode != SYNC_ON,
     };
 
     /* Not enough known names can be waited for: for ever, until the key is another. */
@@ -94,6 +114,19 @@ struct ha_sync_rule ha_rule_of(const struct ha_view *view, const struct ha_sync_
         rule.is_any = rule.is_any || need < known;
     }
     return rule;
+}
+
+bool ha_key_between(
+    const struct ha_sync_rule *before, const struct ha_sync_rule *after, struct ha_sync_key *ret)
+{
+    struct ha_sync_rule mix = ha_rule_mix(before, after);
+    unsigned count = count_bits(mix.names) + mix.strangers;
+
+    *ret = (struct ha_sync_key){.voters = mix.names, .strangers = mix.strangers};
+    while (ret->quorum < count && (!ha_sync_is_safe(before, ret) || !ha_sync_is_safe(&mix, ret))) {
+        ret->quorum++;
+    }
+    return ret->strangers == 0 && ret->quorum < count;
 }
 
 /* ---- the rule that there should be ---- */
@@ -227,7 +260,8 @@ static bool is_answer(const struct ha_view *view, int at)
     if (view->lease == HA_LEASE_OTHER) {
         return member->is_promised;
     }
-    return member->is_current && member->server != SERVER_PRIMARY;
+    /* What one that is down has may be more than it knows. */
+    return member->is_current && member->server == SERVER_STANDBY;
 }
 
 static unsigned count_answers(const struct ha_view *view, int candidate)

@@ -172,7 +172,7 @@ static void check_candidate(struct sim *sim, const struct node *taker)
 }
 
 /* The operator takes the loss. */
-static bool is_forced(const struct sim *sim)
+bool check_is_forced(const struct sim *sim)
 {
     const char *request = store_get(sim, KEY_FAILOVER);
 
@@ -188,9 +188,9 @@ static void check_taken(
 
     ASSERT(taker != NULL);
     check->takeovers++;
-    check->is_forced = is_forced(sim);
+    check->is_forced = check_is_forced(sim);
     check_sync_taken(sim, before, after);
-    if (is_forced(sim) || wal_lost(&sim->wal, official(sim), taker->disk.end, &last) == 0) {
+    if (check_is_forced(sim) || wal_lost(&sim->wal, official(sim), taker->disk.end, &last) == 0) {
         check->is_released = false;
     }
     if (after->term != before->term + 1) {

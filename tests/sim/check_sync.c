@@ -184,6 +184,10 @@ void check_sync_changed(struct sim *sim)
     } else if (__builtin_popcount(key.voters) < __builtin_popcount(check->key.voters)) {
         check_mark(sim, MARK_SHRUNK);
     }
+    /* The key is written with the lease, and before it. */
+    if (key.leader != check->key.leader && check_is_forced(sim)) {
+        check->loss_ns = sim->now_ns;
+    }
     check->key = key;
     check_electors(sim);
     if (key.leader >= 0) {

@@ -740,6 +740,7 @@ bool check_has_sync_rules(void);
 void check_sync_changed(struct sim *sim);
 void check_config_changed(struct sim *sim, const char *value);
 /* Every election that the key allows finds what was acknowledged under it. */
+bool check_is_forced(const struct sim *sim); /* by an operator, who takes the loss */
 void check_electors(struct sim *sim);
 void check_sync_taken(
     struct sim *sim, const struct lease_record *before, const struct lease_record *after);
