@@ -574,6 +574,26 @@ void fault_format(const struct sim *sim, const struct fault *fault, char *buffer
         "cut is fine");
 }
 
+void fault_write(const struct sim *sim, const struct fault *fault, char *buffer, size_t size)
+{
+    IGNORE(
+        !str_format(
+            buffer, size, "fault %s %s at=%" PRId64 "ns for=%" PRId64 "ns other=%s amount=%" PRId64,
+            kinds[fault->kind].name, fault->node < 0 ? "leader" : sim->nodes[fault->node].name,
+            fault->at_ns, fault->length_ns, sim->nodes[fault->other].name, fault->amount),
+        "fits");
+}
+
+int fault_find(const char *name)
+{
+    for (int kind = 0; kind < KINDS; kind++) {
+        if (str_equal(kinds[kind].name, name)) {
+            return kind;
+        }
+    }
+    return -1;
+}
+
 /* ---- drawing ---- */
 
 static void draw_kind(struct sim *sim, unsigned kind, int64_t span_ns)
@@ -662,15 +682,32 @@ static void on_begin(struct sim *sim, struct event *event)
     }
 }
 
+static void plan(struct sim *sim, unsigned at)
+{
+    sim_post(
+        sim, NULL, ACTOR_WORLD, MAX(sim->faults[at].at_ns - sim->now_ns, (int64_t)0),
+        &(struct event){.run = on_begin, .a = (int64_t)at});
+}
+
 void faults_plan(struct sim *sim)
 {
     for (unsigned at = 0; at < sim->fault_count; at++) {
         if (!sim->faults[at].is_off) {
-            sim_post(
-                sim, NULL, ACTOR_WORLD, sim->faults[at].at_ns - sim->now_ns,
-                &(struct event){.run = on_begin, .a = (int64_t)at});
+            plan(sim, at);
         }
     }
+}
+
+bool fault_add(struct sim *sim, const struct fault *fault)
+{
+    if (sim->fault_count == FAULTS_MAX) {
+        return false;
+    }
+    sim->faults[sim->fault_count++] = *fault;
+    if (!sim->is_scripted) {
+        plan(sim, sim->fault_count - 1);
+    }
+    return true;
 }
 
 /* Everything is repaired; damaged data directories are cleared away by the operator. */

@@ -11,7 +11,8 @@
  *     baton-sim --seeds 50 --twice           each seed twice: the same, event by event
  *     baton-sim --seed K [--trace]           one seed; twice, to see that it is the same
  *     baton-sim --seed K --shrink            leave out every fault that the failure does not need
- *     baton-sim --seeds K --without guard    as it would be without a fence (fence.c), or --with one
+ *     baton-sim --seed K --write FILE        make a scenario of it, after --shrink of what is left
+ *     baton-sim --seeds K --without guard    without a fence (fence.c); --with gives one to all
  *     baton-sim [--update] FILE...           scenario files
  *     baton-sim --rules --seeds N FILE...    is every rule reached by these together
  *
@@ -30,7 +31,8 @@ struct options {
     bool is_rules;
     bool is_update;
     bool is_twice;
-    bool is_going_on; /* --keep-going: count failures instead of stopping */
+    bool is_going_on;  /* --keep-going: count failures instead of stopping */
+    const char *write; /* a scenario file, or NULL */
     char **files;
     int file_count;
 };
@@ -45,6 +47,9 @@ struct result {
 };
 
 static bool off[FAULTS_MAX];
+
+/* Where the runs leave a scenario; NULL: nowhere. */
+static const char *story_path;
 
 static void print_line(struct sim *sim, const char *text)
 {
@@ -73,6 +78,27 @@ static void print_failure(struct sim *sim)
     }
 }
 
+/* The seed and what is left of its faults, as a scenario without a trace: it fails until the bug is
+ * found, and then takes one (--update). */
+static bool write_story(const struct sim *sim, const char *path)
+{
+    FILE *file = fopen(path, "w");
+    bool is_fine = file != NULL;
+
+    if (file == NULL) {
+        return false;
+    }
+    is_fine &= fprintf(file, "# %s\nseed %" PRIu64 "\n", sim->check.what, sim->seed) > 0;
+    for (unsigned at = 0; at < sim->fault_count; at++) {
+        char text[200];
+
+        fault_write(sim, &sim->faults[at], text, sizeof(text));
+        is_fine &= sim->faults[at].is_off || fprintf(file, "%s\n", text) > 0;
+    }
+    is_fine &= fprintf(file, "play\n") > 0;
+    return fclose(file) == 0 && is_fine;
+}
+
 static struct result run(uint64_t seed, bool is_tracing, bool is_printing, bool *reached)
 {
     struct sim *sim = sim_new(seed, NULL);
@@ -95,6 +121,9 @@ static struct result run(uint64_t seed, bool is_tracing, bool is_printing, bool 
     }
     if (is_tracing && result.verdict != VERDICT_FINE) {
         print_failure(sim);
+    }
+    if (story_path != NULL && !write_story(sim, story_path)) {
+        printf("FAIL sim/write cannot write %s\n", story_path);
     }
     sim_free(sim);
     return result;
@@ -138,6 +167,7 @@ static int run_one(const struct options *options)
         shrink(seed, &first);
         first = run(seed, false, false, NULL);
     }
+    story_path = options->write;
     second = run(seed, !options->is_tracing, false, NULL);
     printf(
         "seed %" PRIu64 " %s hash %016" PRIx64 " events %" PRIu64
@@ -252,9 +282,8 @@ static int usage(void)
 {
     fprintf(
         stderr, "usage: baton-sim --seeds N [--from K] [--keep-going | --twice | --rules FILE...] "
-                "[--with FENCE,...] "
-                "[--without FENCE,...] | "
-                "--seed K [--trace] [--shrink] | [--update] FILE...\n");
+                "[--with FENCE,...] [--without FENCE,...] | "
+                "--seed K [--trace] [--shrink] [--write FILE] | [--update] FILE...\n");
     return EXIT_USAGE;
 }
 
@@ -278,6 +307,20 @@ static bool read_flag(const char *word, struct options *ret)
     return false;
 }
 
+static bool is_text_option(const char *word)
+{
+    return str_equal(word, "--write") || str_equal(word, "--with") || str_equal(word, "--without");
+}
+
+static bool read_text(const char *word, const char *value, struct options *ret)
+{
+    if (str_equal(word, "--write")) {
+        ret->write = value;
+        return true;
+    }
+    return str_equal(word, "--with") ? fence_force(value) : fence_remove(value);
+}
+
 static bool read_options(int argc, char **argv, struct options *ret)
 {
     int at = 1;
@@ -288,12 +331,11 @@ static bool read_options(int argc, char **argv, struct options *ret)
                         : str_equal(argv[at], "--seed") ? &ret->seed
                                                         : NULL;
 
-        if (str_equal(argv[at], "--without") || str_equal(argv[at], "--with")) {
-            bool is_with = str_equal(argv[at], "--with");
-
-            if (++at == argc || !(is_with ? fence_force : fence_remove)(argv[at])) {
+        if (is_text_option(argv[at])) {
+            if (at + 1 == argc || !read_text(argv[at], argv[at + 1], ret)) {
                 return false;
             }
+            at++;
             continue;
         }
         if (slot == NULL

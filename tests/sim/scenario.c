@@ -37,15 +37,15 @@ bool story_duration(struct story *story, const char *text, int64_t *ret_ns)
 {
     char *end;
     long long value = strtoll(text, &end, 10);
-    bool is_ms = str_starts(end, "ms");
-    const char *rest = end + (is_ms ? 2 : str_starts(end, "s") ? 1 : 0);
+    int64_t unit_ns = str_starts(end, "ns") ? 1 : str_starts(end, "ms") ? MS : SECOND;
+    const char *rest = end + (unit_ns < SECOND ? 2 : str_starts(end, "s") ? 1 : 0);
 
-    if (end == text || rest == end || value < 0 || value > 3600000 ||
+    if (end == text || rest == end || value < 0 || value > 3600 * SECOND / unit_ns ||
         !(rest[0] == '\0' || str_equal(rest, ":"))) {
         story_fail(story, "'%s' is no time such as 300ms or 5s", text);
         return false;
     }
-    *ret_ns = value * (is_ms ? MS : SECOND);
+    *ret_ns = value * unit_ns;
     return true;
 }
 
@@ -140,6 +140,82 @@ static void do_cluster(struct story *story, const struct words *words)
         sim_run(story->sim, story->sim->now_ns + HEAD_START_NS);
     }
     check_able(story->sim);
+}
+
+/* A seed with faults of one's own instead of those that it draws: `fault` lines, then `play`. What
+ * baton-sim --write has made of a failure. */
+static void do_seed(struct story *story, const struct words *words)
+{
+    int64_t seed = 0;
+
+    if (story->sim != NULL || parse_int(words->items[0], 0, INT64_MAX, &seed, NULL) < 0) {
+        story_fail(story, "seed N, once, instead of a cluster");
+        return;
+    }
+    story->sim = sim_new((uint64_t)seed, NULL);
+    story->sim->is_scripted = true;
+    story->sim->line_arg = story;
+    story->sim->decision = on_decision;
+}
+
+static void do_play(struct story *story, const struct words *words)
+{
+    ASSERT(words->count == 0);
+    if (!story->sim->is_scripted) {
+        story_fail(story, "play is for a seed");
+        return;
+    }
+    seed_run(story->sim);
+}
+
+static bool set_fault_option(struct story *story, struct fault *fault, const char *text)
+{
+    const struct {
+        const char *name;
+        int64_t *slot;
+    } times[] = {{"at=", &fault->at_ns}, {"for=", &fault->length_ns}};
+    const struct node *other;
+
+    for (size_t at = 0; at < ARRAY_LEN(times); at++) {
+        if (str_starts(text, times[at].name)) {
+            return story_duration(story, text + strlen(times[at].name), times[at].slot);
+        }
+    }
+    if (str_starts(text, "amount=")) {
+        return parse_int(text + strlen("amount="), 0, INT64_MAX, &fault->amount, NULL) == 0;
+    }
+    if (!str_starts(text, "other=")) {
+        return false;
+    }
+    other = story_node(story, text + strlen("other="));
+    fault->other = other != NULL ? (int)other->index : 0;
+    return other != NULL;
+}
+
+/* KIND n1|leader [at=12s] [for=5s] [other=n2] [amount=N]: one of the seeds' faults */
+static void do_fault(struct story *story, const struct words *words)
+{
+    struct fault fault = {.node = -1, .at_ns = story->sim->now_ns};
+    int kind = fault_find(words->items[0]);
+
+    if (kind < 0) {
+        story_fail(story, "'%s' is no kind of fault", words->items[0]);
+        return;
+    }
+    fault.kind = (unsigned)kind;
+    if (!str_equal(words->items[1], "leader")) {
+        const struct node *node = story_node(story, words->items[1]);
+
+        fault.node = node != NULL ? (int)node->index : -1;
+    }
+    for (unsigned at = 2; at < words->count; at++) {
+        if (!set_fault_option(story, &fault, words->items[at])) {
+            story_fail(story, "'%s' is no option of a fault", words->items[at]);
+        }
+    }
+    if (!fault_add(story->sim, &fault)) {
+        story_fail(story, "there are too many faults");
+    }
 }
 
 static void do_run(struct story *story, const struct words *words)
@@ -378,8 +454,11 @@ static const struct {
     void (*run)(struct story *story, const struct words *words);
 } commands[] = {
     {"cluster", 1, WORDS_MAX, do_cluster}, /* N [ttl=3s] [start_timeout=2s] [seed=1] ... */
-    {"run", 1, 1, do_run},                 /* 10s */
-    {"wait", 1, WORDS_MAX, story_wait},    /* CONDITION */
+    {"seed", 1, 1, do_seed},               /* N, instead of a cluster */
+    {"fault", 2, WORDS_MAX, do_fault},
+    {"play", 0, 0, do_play},
+    {"run", 1, 1, do_run},              /* 10s */
+    {"wait", 1, WORDS_MAX, story_wait}, /* CONDITION */
     {"expect", 1, WORDS_MAX, story_expect},
     {"kill", 2, 2, do_kill},               /* server|agent|node n1|all */
     {"start", 2, 2, do_start},             /* node|agent n1|all */
@@ -412,8 +491,8 @@ static void carry_out(struct story *story, const struct words *words)
         }
         if (rest.count < commands[at].least || rest.count > commands[at].most) {
             story_fail(story, "%s has too many words, or too few", commands[at].name);
-        } else if (story->sim == NULL && at > 0) {
-            story_fail(story, "cluster comes first");
+        } else if (story->sim == NULL && at > 1) {
+            story_fail(story, "cluster comes first, or seed");
         } else {
             commands[at].run(story, &rest);
         }

@@ -86,6 +86,21 @@ static void judge_outage(struct sim *sim)
     }
 }
 
+/* Also for a script: what follows must find its streams where the seed had them. */
+static void draw_faults(struct sim *sim)
+{
+    struct fault given[FAULTS_MAX];
+    unsigned count = sim->fault_count;
+
+    memcpy(given, sim->faults, sizeof(given));
+    sim->fault_count = 0;
+    faults_draw(sim);
+    if (sim->is_scripted) {
+        memcpy(sim->faults, given, sizeof(given));
+        sim->fault_count = count;
+    }
+}
+
 void seed_run(struct sim *sim)
 {
     int64_t last_ns = 0;
@@ -101,11 +116,15 @@ void seed_run(struct sim *sim)
         wait_for_convergence(sim, CONVERGE_LIMIT_NS, "the beginning");
         sim_run(sim, sim->now_ns + BEFORE_NS);
     }
-    faults_draw(sim);
+    draw_faults(sim);
     faults_plan(sim);
     last_ns = sim->now_ns;
     for (unsigned at = 0; at < sim->fault_count; at++) {
-        last_ns = MAX(last_ns, sim->faults[at].at_ns + MIN(sim->faults[at].length_ns, 6 * SECOND));
+        const struct fault *fault = &sim->faults[at];
+
+        if (!fault->is_off) {
+            last_ns = MAX(last_ns, fault->at_ns + MIN(fault->length_ns, 6 * SECOND));
+        }
     }
     sim_run(sim, MAX(last_ns + SECOND, sim->now_ns + sim->shape.ttl_ms * MS + 4 * SECOND));
     if (sim->shape.is_calm) {

@@ -395,6 +395,7 @@ struct sim {
     struct check check;
     struct fault faults[FAULTS_MAX];
     unsigned fault_count;
+    bool is_scripted; /* the faults are given, not drawn */
     bool is_healed;
     int answer; /* status of the last request; 0: not yet */
 
@@ -548,6 +549,13 @@ bool check_is_converged(struct sim *sim, char *why, size_t size);
 void faults_draw(struct sim *sim);
 void faults_plan(struct sim *sim);
 void faults_heal(struct sim *sim);
+/* One more, carried out when its time comes (in a script: when the seed is played); false if there
+ * is no room. */
+bool fault_add(struct sim *sim, const struct fault *fault);
+/* The kind called NAME, or -1. */
+int fault_find(const char *name);
+/* The line of a scenario that stands for FAULT. */
+void fault_write(const struct sim *sim, const struct fault *fault, char *buffer, size_t size);
 void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size);
 struct node *sim_leader(struct sim *sim); /* whoever is open, else the holder, else node 0 */
 
