@@ -273,9 +273,7 @@ void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
                 lease->wanted.term);
         }
         break;
-    case DCS_LOST_RACE:
-        dcs_refresh(agent->ports.dcs);
-        break;
+    case DCS_LOST_RACE: /* or something on the way sent it twice, and it lost against itself */
     case DCS_UNKNOWN:
         doubt(lease, txn);
         dcs_refresh(agent->ports.dcs);
