@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/parse.h"
 #include "codec/codec.h"
+#include "engine/postgres/conffile.h"
 #include "engine/postgres/driver.h"
 #include "engine/postgres/versions.h"
 #include "io/file.h"
@@ -333,6 +334,19 @@ static int look_at_torn(struct look_job *own, struct err *e)
         own->paths.bin_configured, look->major, look->bin_dir, sizeof(look->bin_dir), e);
 }
 
+/* A start before anybody has told the rule of commits keeps it. */
+static void read_sync_names(struct pg_look *look, const char *data_dir)
+{
+    char path[PG_PATH_SIZE];
+    AUTO_FREE char *text = NULL;
+
+    str_format(path, sizeof(path), "%s/postgresql.conf", data_dir);
+    look->has_sync_names =
+        file_read(path, PG_TEXT_MAX, &text, NULL, NULL) == 0 && str_starts(text, CONFFILE_HEADER) &&
+        conffile_find(
+            text, "synchronous_standby_names", look->sync_names, sizeof(look->sync_names));
+}
+
 static int look_inside(struct look_job *own, struct err *e)
 {
     struct pg_look *look = &own->look;
@@ -364,6 +378,7 @@ static int look_inside(struct look_job *own, struct err *e)
     if (look->foreign_pid == 0) {
         set_position(own, &control);
     }
+    read_sync_names(look, data_dir);
     IGNORE(read_history(data_dir, look->position.timeline, &look->history, NULL), "may be missing");
     return 0;
 }
