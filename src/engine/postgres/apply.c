@@ -228,7 +228,6 @@ static void done_apply(struct postgres *pg, struct pg_job *job)
         }
         pg_order_poke(pg);
     } else if (job->order_id == pg->order.id) {
-        pg->order.config_changed = own->is_changed;
         if (job->result < 0) {
             pg_order_fail(pg, job->result, &job->err);
         } else {

@@ -184,7 +184,7 @@ struct order {
     uint64_t looks_wanted;
     int receiver_before;
     int64_t loaded_before_us;
-    bool config_changed;
+    bool upstream_changed;
     bool is_promoting; /* the signal was sent */
     char secret[32];   /* file in new_dir that must go */
     char *base_conf;   /* the user's postgresql.conf, kept over a rewind */

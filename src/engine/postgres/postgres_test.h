@@ -100,14 +100,17 @@ static bool wait_ms(bool (*until)(void), int64_t ms)
     return !lab.is_timed_out;
 }
 
-static void await(bool (*until)(void))
+static void await_at(bool (*until)(void), int line)
 {
     if (!wait_ms(until, WAIT_MS)) {
         fail_msg(
-            "waited in vain; a: %s \"%s\", b: %s \"%s\"", server_state_text(a->status.state),
-            a->status.problem, server_state_text(b->status.state), b->status.problem);
+            "line %d: waited in vain; a: %s \"%s\", b: %s \"%s\"", line,
+            server_state_text(a->status.state), a->status.problem,
+            server_state_text(b->status.state), b->status.problem);
     }
 }
+
+#define await(until) await_at(until, __LINE__)
 
 static double now_ms(void)
 {

@@ -447,15 +447,18 @@ static int wait_for_upstream(struct postgres *pg, struct err *e)
     if (pg->upstream.name[0] == '\0') {
         return probe->receiver_pid == 0 ? STEP_DONE : 0;
     }
-    return !pg->order.config_changed || probe->receiver_pid == 0 ||
+    return !pg->order.upstream_changed || probe->receiver_pid == 0 ||
                    probe->receiver_pid != pg->order.receiver_before
                ? STEP_DONE
                : 0;
 }
 
+/* Other settings that are loaded on this occasion leave the receiver as it is. */
 static int step_follow(struct postgres *pg, struct err *e)
 {
     ASSERT(e != NULL);
+    pg->order.upstream_changed = !str_equal(pg->probe.primary_conninfo, pg->upstream.conninfo) ||
+                                 !str_equal(pg->probe.primary_slot_name, pg->upstream.slot);
     guard_signal(pg->link, SIGHUP);
     return pg_order_wait(pg, wait_for_upstream);
 }

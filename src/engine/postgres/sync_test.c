@@ -303,7 +303,7 @@ static bool b_waits(void)
 {
     AUTO_FREE char *answer =
         ask(b, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'startup'"
-               " AND wait_event LIKE 'RecoveryConflict%'");
+               " AND (wait_event_type = 'Lock' OR wait_event LIKE 'RecoveryConflict%')");
 
     engine_probe(b->engine);
     return str_equal(answer, "1");
