@@ -82,6 +82,8 @@ struct pg_look {
     struct timeline_history history;
     bool was_clean;
     bool was_primary;
+    bool is_end_known; /* of a primary's log; POSITION is it */
+    int64_t control_real_s;
     bool is_torn;    /* DOWN: a rewind was interrupted */
     int foreign_pid; /* a server process in this directory */
     uint64_t checkpoint_lsn;
@@ -216,9 +218,10 @@ struct postgres {
     struct pg_look look;
     bool is_looking;
     bool look_again;
-    bool is_look_stale;      /* the one under way began before the server ended */
-    uint64_t looks;          /* ended */
-    bool wants_exit_problem; /* the server ended by itself: the next look reads its last words */
+    struct position seen_end; /* flushed, as the last probe of a primary that has ended saw it */
+    bool is_look_stale;       /* the one under way began before the server ended */
+    uint64_t looks;           /* ended */
+    bool wants_exit_problem;  /* the server ended by itself: the next look reads its last words */
 
     struct pg_probe probe;
     struct pg_probe probing; /* being gathered */
@@ -273,6 +276,12 @@ void pg_report(struct postgres *pg);
 bool pg_is_running(const struct postgres *pg);
 void pg_session_options(const struct postgres *pg, struct session_options *ret);
 
+/* end.c: the end of the log of a primary that was not stopped; false: not known. SEEN: flushed, as
+ * the last probe saw it; {0,0}: there was none. Reads files. */
+bool pg_find_end(
+    const char *data_dir, const struct control *control, struct position seen,
+    struct position *ret);
+
 /* look.c: examine the data directory; pg_looked (server.c) is called when it is done. */
 void pg_look(struct postgres *pg);
 void pg_looked(struct postgres *pg);
@@ -314,9 +323,9 @@ void pg_slots_free(struct pg_slots *slots);
 void pg_slots_due(struct postgres *pg);  /* members or settings changed */
 void pg_slots_tick(struct postgres *pg); /* after each probe */
 
-/* seen.c: whether every process of the running server has been told what a file, written before, says.
- * SQL gives one row, "t" when its session knows. DONE comes from the loop, once; until stop there
- * is no failure, only patience. The session is then open and idle. */
+/* seen.c: whether every process of the running server has been told what a file, written before,
+ * says. SQL gives one row, "t" when its session knows. DONE comes from the loop, once; until stop
+ * there is no failure, only patience. The session is then open and idle. */
 struct pg_seen;
 typedef void pg_seen_done(struct postgres *pg);
 struct pg_seen *pg_seen_new(struct postgres *pg);

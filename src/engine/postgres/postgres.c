@@ -77,6 +77,7 @@ static void fill_down(const struct postgres *pg, struct engine_status *status)
 {
     status->is_torn = status->state == SERVER_DOWN && pg->look.is_torn;
     status->was_clean = pg->look.was_clean;
+    status->is_end_known = status->state == SERVER_DOWN && pg->look.is_end_known;
     status->was_primary = pg->look.was_primary;
     status->position = pg->look.position;
     if (pg->look.history.timeline == pg->look.position.timeline) {

@@ -5,19 +5,21 @@
  *
  * That an empty primary_conninfo can be seen does not yet mean that no receiver will come: the
  * startup process starts receivers, and pg_stat_wal_receiver does not show one that is still
- * connecting. But it has its signal, and it reads its configuration whenever it wakes from the sleep
- * in which it finds no more log anywhere (RecoveryRetrieveRetryInterval), before it starts anything;
- * it sleeps so only after it has stopped the receiver. To be seen parked there is the proof. The
- * numbers are those of the next question: in one question nothing says which part is answered first.
+ * connecting. But it has its signal, and it reads its configuration whenever it wakes from the
+ * sleep in which it finds no more log anywhere (RecoveryRetrieveRetryInterval), before it starts
+ * anything; it sleeps so only after it has stopped the receiver. To be seen parked there is the
+ * proof. The numbers are those of the next question: in one question nothing says which part is
+ * answered first.
  *
  * What counts is the larger of received and replayed. A receiver is started only when the log in
  * pg_wal has been replayed, so with one since the start the two numbers tell all that is on disk.
  * Without one (NULL, after a restart) only the parked replay does.
  *
  * A replay that is stuck behind a query (a conflict) neither stops the receiver nor parks. The
- * receiver is then ended by signal; a second later, when it has not come back, the standby counts as
- * detached: what was received is on disk, counted in the position, and replayed before a promotion.
- * Whatever replays reads its configuration after each record, before it could start a receiver.
+ * receiver is then ended by signal; a second later, when it has not come back, the standby counts
+ * as detached: what was received is on disk, counted in the position, and replayed before a
+ * promotion. Whatever replays reads its configuration after each record, before it could start a
+ * receiver.
  *
  * An archive that grows would wake the replay: restore_command is empty until there is an upstream
  * again (since PostgreSQL 14, where it can be changed at run time). */

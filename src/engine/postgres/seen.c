@@ -11,8 +11,8 @@
  * meanwhile. The first connection, opened after the file was written, has the value either from the
  * postmaster, which then has been through that, or because it was itself signalled in a round whose
  * reading came after the connection began: then the round may still be under way. The second one is
- * let in after its end. So at `done` every process that existed then has its signal, and every later
- * one inherits the value. No clock is asked. */
+ * let in after its end. So at `done` every process that existed then has its signal, and every
+ * later one inherits the value. No clock is asked. */
 #include "base/assert.h"
 #include "engine/postgres/driver.h"
 

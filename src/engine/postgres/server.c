@@ -76,6 +76,12 @@ static void watch_promotion(struct postgres *pg)
 
 static void note_change(struct postgres *pg, bool was_running)
 {
+    if (pg->probe.is_known && !pg->probe.in_recovery) {
+        pg->seen_end = pg->probe.position;
+    } else if (pg->guard.pid != 0) {
+        pg->seen_end = (struct position){0, 0};
+    }
+    pg->look.is_end_known = false;
     pg_probe_reset(pg);
     pg_sync_reset(pg);
     watch_promotion(pg);

@@ -23,7 +23,8 @@
  *    sent. Hence it will release nothing by an earlier rule any more once, at any time after that,
  *      - it was absent or in another state: it passes the top before it streams;
  *      - its priority was 0: another comes only with the newest file;
- *      - it had a confirmation of barrier 1: the record is younger than the signal, so the turn that
+ *      - it had a confirmation of barrier 1: the record is younger than the signal, so the turn
+ *      that
  *        handled the reply is a later one than that which sent the record.
  *    One that is stopped and has a priority is none of these, and holds everything up until it
  *    goes on or is gone. A process number that is used anew counts as the old process: that can
