@@ -383,7 +383,7 @@ int wal_scan_begin(struct wal_scan *ret, const struct wal_slice *slice, struct e
     uint32_t remaining = 0;
 
     ASSERT(slice->lsn % PAGE_SIZE == 0);
-    if (slice->length < PAGE_SIZE || !is_page(slice->bytes, slice->lsn, slice->segment_size, 0)) {
+    if (slice->length < header || !is_page(slice->bytes, slice->lsn, slice->segment_size, 0)) {
         return FAIL(e, ERR_CORRUPT, "no WAL page is there");
     }
     if ((read_u16(slice->bytes + PAGE_INFO_AT) & PAGE_IS_CONTINUED) != 0) {

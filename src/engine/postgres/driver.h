@@ -187,9 +187,10 @@ struct order {
     int receiver_before;
     int64_t loaded_before_us;
     bool upstream_changed;
-    bool is_promoting; /* the signal was sent */
-    char secret[32];   /* file in new_dir that must go */
-    char *base_conf;   /* the user's postgresql.conf, kept over a rewind */
+    struct instant signalled; /* to load the rule of commits */
+    bool is_promoting;        /* the signal was sent */
+    char secret[32];          /* file in new_dir that must go */
+    char *base_conf;          /* the user's postgresql.conf, kept over a rewind */
 };
 
 struct postgres {

@@ -48,6 +48,7 @@
 #define PACE_LAST_MS 50
 #define RETRY_MS 100
 #define SIGNAL_MS 500 /* between two for the same file */
+#define LOAD_MS 5000  /* before a promotion; usually some milliseconds */
 #define SUSPECTS_MAX 128
 
 enum phase {
@@ -595,7 +596,15 @@ static int wait_for_rule(struct postgres *pg, struct err *e)
 {
     int r = pg_check_running(pg, e);
 
-    return r < 0 ? r : is_loaded(pg) ? STEP_DONE : 0;
+    if (r < 0 || is_loaded(pg)) {
+        return r < 0 ? r : STEP_DONE;
+    }
+    return instant_elapsed_min_ms(pg->order.signalled, clock_now()) < LOAD_MS
+               ? 0
+               : FAIL(
+                     e, ERR_TIMEOUT,
+                     "the server does not load it\n"
+                     "hint: its log tells what is wrong with its configuration files");
 }
 
 int pg_step_sync_load(struct postgres *pg, struct err *e)
@@ -605,5 +614,6 @@ int pg_step_sync_load(struct postgres *pg, struct err *e)
         return STEP_DONE;
     }
     guard_signal(pg->link, SIGHUP);
+    pg->order.signalled = clock_now();
     return pg_order_wait(pg, wait_for_rule);
 }
