@@ -180,6 +180,30 @@ static void a_stopped_walsender_holds_it_up(void **state)
     end_load(load);
 }
 
+/* Commits do not wait before the checkpointer has set the flag; nobody has been told before the
+ * postmaster has read the file. */
+static void a_stopped_process_of_the_server_holds_it_up(void **state)
+{
+    pid_t pid;
+
+    assert_non_null(state);
+    NEED_LAB();
+    settle((struct sync_rule){0}, "to nobody");
+    pid = (pid_t)ask_number(
+        a, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    set_rule(a, rule_of(true, 1, "node-2", "node-3"));
+    expect_unsettled();
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    await(a_settled);
+    pid = (pid_t)ask_number(a, "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    set_rule(a, rule_of(false, 1, "node-2", NULL));
+    expect_unsettled();
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    await(a_settled);
+}
+
 /* A dead host that is in no rule any more is no hindrance; one that is needed is. */
 static void a_stopped_standby(void **state)
 {
@@ -630,6 +654,7 @@ int main(void)
         cmocka_unit_test(a_primary_and_two_standbys),
         cmocka_unit_test(rules_change_under_load),
         cmocka_unit_test(a_stopped_walsender_holds_it_up),
+        cmocka_unit_test(a_stopped_process_of_the_server_holds_it_up),
         cmocka_unit_test(a_stopped_standby),
         cmocka_unit_test(commits_wait_for_ever),
         cmocka_unit_test(alter_system_does_not_win),
