@@ -371,6 +371,52 @@ int wal_record_decode(
     return 0;
 }
 
+/* Where a record begins that is next at LSN: behind the header of a page. */
+static uint64_t skip_header(uint64_t lsn, uint32_t wal_segment_size)
+{
+    return lsn % PAGE_SIZE == 0 ? lsn + header_size(lsn, wal_segment_size) : lsn;
+}
+
+int wal_scan_begin(struct wal_scan *ret, const struct wal_slice *slice, struct err *e)
+{
+    uint32_t header = header_size(slice->lsn, slice->segment_size);
+    uint32_t remaining = 0;
+
+    ASSERT(slice->lsn % PAGE_SIZE == 0);
+    if (slice->length < header || !is_page(slice->bytes, slice->lsn, slice->segment_size, 0)) {
+        return FAIL(e, ERR_CORRUPT, "no WAL page is there");
+    }
+    if ((read_u16(slice->bytes + PAGE_INFO_AT) & PAGE_IS_CONTINUED) != 0) {
+        remaining = read_u32(slice->bytes + PAGE_REMAINING_AT);
+    }
+    *ret = (struct wal_scan){
+        .lsn = wal_record_end(slice->lsn + header, remaining, slice->segment_size)};
+    return 0;
+}
+
+int wal_scan_go(struct wal_scan *scan, const struct wal_slice *slice)
+{
+    ASSERT(slice->lsn <= scan->lsn);
+    for (;;) {
+        uint64_t lsn = skip_header(scan->lsn, slice->segment_size);
+        struct wal_record record;
+        int r;
+
+        if (lsn - slice->lsn >= slice->length) {
+            return WAL_SCAN_MORE;
+        }
+        r = wal_record_decode(slice, lsn, &record, NULL);
+        if (r == ERR_UNAVAILABLE) {
+            return WAL_SCAN_MORE;
+        }
+        if (r < 0 || (scan->previous_lsn != 0 && record.previous_lsn != scan->previous_lsn)) {
+            return 0;
+        }
+        scan->previous_lsn = lsn;
+        scan->end_lsn = scan->lsn = record.end_lsn;
+    }
+}
+
 bool wal_is_shutdown_checkpoint(const struct wal_record *record)
 {
     return record->manager == MANAGER_XLOG &&

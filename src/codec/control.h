@@ -88,6 +88,22 @@ MUST_CHECK int wal_record_decode(
 /* Whether RECORD is the one that a clean stop of a primary writes last. */
 bool wal_is_shutdown_checkpoint(const struct wal_record *record);
 
+/* A walk along the records, from one to the next: each must be valid and name the one before it. */
+struct wal_scan {
+    uint64_t lsn;          /* of the next one; a page's beginning: behind its header */
+    uint64_t previous_lsn; /* where the last valid one begins; 0: none yet */
+    uint64_t end_lsn;      /* and where it ends */
+};
+
+/* Begin with the first record that begins in the page at the start of SLICE or, when one goes on
+ * through all of it, in a later page. A walk from a known record begins as {.lsn = it}. */
+MUST_CHECK int wal_scan_begin(struct wal_scan *ret, const struct wal_slice *slice, struct err *e);
+
+/* Walk through SLICE, which begins at or before the page of scan->lsn. 0: the next record is not
+ * valid, the log ends. WAL_SCAN_MORE: it goes on behind SLICE; if nothing is there, it ends too. */
+#define WAL_SCAN_MORE 1
+int wal_scan_go(struct wal_scan *scan, const struct wal_slice *slice);
+
 /* "00000001000000000000000A" for the segment with LSN; and back (segment start; ERR_INVALID for any
  * other name). */
 #define WAL_NAME_SIZE 25

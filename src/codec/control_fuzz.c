@@ -71,6 +71,34 @@ static void check_segment(const uint8_t *bytes, size_t size)
     }
 }
 
+/* The walk sees the same records, cut anywhere. */
+static void check_scan(const uint8_t *bytes, size_t size)
+{
+    struct wal_slice slice = {.bytes = bytes, .length = size, .segment_size = SEGMENT_SIZE};
+    struct wal_scan whole;
+    struct wal_scan scan;
+
+    if (size < 40) {
+        return;
+    }
+    memcpy(&slice.lsn, bytes + 8, sizeof(slice.lsn));
+    slice.lsn &= (UINT64_C(1) << 56) - WAL_PAGE_SIZE;
+    if (wal_scan_begin(&whole, &slice, NULL) < 0) {
+        return;
+    }
+    scan = whole;
+    IGNORE(wal_scan_go(&whole, &slice), "ended or not");
+    for (size_t cut = 0; cut <= size; cut += 4096) {
+        slice.length = cut;
+        IGNORE(wal_scan_go(&scan, &slice), "ended or not");
+        ASSERT(scan.end_lsn <= slice.lsn + cut + SEGMENT_SIZE);
+    }
+    slice.length = size;
+    IGNORE(wal_scan_go(&scan, &slice), "ended or not");
+    ASSERT(scan.end_lsn == whole.end_lsn);
+    ASSERT(scan.previous_lsn == whole.previous_lsn);
+}
+
 static void check_name(const uint8_t *bytes, size_t size)
 {
     AUTO_FREE char *text = mem_dup_length((const char *)bytes, size);
@@ -88,6 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     check_control(bytes, size);
     check_sealed_control(bytes, size);
     check_segment(bytes, size);
+    check_scan(bytes, size);
     check_name(bytes, size);
     return 0;
 }

@@ -231,6 +231,42 @@ static void test_wal_chain_of_a_real_segment(void **state)
     }
 }
 
+/* The same chain, walked: whole, page by page, from a later page on, and up to a damaged record. */
+static void test_wal_scan(void **state)
+{
+    unsigned char bytes[FILE_MAX];
+    struct wal_slice slice = {bytes, read_corpus("pg15-segment-8", bytes), 0x800000, SEGMENT_SIZE};
+    size_t whole = slice.length;
+    struct wal_scan scan;
+
+    (void)state;
+    assert_int_equal(wal_scan_begin(&scan, &slice, NULL), 0);
+    assert_true(scan.lsn == 0x800028);
+    IGNORE(wal_scan_go(&scan, &slice), "the file may end there");
+    assert_true(scan.end_lsn == 0x803748);
+    assert_true(scan.previous_lsn == 0x8036D0);
+    assert_int_equal(wal_scan_begin(&scan, &slice, NULL), 0);
+    slice.length = PAGE;
+    assert_int_equal(wal_scan_go(&scan, &slice), WAL_SCAN_MORE);
+    assert_true(scan.end_lsn == 0x801270);
+    assert_int_equal(wal_scan_go(&scan, &slice), WAL_SCAN_MORE);
+    slice.length = whole;
+    IGNORE(wal_scan_go(&scan, &slice), "the file may end there");
+    assert_true(scan.end_lsn == 0x803748);
+    slice = (struct wal_slice){bytes + PAGE, whole - PAGE, 0x802000, SEGMENT_SIZE};
+    assert_int_equal(wal_scan_begin(&scan, &slice, NULL), 0);
+    assert_true(scan.lsn == 0x8035E8);
+    bytes[0x3640] ^= 1;
+    assert_int_equal(wal_scan_go(&scan, &slice), 0);
+    assert_true(scan.end_lsn == 0x803628);
+    bytes[0x3640] ^= 1;
+    scan = (struct wal_scan){.lsn = 0x803628, .previous_lsn = 0x8035E0}; /* another one was there */
+    assert_int_equal(wal_scan_go(&scan, &slice), 0);
+    assert_true(scan.end_lsn == 0);
+    slice.lsn += PAGE;
+    assert_int_equal(wal_scan_begin(&scan, &slice, NULL), ERR_CORRUPT);
+}
+
 static void test_wal_refusals(void **state)
 {
     unsigned char bytes[FILE_MAX] = {0};
@@ -429,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_control_limits),
         cmocka_unit_test(test_control_refusals),
         cmocka_unit_test(test_wal_chain_of_a_real_segment),
+        cmocka_unit_test(test_wal_scan),
         cmocka_unit_test(test_wal_refusals),
         cmocka_unit_test(test_wal_across_pages_and_segments),
         cmocka_unit_test(test_wal_end),

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <pwd.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -183,5 +184,12 @@ void process_notify(const char *state)
         IGNORE(
             sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, length) < 0,
             "the service manager is not needed");
+    }
+}
+
+void process_end(int pid)
+{
+    if (pid > 1) {
+        IGNORE(kill((pid_t)pid, SIGTERM) != 0, "it is gone already");
     }
 }

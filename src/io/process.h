@@ -23,6 +23,9 @@ void process_password(char *buffer, size_t length);
  * holds passwords. */
 void process_harden(void);
 
+/* Ask process PID to end (SIGTERM). It must have been seen to be the right one just now. */
+void process_end(int pid);
+
 /* Start PROGRAM in a new session, detached from this process, with a clean environment, standard
  * streams on /dev/null except standard error to LOG_PATH (appended, 0600; may be NULL),
  * descriptors above 2 closed but KEEP_FD (>= 0), which it gets as descriptor 3. argv ends with

@@ -25,7 +25,9 @@ struct apply_job {
     struct pg_paths paths;
     char *texts[TEXTS];
     char *base_conf; /* put in place of postgresql.base.conf; NULL: leave it */
+    char sync_mark[PG_MARK_SIZE];
     bool is_start;
+    bool is_sync_managed; /* ALTER SYSTEM must not win over the rule */
     bool is_changed;
 };
 
@@ -67,6 +69,7 @@ void pg_set_upstream(struct postgres *pg, const struct engine_peer *peer)
     if (!str_equal(pg->upstream.name, peer->name)) {
         pg_stall_forget(pg);
     }
+    pg->is_revoked = pg->is_revoked && peer->name[0] == '\0';
     pg->upstream = (struct pg_upstream){.is_known = true};
     pg_peer_conninfo(pg, peer, &pg->config->postgresql.replication, NULL, &conninfo);
     if (conninfo.length > 0) {
@@ -124,6 +127,7 @@ static int clean_auto(struct apply_job *own, struct err *e)
     char path[PG_PATH_SIZE];
     AUTO_FREE char *text = NULL;
     AUTO_STR struct str kept = STR_INIT(PG_TEXT_MAX);
+    bool is_changed = false;
     int r;
 
     str_format(path, sizeof(path), "%s/postgresql.auto.conf", own->paths.data_dir);
@@ -134,8 +138,10 @@ static int clean_auto(struct apply_job *own, struct err *e)
     if (r < 0) {
         return r;
     }
-    conffile_filter_auto(text, &kept);
-    return file_write_if_changed(path, str_text(&kept), 0600, &(bool){false}, e);
+    conffile_filter_auto(text, own->is_start, own->is_sync_managed, &kept);
+    r = file_write_if_changed(path, str_text(&kept), 0600, &is_changed, e);
+    own->is_changed = own->is_changed || is_changed;
+    return r;
 }
 
 static int prepare_start(struct apply_job *own, struct err *e)
@@ -144,11 +150,8 @@ static int prepare_start(struct apply_job *own, struct err *e)
     char old_log[PG_PATH_SIZE];
     struct file_facts facts;
     enum file_kind kind;
-    int r = clean_auto(own, e);
+    int r;
 
-    if (r < 0) {
-        return r;
-    }
     if (file_facts(own->paths.log, &facts, NULL) == 0 && facts.size > LOG_KEPT_MAX) {
         str_format(old_log, sizeof(old_log), "%s.1", own->paths.log);
         r = file_rename(own->paths.log, old_log, e);
@@ -184,6 +187,9 @@ static int write_all(struct apply_job *own, struct err *e)
         r = file_put_if_changed(
             own->paths.passfile, own->texts[TEXT_PASS], 0600, &(bool){false}, e);
     }
+    if (r == 0 && (own->is_start || own->is_sync_managed)) {
+        r = clean_auto(own, e);
+    }
     return r == 0 && own->is_start ? prepare_start(own, e) : r;
 }
 
@@ -208,6 +214,9 @@ static void done_apply(struct postgres *pg, struct pg_job *job)
     const struct apply_job *own = (const struct apply_job *)job;
 
     pg->is_applying = false;
+    if (job->result == 0) {
+        pg_sync_written(pg, own->sync_mark);
+    }
     if (job->order_id == 0) {
         if (job->result == 0 && own->is_changed && pg_is_running(pg)) {
             guard_signal(pg->link, SIGHUP);
@@ -219,7 +228,6 @@ static void done_apply(struct postgres *pg, struct pg_job *job)
         }
         pg_order_poke(pg);
     } else if (job->order_id == pg->order.id) {
-        pg->order.config_changed = own->is_changed;
         if (job->result < 0) {
             pg_order_fail(pg, job->result, &job->err);
         } else {
@@ -241,7 +249,10 @@ struct parameters *pg_assemble(struct postgres *pg, struct arena *arena)
         .folder = pg->paths.runtime_dir,
         .data_dir = pg->paths.data_dir,
         .major = pg->look.major,
-        .least = &pg->look.limits};
+        .least = &pg->look.limits,
+        .sync_names = pg_sync_text(pg),
+        .sync_mark = str_is_empty(pg_sync_mark(pg)) ? NULL : pg_sync_mark(pg),
+        .is_revoked = pg->is_revoked};
 
     parameters_assemble(arena, &input, parameters);
     return parameters;
@@ -293,6 +304,11 @@ void pg_apply(struct postgres *pg, uint64_t order_id)
     job->job.order_id = order_id;
     job->paths = pg->paths;
     job->is_start = order_id != 0 && pg->order.args.order == ORDER_START;
+    job->is_sync_managed = pg_sync_is_managed(pg);
+    str_copy(job->sync_mark, sizeof(job->sync_mark), pg_sync_mark(pg));
+    if (job->is_start) {
+        pg_sync_rendered(pg);
+    }
     if (order_id != 0) {
         job->base_conf = TAKE(pg->order.base_conf);
     }
@@ -352,12 +368,13 @@ int pg_step_passfile(struct postgres *pg, struct err *e)
 
 /* ---- in the background ---- */
 
-/* Only for a running server: a start writes everything anew. */
+/* Only for a running server: a start writes everything anew. A checkpoint takes long and touches no
+ * file. */
 void pg_apply_background(struct postgres *pg)
 {
     if (!pg->is_closed && pg->is_config_dirty && !pg->is_applying &&
-        pg->order.args.order == ORDER_NONE && pg_is_running(pg) && pg->upstream.is_known &&
-        pg->look.major != 0) {
+        (pg->order.args.order == ORDER_NONE || pg->order.args.order == ORDER_CHECKPOINT) &&
+        pg_is_running(pg) && pg->upstream.is_known && pg->look.major != 0) {
         pg_apply(pg, 0);
     }
 }

@@ -165,6 +165,7 @@ int pg_order_single_user(
         "log_min_error_statement=panic",
         "log_min_duration_statement=-1",
         "log_checkpoints=off",
+        "synchronous_standby_names=", /* nobody streams from it */
         "password_encryption=scram-sha-256"};
     AUTO(arena_free) struct arena *arena = arena_new(65536);
     const char *argv[SINGLE_ARGUMENTS_MAX];

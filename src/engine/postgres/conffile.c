@@ -112,15 +112,51 @@ static bool is_ours(const char *line)
     return false;
 }
 
-void conffile_filter_auto(const char *text, struct str *out)
+void conffile_filter_auto(const char *text, bool is_start, bool is_sync_managed, struct str *out)
 {
     while (*text != '\0') {
         size_t length = strcspn(text, "\n");
 
         length += text[length] == '\n' ? 1 : 0;
-        if (!is_ours(text)) {
+        if (!(is_start && is_ours(text)) &&
+            !(is_sync_managed && sets(text, "synchronous_standby_names"))) {
             str_add_length(out, text, length);
         }
         text += length;
     }
+}
+
+/* The inverse of quote_conf. */
+static bool unquote(const char *from, char *buffer, size_t size)
+{
+    size_t length = 0;
+
+    for (; *from != '\0' && *from != '\n'; from++) {
+        if (*from == '\'' || *from == '\\') {
+            if (from[1] != *from) {
+                buffer[length] = '\0';
+                return *from == '\'';
+            }
+            from++;
+        }
+        if (length + 1 == size) {
+            return false;
+        }
+        buffer[length++] = *from;
+    }
+    return false;
+}
+
+bool conffile_find(const char *text, const char *name, char *buffer, size_t size)
+{
+    size_t length = strlen(name);
+
+    while (*text != '\0') {
+        if (str_starts(text, name) && str_starts(text + length, " = '")) {
+            return unquote(text + length + strlen(" = '"), buffer, size);
+        }
+        text += strcspn(text, "\n");
+        text += *text == '\n' ? 1 : 0;
+    }
+    return false;
 }

@@ -28,5 +28,9 @@ const char *const *conffile_command_line(
     const char *data_dir);
 
 /* postgresql.auto.conf without the settings that would win over ours (they are left behind by ALTER
- * SYSTEM and by pg_basebackup -R). */
-void conffile_filter_auto(const char *text, struct str *out);
+ * SYSTEM and by pg_basebackup -R): those of a start, and synchronous_standby_names. */
+void conffile_filter_auto(const char *text, bool is_start, bool is_sync_managed, struct str *out);
+
+/* The value that TEXT, rendered by conffile_render, gives to NAME; false: none, or it does not
+ * fit. */
+bool conffile_find(const char *text, const char *name, char *buffer, size_t size);

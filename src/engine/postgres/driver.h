@@ -8,6 +8,7 @@
  *   config       (apply.c)   what was rendered and written last
  *   stall        (stall.c)   why a standby does not stream
  *   slots        (slots.c)   replication slots of the members
+ *   sync         (sync.c)    which rule of commits the server obeys for certain
  *   order        (order.c)   the one order in progress: a row of steps
  *
  * pg_report (postgres.c) makes the status out of the facts. Everything runs on the loop but the
@@ -27,6 +28,7 @@
 #define PG_TEXT_MAX ((size_t)1 << 20) /* a configuration file */
 #define PG_CONNINFO_SIZE 1536
 #define PG_ARENA_LIMIT ((size_t)4 << 20)
+#define PG_MARK_SIZE 48
 
 #define PROBE_PACE_MS 1000
 #define PROBE_PACE_STARTING_MS 5
@@ -80,6 +82,8 @@ struct pg_look {
     struct timeline_history history;
     bool was_clean;
     bool was_primary;
+    bool is_end_known; /* of a primary's log; POSITION is it */
+    int64_t control_real_s;
     bool is_torn;    /* DOWN: a rewind was interrupted */
     int foreign_pid; /* a server process in this directory */
     uint64_t checkpoint_lsn;
@@ -88,7 +92,9 @@ struct pg_look {
     bool is_mount;                /* data_dir is the root of a file system */
     char bin_dir[PG_PATH_SIZE];
     char problem[192];
-    bool has_folder; /* runtime_dir is there */
+    bool has_folder;     /* runtime_dir is there */
+    bool has_sync_names; /* postgresql.conf, as the driver wrote it, sets them */
+    char sync_names[SYNC_TEXT_SIZE];
 };
 
 /* What the server answered last. Zero when another process was started. */
@@ -110,6 +116,12 @@ struct pg_probe {
     char upstream[MEMBER_NAME_SIZE];
     char primary_conninfo[PG_CONNINFO_SIZE];
     char primary_slot_name[64];
+    bool has_restore_command;
+    bool is_parked; /* no receiver, and replay waits for log that is nowhere */
+    char sync_names[SYNC_TEXT_SIZE];
+    char sync_mark[PG_MARK_SIZE];
+    unsigned standby_count;
+    struct engine_standby standbys[MEMBERS_MAX];
 };
 
 /* A standby that should stream and does not (stall.c). */
@@ -122,6 +134,17 @@ struct pg_stall {
     int64_t from;       /* where the log ended at that time; negative: not known yet */
     char problem[192];
     bool is_starved; /* its upstream no longer has the WAL that it needs */
+};
+
+/* A standby that follows nobody (revoke.c). */
+struct pg_detach {
+    bool is_held;    /* a REVOKE has begun, and not everybody has heard yet */
+    bool is_certain; /* everybody has */
+    bool is_old;     /* the probe under way began before that */
+    bool was_parked; /* in the last probe */
+    bool is_detached;
+    struct instant gone_since;  /* no receiver was seen; {0,0}: there is one */
+    struct instant stays_since; /* there is still one, or it was last told to go */
 };
 
 /* Which upstream is configured. `is_known` false: the driver has not set it yet, the running
@@ -163,10 +186,11 @@ struct order {
     uint64_t looks_wanted;
     int receiver_before;
     int64_t loaded_before_us;
-    bool config_changed;
-    bool is_promoting; /* the signal was sent */
-    char secret[32];   /* file in new_dir that must go */
-    char *base_conf;   /* the user's postgresql.conf, kept over a rewind */
+    bool upstream_changed;
+    struct instant signalled; /* to load the rule of commits */
+    bool is_promoting;        /* the signal was sent */
+    char secret[32];          /* file in new_dir that must go */
+    char *base_conf;          /* the user's postgresql.conf, kept over a rewind */
 };
 
 struct postgres {
@@ -195,9 +219,10 @@ struct postgres {
     struct pg_look look;
     bool is_looking;
     bool look_again;
-    bool is_look_stale;      /* the one under way began before the server ended */
-    uint64_t looks;          /* ended */
-    bool wants_exit_problem; /* the server ended by itself: the next look reads its last words */
+    struct position seen_end; /* flushed, as the last probe of a primary that has ended saw it */
+    bool is_look_stale;       /* the one under way began before the server ended */
+    uint64_t looks;           /* ended */
+    bool wants_exit_problem;  /* the server ended by itself: the next look reads its last words */
 
     struct pg_probe probe;
     struct pg_probe probing; /* being gathered */
@@ -228,10 +253,15 @@ struct postgres {
     struct pg_upstream upstream;
     bool is_applying;
     bool is_config_dirty;
+    bool is_revoked; /* it follows nobody for good: no log from an archive either */
     bool is_lowered; /* a configured value waits behind that of the control file */
     char complaint[160];
 
     struct pg_slots *slots;
+    struct pg_sync *sync;
+    struct pg_seen *seen; /* of a REVOKE */
+    struct pg_detach detach;
+    struct pg_ping *pings; /* under way */
 
     struct order order;
     uint64_t order_count;
@@ -246,6 +276,12 @@ struct postgres {
 void pg_report(struct postgres *pg);
 bool pg_is_running(const struct postgres *pg);
 void pg_session_options(const struct postgres *pg, struct session_options *ret);
+
+/* end.c: the end of the log of a primary that was not stopped; false: not known. SEEN: flushed, as
+ * the last probe saw it; {0,0}: there was none. Reads files. */
+bool pg_find_end(
+    const char *data_dir, const struct control *control, struct position seen,
+    struct position *ret);
 
 /* look.c: examine the data directory; pg_looked (server.c) is called when it is done. */
 void pg_look(struct postgres *pg);
@@ -288,7 +324,42 @@ void pg_slots_free(struct pg_slots *slots);
 void pg_slots_due(struct postgres *pg);  /* members or settings changed */
 void pg_slots_tick(struct postgres *pg); /* after each probe */
 
+/* seen.c: whether every process of the running server has been told what a file, written before,
+ * says. SQL gives one row, "t" when its session knows. DONE comes from the loop, once; until stop
+ * there is no failure, only patience. The session is then open and idle. */
+struct pg_seen;
+typedef void pg_seen_done(struct postgres *pg);
+struct pg_seen *pg_seen_new(struct postgres *pg);
+void pg_seen_free(struct pg_seen *seen);
+void pg_seen_start(struct pg_seen *seen, const char *sql, pg_seen_done *done);
+void pg_seen_stop(struct pg_seen *seen);
+struct session *pg_seen_session(struct pg_seen *seen);
+
+/* sync.c */
+struct pg_sync *pg_sync_new(struct postgres *pg);
+void pg_sync_free(struct pg_sync *sync);
+void pg_sync_set(struct postgres *pg, const struct sync_rule *rule, uint64_t serial);
+void pg_sync_tick(struct postgres *pg);     /* after each probe, and when a file was written */
+void pg_sync_reset(struct postgres *pg);    /* another server process, or none */
+void pg_sync_rendered(struct postgres *pg); /* into the files of a start */
+void pg_sync_written(struct postgres *pg, const char *mark);
+bool pg_sync_names(const struct postgres *pg, const char *name); /* is it in the rule? */
+uint64_t pg_sync_serial(const struct postgres *pg);              /* for the status */
+const char *pg_sync_text(const struct postgres *pg); /* NULL: the operator's own value */
+const char *pg_sync_mark(const struct postgres *pg); /* "": none yet */
+bool pg_sync_is_managed(const struct postgres *pg);
+int pg_step_sync_write(struct postgres *pg, struct err *e);
+int pg_step_sync_load(struct postgres *pg, struct err *e);
+void pg_note_standby(struct pg_probe *probe, const char *name, uint64_t flushed_lsn);
+
+/* revoke.c */
+void pg_detach_tick(struct postgres *pg); /* after each probe */
+bool pg_is_detached(const struct postgres *pg);
+
 /* server.c */
+int pg_step_apply(struct postgres *pg, struct err *e);
+int pg_step_files_idle(struct postgres *pg, struct err *e);
+int pg_check_running(struct postgres *pg, struct err *e);
 void pg_guard_connect(struct postgres *pg);
 
 /* timelines.c: pg_tidy_timelines is for the end of a promotion that failed */
@@ -334,3 +405,4 @@ extern const struct order_step pg_promote_steps[];
 extern const struct order_step pg_checkpoint_steps[];
 extern const struct order_step pg_follow_steps[];
 extern const struct order_step pg_reload_steps[];
+extern const struct order_step pg_revoke_steps[];

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/parse.h"
 #include "codec/codec.h"
+#include "engine/postgres/conffile.h"
 #include "engine/postgres/driver.h"
 #include "engine/postgres/versions.h"
 #include "io/file.h"
@@ -24,6 +25,7 @@ struct look_job {
     struct pg_paths paths;
     struct pg_look before;
     struct pg_look look;
+    struct position seen_end;
     bool wants_exit_problem;
     char exit_problem[160];
 };
@@ -163,6 +165,26 @@ static int find_log_end(
     return 0;
 }
 
+/* Once for each end: whatever runs the server forgets it (server.c). */
+static void set_crash_end(struct look_job *own, const struct control *control)
+{
+    struct pg_look *look = &own->look;
+    const struct pg_look *before = &own->before;
+
+    if (!look->was_primary) {
+        return;
+    }
+    if (before->is_end_known && before->system_id == control->system_id &&
+        before->checkpoint_lsn == control->checkpoint_lsn &&
+        before->control_real_s == control->modified_real_s) {
+        look->is_end_known = true;
+        look->position = before->position;
+    } else {
+        look->is_end_known =
+            pg_find_end(own->paths.data_dir, control, own->seen_end, &look->position);
+    }
+}
+
 static void set_position(struct look_job *own, const struct control *control)
 {
     struct pg_look *look = &own->look;
@@ -177,6 +199,7 @@ static void set_position(struct look_job *own, const struct control *control)
         return;
     }
     if (control->state != CONTROL_SHUTDOWNED) {
+        set_crash_end(own, control);
         return;
     }
     if (own->before.was_clean && own->before.checkpoint_lsn == control->checkpoint_lsn &&
@@ -188,6 +211,7 @@ static void set_position(struct look_job *own, const struct control *control)
         return;
     }
     look->was_clean = true;
+    look->is_end_known = look->was_primary;
     look->position.lsn = end;
 }
 
@@ -333,6 +357,19 @@ static int look_at_torn(struct look_job *own, struct err *e)
         own->paths.bin_configured, look->major, look->bin_dir, sizeof(look->bin_dir), e);
 }
 
+/* A start before anybody has told the rule of commits keeps it. */
+static void read_sync_names(struct pg_look *look, const char *data_dir)
+{
+    char path[PG_PATH_SIZE];
+    AUTO_FREE char *text = NULL;
+
+    str_format(path, sizeof(path), "%s/postgresql.conf", data_dir);
+    look->has_sync_names =
+        file_read(path, PG_TEXT_MAX, &text, NULL, NULL) == 0 && str_starts(text, CONFFILE_HEADER) &&
+        conffile_find(
+            text, "synchronous_standby_names", look->sync_names, sizeof(look->sync_names));
+}
+
 static int look_inside(struct look_job *own, struct err *e)
 {
     struct pg_look *look = &own->look;
@@ -349,6 +386,7 @@ static int look_inside(struct look_job *own, struct err *e)
     }
     look->system_id = control.system_id;
     look->checkpoint_lsn = control.checkpoint_lsn;
+    look->control_real_s = control.modified_real_s;
     look->wal_segment_size = control.wal_segment_size;
     look->limits = control.limits;
     look->foreign_pid = find_server(data_dir);
@@ -364,6 +402,7 @@ static int look_inside(struct look_job *own, struct err *e)
     if (look->foreign_pid == 0) {
         set_position(own, &control);
     }
+    read_sync_names(look, data_dir);
     IGNORE(read_history(data_dir, look->position.timeline, &look->history, NULL), "may be missing");
     return 0;
 }
@@ -509,6 +548,7 @@ void pg_look(struct postgres *pg)
     job->job.done = done_look;
     job->paths = pg->paths;
     job->before = pg->look;
+    job->seen_end = pg->seen_end;
     job->wants_exit_problem = pg->wants_exit_problem;
     pg->wants_exit_problem = false;
     pg_job_start(pg, &job->job);

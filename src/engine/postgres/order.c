@@ -33,6 +33,7 @@ static const struct {
     {ORDER_CHECKPOINT, pg_checkpoint_steps, HOUR_MS, true, false},
     {ORDER_FOLLOW, pg_follow_steps, MINUTE_MS, true, false},
     {ORDER_RELOAD, pg_reload_steps, MINUTE_MS, true, false},
+    {ORDER_REVOKE, pg_revoke_steps, MINUTE_MS, true, false},
 };
 
 static void forget_input(struct order *order)
@@ -59,6 +60,8 @@ static void end(struct postgres *pg, int result, const struct err *why)
     ASSERT(order != ORDER_NONE);
     loop_timer_stop(pg->order_kick);
     loop_timer_stop(pg->order_limit);
+    pg_seen_stop(pg->seen);
+    pg->detach.is_held = false;
     if (result < 0) {
         pg_tidy_timelines(pg);
     } else if (order == ORDER_CLONE || order == ORDER_REWIND || order == ORDER_BOOTSTRAP) {

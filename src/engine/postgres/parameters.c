@@ -71,6 +71,7 @@ static const char *const owned[] = {
     "recovery_target_time",
     "recovery_target_xid",
     "baton.upstream",
+    "baton.sync_mark",
 };
 
 static bool is_owned(const char *name)
@@ -318,6 +319,26 @@ static void add_owned(
     }
 }
 
+/* Also group 5. */
+static void add_given(
+    struct arena *arena, const struct parameters_input *input, struct parameters *ret)
+{
+    const struct {
+        const char *name;
+        const char *value;
+    } rows[] = {
+        {"synchronous_standby_names", input->sync_names},
+        {"baton.sync_mark", input->sync_mark},
+        {"restore_command", input->is_revoked ? "" : NULL},
+    };
+
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        if (rows[at].value != NULL) {
+            IGNORE(set(arena, ret, rows[at].name, rows[at].value) == NULL, "complained already");
+        }
+    }
+}
+
 /* ---- what the control file demands ---- */
 
 static void raise_to(
@@ -362,6 +383,7 @@ void parameters_assemble(
     add_local(arena, &input->config->postgresql.recovery_conf, input->major, ret);
     add_local(arena, &input->config->postgresql.parameters, input->major, ret);
     add_owned(arena, input, ret);
+    add_given(arena, input, ret);
     if (input->least != NULL) {
         raise_to(arena, ret, input->least);
     }

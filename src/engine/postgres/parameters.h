@@ -6,7 +6,8 @@
  *   2. defaults of baton's own, see parameters.c;
  *   3. the store's postgresql.parameters;
  *   4. the local file's postgresql.parameters;
- *   5. what the driver must own: addresses, cluster_name, files, sockets.
+ *   5. what the driver must own: addresses, cluster_name, files, sockets, and, while a rule of
+ *      commits is given, synchronous_standby_names.
  *
  * A server refuses to start as a standby with a smaller max_connections, max_worker_processes,
  * max_wal_senders, max_prepared_transactions or max_locks_per_transaction than its control file
@@ -48,6 +49,9 @@ struct parameters_input {
     const char *data_dir; /* for hba_file and ident_file */
     int major;
     const struct control_limits *least; /* of the control file; may be NULL */
+    const char *sync_names; /* synchronous_standby_names; NULL: what store and file say */
+    const char *sync_mark;  /* which version of it; may be NULL */
+    bool is_revoked;        /* no log from an archive either */
 };
 
 /* Assemble everything into RET. */

@@ -237,8 +237,12 @@ static void auto_conf_loses_what_would_win(void **state)
     conffile_filter_auto(
         "# comment\nprimary_conninfo = 'x'\nwork_mem = '4MB'\nprimary_conninfo_x = 1\n"
         "recovery_target_time='now'",
-        &out);
+        true, false, &out);
     assert_string_equal(str_text(&out), "# comment\nwork_mem = '4MB'\nprimary_conninfo_x = 1\n");
+    str_clear(&out);
+    conffile_filter_auto(
+        "primary_conninfo = 'x'\nsynchronous_standby_names = 'n2'\nport = 1\n", false, true, &out);
+    assert_string_equal(str_text(&out), "primary_conninfo = 'x'\nport = 1\n");
 }
 
 static void the_passfile_escapes(void **state)

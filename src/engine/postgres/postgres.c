@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "engine/postgres/driver.h"
+#include "io/ping.h"
 #include "io/process.h"
 
 bool pg_is_running(const struct postgres *pg)
@@ -51,6 +52,10 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
     status->is_promoting =
         (pg->order.is_promoting || pg->is_promoted_by_hand) && status->state != SERVER_PRIMARY;
     status->is_streaming = probe->is_streaming;
+    status->is_detached = status->state == SERVER_STANDBY && pg_is_detached(pg);
+    status->sync_serial = pg_sync_serial(pg);
+    status->standby_count = probe->standby_count;
+    memcpy(status->standbys, probe->standbys, sizeof(status->standbys));
     status->is_checkpointed = probe->is_checkpointed;
     status->pending_restart = probe->pending_restart || (probe->is_known && pg->is_lowered);
     status->position = probe->position;
@@ -72,6 +77,7 @@ static void fill_down(const struct postgres *pg, struct engine_status *status)
 {
     status->is_torn = status->state == SERVER_DOWN && pg->look.is_torn;
     status->was_clean = pg->look.was_clean;
+    status->is_end_known = status->state == SERVER_DOWN && pg->look.is_end_known;
     status->was_primary = pg->look.was_primary;
     status->position = pg->look.position;
     if (pg->look.history.timeline == pg->look.position.timeline) {
@@ -252,16 +258,57 @@ static void set_cluster(
 
 static void set_sync(struct engine *engine, const struct sync_rule *rule, uint64_t serial)
 {
-    (void)engine;
-    (void)rule;
-    (void)serial;
+    pg_sync_set((struct postgres *)engine, rule, serial);
+}
+
+struct pg_ping {
+    struct postgres *pg;
+    struct pg_ping *next;
+    struct ping *ping;
+    char name[MEMBER_NAME_SIZE];
+};
+
+static void on_ping(void *arg, bool is_alive)
+{
+    struct pg_ping *own = arg;
+    struct postgres *pg = own->pg;
+    struct pg_ping **at = &pg->pings;
+    char name[MEMBER_NAME_SIZE];
+
+    while (*at != own) {
+        at = &(*at)->next;
+    }
+    *at = own->next;
+    str_copy(name, sizeof(name), own->name);
+    mem_free(own);
+    pg->listener.on_ping(pg->listener.arg, name, is_alive);
 }
 
 static void ping(struct engine *engine, const struct engine_peer *peer, int64_t timeout_ms)
 {
-    (void)engine;
-    (void)peer;
-    (void)timeout_ms;
+    struct postgres *pg = (struct postgres *)engine;
+    struct pg_ping *own = mem_alloc(sizeof(*own));
+    struct url_parts url = {0};
+    bool is_good = url_parse(peer->conn_url, &url, NULL) == 0;
+
+    own->pg = pg;
+    own->next = pg->pings;
+    pg->pings = own;
+    str_copy(own->name, sizeof(own->name), peer->name);
+    own->ping = ping_start(
+        pg->loop, is_good ? url.host : "", url.port != 0 ? url.port : 5432, timeout_ms, on_ping,
+        own);
+}
+
+static void free_pings(struct postgres *pg)
+{
+    while (pg->pings != NULL) {
+        struct pg_ping *own = pg->pings;
+
+        pg->pings = own->next;
+        ping_free(own->ping);
+        mem_free(own);
+    }
 }
 
 /* ---- life ---- */
@@ -293,6 +340,9 @@ static void free_engine(struct engine *engine)
     session_free(pg->identify);
     session_free(pg->side);
     pg_slots_free(pg->slots);
+    pg_sync_free(pg->sync);
+    pg_seen_free(pg->seen);
+    free_pings(pg);
     pg_order_fini(pg);
     loop_timer_free(pg->pace);
     pg_probe_fini(pg);
@@ -363,6 +413,8 @@ struct engine *postgres_new(
     pg->identify = session_new(loop);
     pg->side = session_new(loop);
     pg->slots = pg_slots_new(pg);
+    pg->sync = pg_sync_new(pg);
+    pg->seen = pg_seen_new(pg);
     pg->pace = loop_timer_new(loop, on_pace, pg);
     pg_probe_init(pg);
     pg->kill_kick = loop_timer_new(loop, on_kill_kick, pg);

@@ -3,13 +3,6 @@
  * goes on as user 65534, because PostgreSQL refuses to run as root. */
 #include "engine/postgres/postgres_test.h"
 
-#define NEED_LAB() \
-    do { \
-        if (!is_able()) { \
-            skip(); \
-        } \
-    } while (0)
-
 /* What a bootstrap leaves that was killed in the middle. */
 static void leave_half_a_copy(const char *folder)
 {

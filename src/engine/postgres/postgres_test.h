@@ -1,6 +1,7 @@
-/* postgres_test.h - the lab of postgres_test.c: two nodes with real servers on one loop, ways to
- * give orders and to wait. Only that file includes it. */
+/* postgres_test.h - the lab of postgres_test.c and sync_test.c: up to three nodes with real servers
+ * on one loop, ways to give orders and to wait. Neither uses all of it. */
 #pragma once
+#pragma GCC diagnostic ignored "-Wunused-function"
 
 #include "base/mem.h"
 #include "base/parse.h"
@@ -25,7 +26,8 @@
 #define NOBODY 65534
 #define OOM_SCORE "7"    /* of the backends */
 #define PORT_FIRST 20000 /* below those that the kernel gives away */
-#define PORT_PAIRS 5000
+#define PORT_GROUPS 2500
+#define GROUP 4
 #define WAIT_MS 60000
 #define LEASE_MS 600000
 
@@ -44,6 +46,9 @@ struct node {
     bool is_ordered;     /* an order is in progress */
     int result;
     struct err why;
+    char pinged[MEMBER_NAME_SIZE]; /* last */
+    bool is_alive;
+    unsigned pings;
 };
 
 static struct {
@@ -52,7 +57,7 @@ static struct {
     char folder[64];
     char guard[600];
     int port; /* two runs at a time need ports of their own */
-    struct node nodes[2];
+    struct node nodes[3];
     struct cluster cluster;
     const char *json;
     char dcs_json[128];
@@ -62,6 +67,7 @@ static struct {
 
 static struct node *const a = &lab.nodes[0];
 static struct node *const b = &lab.nodes[1];
+static struct node *const c = &lab.nodes[2];
 
 /* ---- running the loop until something is so ---- */
 
@@ -94,14 +100,17 @@ static bool wait_ms(bool (*until)(void), int64_t ms)
     return !lab.is_timed_out;
 }
 
-static void await(bool (*until)(void))
+static void await_at(bool (*until)(void), int line)
 {
     if (!wait_ms(until, WAIT_MS)) {
         fail_msg(
-            "waited in vain; a: %s \"%s\", b: %s \"%s\"", server_state_text(a->status.state),
-            a->status.problem, server_state_text(b->status.state), b->status.problem);
+            "line %d: waited in vain; a: %s \"%s\", b: %s \"%s\"", line,
+            server_state_text(a->status.state), a->status.problem,
+            server_state_text(b->status.state), b->status.problem);
     }
 }
+
+#define await(until) await_at(until, __LINE__)
 
 static double now_ms(void)
 {
@@ -126,9 +135,11 @@ static void on_status(void *arg, const struct engine_status *status)
 
 static void on_ping(void *arg, const char *name, bool is_alive)
 {
-    (void)arg;
-    (void)name;
-    (void)is_alive;
+    struct node *node = arg;
+
+    str_copy(node->pinged, sizeof(node->pinged), name);
+    node->is_alive = is_alive;
+    node->pings++;
 }
 
 static void on_order(void *arg, enum engine_order order, int result, const struct err *why)
@@ -144,7 +155,7 @@ static void on_order(void *arg, enum engine_order order, int result, const struc
 
 static bool orders_have_ended(void)
 {
-    return !a->is_ordered && !b->is_ordered;
+    return !a->is_ordered && !b->is_ordered && !c->is_ordered;
 }
 
 static int order_with(struct node *node, const struct engine_order_args *args)
@@ -288,6 +299,16 @@ static void expect(const struct node *node, const char *sql, const char *wanted)
     assert_string_equal(answer, wanted);
 }
 
+/* The number that SQL gives. */
+static int64_t ask_number(const struct node *node, const char *sql)
+{
+    AUTO_FREE char *text = ask(node, sql);
+    int64_t number = 0;
+
+    assert_int_equal(parse_int(text, 1, INT32_MAX, &number, NULL), 0);
+    return number;
+}
+
 /* ---- reserved timelines ---- */
 
 static bool has_history(const struct node *node, uint32_t timeline)
@@ -384,6 +405,21 @@ static bool a_down(void)
 static bool b_down(void)
 {
     return b->status.state == SERVER_DOWN;
+}
+
+static bool c_known(void)
+{
+    return c->status.state != SERVER_UNKNOWN && c->status.is_guarded;
+}
+
+static bool c_streams(void)
+{
+    return c->status.state == SERVER_STANDBY && c->status.is_streaming;
+}
+
+static bool c_down(void)
+{
+    return c->status.state == SERVER_DOWN;
 }
 
 static bool a_torn(void)
@@ -505,6 +541,13 @@ static void add_member(unsigned number)
         lab.port + (int)number);
 }
 
+#define NEED_LAB() \
+    do { \
+        if (!is_able()) { \
+            skip(); \
+        } \
+    } while (0)
+
 static int set_up(void **state)
 {
     const char *parent = process_env("TMPDIR"); /* to measure on another file system */
@@ -519,7 +562,7 @@ static int set_up(void **state)
     str_format(
         lab.folder, sizeof(lab.folder), "%.40s/baton-pg-XXXXXX", parent != NULL ? parent : "/tmp");
     assert_non_null(mkdtemp(lab.folder));
-    lab.port = PORT_FIRST + 2 * ((int)getpid() % PORT_PAIRS);
+    lab.port = PORT_FIRST + GROUP * ((int)getpid() % PORT_GROUPS);
     lab.cluster.settings = (struct cluster_settings)CLUSTER_SETTINGS_DEFAULT;
     add_member(1);
     add_member(2);
@@ -542,7 +585,7 @@ static void stop_node(struct node *node)
         return;
     }
     engine_kill(node->engine);
-    IGNORE(wait_ms(node == a ? a_down : b_down, 5000), "best effort");
+    IGNORE(wait_ms(node == a ? a_down : node == b ? b_down : c_down, 5000), "best effort");
     end(node);
 }
 
@@ -564,6 +607,7 @@ static int tear_down(void **state)
     }
     stop_node(a);
     stop_node(b);
+    stop_node(c);
     loop_timer_free(lab.timer);
     loop_free(lab.loop);
     remove_lab();

@@ -39,6 +39,11 @@ enum column {
     COLUMN_CONNINFO,
     COLUMN_SLOT,
     COLUMN_UPSTREAM,
+    COLUMN_HAS_RESTORE,
+    COLUMN_IS_PARKED,
+    COLUMN_SYNC_NAMES,
+    COLUMN_SYNC_MARK,
+    COLUMN_STANDBYS,
     COLUMNS,
 };
 
@@ -54,7 +59,14 @@ static const char main_query[] =
     " (extract(epoch FROM pg_conf_load_time()) * 1000000)::bigint,"
     " w.pid, w.status, w.received_tli,"
     " current_setting('primary_conninfo'), current_setting('primary_slot_name'),"
-    " current_setting('baton.upstream', true)"
+    " current_setting('baton.upstream', true),"
+    " current_setting('restore_command') <> '',"
+    " CASE WHEN r.v AND w.pid IS NULL THEN EXISTS (SELECT FROM pg_stat_get_activity(NULL)"
+    " WHERE backend_type = 'startup' AND wait_event = 'RecoveryRetrieveRetryInterval') END,"
+    " current_setting('synchronous_standby_names'), current_setting('baton.sync_mark', true),"
+    " CASE WHEN NOT r.v THEN (SELECT string_agg(s.flush_lsn || ' ' || a.application_name, E'\\n')"
+    " FROM pg_stat_get_wal_senders() AS s JOIN pg_stat_get_activity(NULL) AS a ON a.pid = s.pid"
+    " WHERE s.state = 'streaming') END"
     " FROM (SELECT pg_is_in_recovery() AS v) AS r LEFT JOIN pg_stat_get_wal_receiver() AS w ON "
     "true";
 
@@ -113,6 +125,8 @@ static void adopt_upstream(struct postgres *pg)
     str_copy(pg->upstream.name, sizeof(pg->upstream.name), pg->probe.upstream);
     str_copy(pg->upstream.conninfo, sizeof(pg->upstream.conninfo), pg->probe.primary_conninfo);
     str_copy(pg->upstream.slot, sizeof(pg->upstream.slot), pg->probe.primary_slot_name);
+    pg->is_revoked =
+        pg->probe.in_recovery && pg->upstream.conninfo[0] == '\0' && !pg->probe.has_restore_command;
     pg_apply_background(pg);
 }
 
@@ -128,9 +142,11 @@ static void succeed(struct postgres *pg)
     pg->exit_problem[0] = '\0';
     pg->order.is_probe_fresh = true;
     pg->probe_count++;
-    is_lonely = pg->probe.in_recovery && !pg->probe.is_streaming && pg->upstream.name[0] != '\0';
-    pg->lonely_count = is_lonely ? pg->lonely_count + 1 : 0;
     adopt_upstream(pg);
+    pg_detach_tick(pg);
+    is_lonely = pg->probe.in_recovery && !pg->probe.is_streaming && !pg_is_detached(pg);
+    pg->lonely_count = is_lonely ? pg->lonely_count + 1 : 0;
+    pg_sync_tick(pg);
     pg_read_history(pg, pg->probe.position.timeline);
     pg_slots_tick(pg);
     end_probe(pg);
@@ -237,6 +253,7 @@ static void on_identify(void *arg, const PGresult *result, const struct err *why
         use_old_timeline(pg);
         return;
     }
+    lsn = MAX(lsn, MAX(pg->probing.received_lsn, pg->probing.replayed_lsn));
     pg->probing.position = (struct position){(uint32_t)timeline, lsn};
     ask_pending(pg);
 }
@@ -307,12 +324,63 @@ static void read_main(struct pg_probe *probe, const PGresult *result)
     copy(result, COLUMN_CONNINFO, probe->primary_conninfo, sizeof(probe->primary_conninfo));
     copy(result, COLUMN_SLOT, probe->primary_slot_name, sizeof(probe->primary_slot_name));
     copy(result, COLUMN_UPSTREAM, probe->upstream, sizeof(probe->upstream));
+    copy(result, COLUMN_SYNC_NAMES, probe->sync_names, sizeof(probe->sync_names));
+    copy(result, COLUMN_SYNC_MARK, probe->sync_mark, sizeof(probe->sync_mark));
+    probe->has_restore_command = str_equal(PQgetvalue(result, 0, COLUMN_HAS_RESTORE), "t");
+    probe->is_parked = str_equal(PQgetvalue(result, 0, COLUMN_IS_PARKED), "t");
     if (!probe->in_recovery) {
         probe->position.timeline = wal_name_timeline(PQgetvalue(result, 0, COLUMN_WAL_NAME));
         probe->position.lsn = lsn(result, COLUMN_FLUSHED);
     } else if (probe->is_streaming) {
         probe->position.timeline = (uint32_t)number(result, COLUMN_RECEIVER_TIMELINE);
         probe->position.lsn = MAX(probe->received_lsn, probe->replayed_lsn);
+    }
+}
+
+/* Of two connections under one name (the old one of a host that is gone, and the new one) what the
+ * further one has confirmed is on its disk. */
+void pg_note_standby(struct pg_probe *probe, const char *name, uint64_t flushed_lsn)
+{
+    struct engine_standby *standby = probe->standbys;
+    const struct engine_standby *end = standby + probe->standby_count;
+
+    while (standby < end && !str_equal(standby->name, name)) {
+        standby++;
+    }
+    if (standby == end) {
+        if (probe->standby_count == MEMBERS_MAX) {
+            return;
+        }
+        probe->standby_count++;
+        str_copy(standby->name, sizeof(standby->name), name);
+    }
+    standby->flushed_lsn = MAX(standby->flushed_lsn, flushed_lsn);
+}
+
+static bool is_standby(const struct postgres *pg, const char *name)
+{
+    return !pg->has_cluster || cluster_find(&pg->cluster, name) != NULL || pg_sync_names(pg, name);
+}
+
+/* Lines "LSN NAME"; whoever is no member (pg_basebackup, a tool) is left out. */
+static void read_standbys(struct postgres *pg, const char *lines)
+{
+    AUTO_FREE char *text = mem_dup(lines);
+
+    for (char *line = text; *line != '\0';) {
+        size_t length = strcspn(line, "\n");
+        char *next = line + length + (line[length] != '\0' ? 1 : 0);
+        char *name = line + strcspn(line, " ");
+        uint64_t flushed_lsn;
+
+        line[length] = '\0';
+        if (*name == ' ') {
+            *name++ = '\0';
+            if (lsn_parse(line, &flushed_lsn, NULL) == 0 && is_standby(pg, name)) {
+                pg_note_standby(&pg->probing, name, flushed_lsn);
+            }
+        }
+        line = next;
     }
 }
 
@@ -332,6 +400,7 @@ static void on_main(void *arg, const PGresult *result, const struct err *why)
         return;
     }
     read_main(&pg->probing, result);
+    read_standbys(pg, PQgetvalue(result, 0, COLUMN_STANDBYS));
     if (!pg->probing.in_recovery) {
         session_close(pg->identify);
         go_on_primary(pg);
@@ -532,6 +601,7 @@ void pg_probe_reset(struct postgres *pg)
 {
     pg_probe_stop(pg);
     pg->probe = (struct pg_probe){0};
+    pg->detach = (struct pg_detach){0};
     pg->probe_count = 0;
     pg->was_reached = false;
     pg->was_ready = false;

@@ -3,10 +3,12 @@
  *   START       idle -> [lower.c] -> write the configuration and standby.signal -> guard starts it
  *               -> its socket answers
  *   STOP        SIGINT or SIGQUIT -> the whole tree is gone -> look
- *   PROMOTE     deadline left? -> its timeline is known -> [placeholders: timelines.c]
+ *   PROMOTE     deadline left? -> its timeline is known -> [the rule of commits is loaded: sync.c]
+ *               -> [placeholders: timelines.c]
  *               -> file `promote` -> deadline left? SIGUSR1 -> out of recovery, history read
  *               -> is it the reserved timeline?
  *   FOLLOW      write -> SIGHUP -> the new upstream is in force and the old receiver is gone
+ *   REVOKE      see revoke.c
  *   RELOAD      write -> SIGHUP -> the server has read it
  *   CHECKPOINT  on a connection of its own, so that probes go on
  *
@@ -74,7 +76,14 @@ static void watch_promotion(struct postgres *pg)
 
 static void note_change(struct postgres *pg, bool was_running)
 {
+    if (pg->probe.is_known && !pg->probe.in_recovery) {
+        pg->seen_end = pg->probe.position;
+    } else if (pg->guard.pid != 0) {
+        pg->seen_end = (struct position){0, 0};
+    }
+    pg->look.is_end_known = false;
     pg_probe_reset(pg);
+    pg_sync_reset(pg);
     watch_promotion(pg);
     pg_stall_end(pg);
     if (pg_is_running(pg)) {
@@ -140,13 +149,13 @@ static int wait_for_files(struct postgres *pg, struct err *e)
     return pg->is_applying ? 0 : STEP_DONE;
 }
 
-static int step_files_idle(struct postgres *pg, struct err *e)
+int pg_step_files_idle(struct postgres *pg, struct err *e)
 {
     pg->order.wait = wait_for_files;
     return wait_for_files(pg, e);
 }
 
-static int step_apply(struct postgres *pg, struct err *e)
+int pg_step_apply(struct postgres *pg, struct err *e)
 {
     ASSERT(e != NULL);
     pg_apply(pg, pg->order.id);
@@ -161,7 +170,7 @@ static int step_set_upstream(struct postgres *pg, struct err *e)
 }
 
 /* For a wait of an order on a running server. */
-static int check_running(struct postgres *pg, struct err *e)
+int pg_check_running(struct postgres *pg, struct err *e)
 {
     if (pg_is_running(pg)) {
         return 0;
@@ -238,7 +247,7 @@ static int wait_for_start(struct postgres *pg, struct err *e)
         return 0;
     }
     if (!pg_is_running(pg)) {
-        return pg->look.state == SERVER_UNKNOWN ? 0 : check_running(pg, e);
+        return pg->look.state == SERVER_UNKNOWN ? 0 : pg_check_running(pg, e);
     }
     return pg->probe.is_known || pg->was_reached ? STEP_DONE : 0;
 }
@@ -254,14 +263,14 @@ const struct order_step pg_start_steps[] = {
     {"finish the last look", step_can_start},
     {"check the data directory", step_check_data},
     {"choose the upstream", step_set_upstream},
-    {"wait for other files", step_files_idle},
+    {"wait for other files", pg_step_files_idle},
     {"wait for an earlier tidying", pg_step_timelines_idle},
     {"remove left placeholders", pg_step_tidy_timelines},
     {"prepare to lower parameters", pg_step_lower_prepare},
     {"lower parameters", pg_step_lower},
     {"look at the result", pg_step_lower_look},
     {"check the data directory", step_check_data},
-    {"write the configuration", step_apply},
+    {"write the configuration", pg_step_apply},
     {"launch", step_launch},
     {"wait for the server", step_wait_for_start},
     {NULL, NULL},
@@ -363,7 +372,7 @@ static int step_promote_file(struct postgres *pg, struct err *e)
 
 static int wait_for_primary(struct postgres *pg, struct err *e)
 {
-    int r = check_running(pg, e);
+    int r = pg_check_running(pg, e);
 
     if (r < 0) {
         return r;
@@ -390,7 +399,7 @@ static int step_promote(struct postgres *pg, struct err *e)
 
 static int wait_for_timeline(struct postgres *pg, struct err *e)
 {
-    int r = check_running(pg, e);
+    int r = pg_check_running(pg, e);
 
     return r < 0 ? r : pg->probe.is_known && pg->probe.position.timeline != 0 ? STEP_DONE : 0;
 }
@@ -405,6 +414,9 @@ static int step_know_timeline(struct postgres *pg, struct err *e)
 const struct order_step pg_promote_steps[] = {
     {"check the deadline", step_check_deadline},
     {"see the timeline", step_know_timeline},
+    {"wait for other files", pg_step_files_idle},
+    {"write the rule of commits", pg_step_sync_write},
+    {"load the rule of commits", pg_step_sync_load},
     {"wait for an earlier tidying", pg_step_timelines_idle},
     {"reserve the timeline", pg_step_reserve_timeline},
     {"write the promote file", step_promote_file},
@@ -426,7 +438,7 @@ static int step_note_before(struct postgres *pg, struct err *e)
 static int wait_for_upstream(struct postgres *pg, struct err *e)
 {
     const struct pg_probe *probe = &pg->probe;
-    int r = check_running(pg, e);
+    int r = pg_check_running(pg, e);
 
     if (r < 0) {
         return r;
@@ -441,31 +453,34 @@ static int wait_for_upstream(struct postgres *pg, struct err *e)
     if (pg->upstream.name[0] == '\0') {
         return probe->receiver_pid == 0 ? STEP_DONE : 0;
     }
-    return !pg->order.config_changed || probe->receiver_pid == 0 ||
+    return !pg->order.upstream_changed || probe->receiver_pid == 0 ||
                    probe->receiver_pid != pg->order.receiver_before
                ? STEP_DONE
                : 0;
 }
 
+/* Other settings that are loaded on this occasion leave the receiver as it is. */
 static int step_follow(struct postgres *pg, struct err *e)
 {
     ASSERT(e != NULL);
+    pg->order.upstream_changed = !str_equal(pg->probe.primary_conninfo, pg->upstream.conninfo) ||
+                                 !str_equal(pg->probe.primary_slot_name, pg->upstream.slot);
     guard_signal(pg->link, SIGHUP);
     return pg_order_wait(pg, wait_for_upstream);
 }
 
 const struct order_step pg_follow_steps[] = {
     {"look at the receiver", step_note_before},
-    {"wait for other files", step_files_idle},
+    {"wait for other files", pg_step_files_idle},
     {"choose the upstream", step_set_upstream},
-    {"write the configuration", step_apply},
+    {"write the configuration", pg_step_apply},
     {"reload", step_follow},
     {NULL, NULL},
 };
 
 static int wait_for_load(struct postgres *pg, struct err *e)
 {
-    int r = check_running(pg, e);
+    int r = pg_check_running(pg, e);
 
     if (r < 0) {
         return r;
@@ -484,7 +499,7 @@ static int step_reload(struct postgres *pg, struct err *e)
 
 static int wait_for_answer(struct postgres *pg, struct err *e)
 {
-    int r = check_running(pg, e);
+    int r = pg_check_running(pg, e);
 
     return r < 0 ? r : pg->upstream.is_known && pg->probe.is_known ? STEP_DONE : 0;
 }
@@ -499,8 +514,8 @@ static int step_answering(struct postgres *pg, struct err *e)
 const struct order_step pg_reload_steps[] = {
     {"wait for the server", step_answering},
     {"note the last load", step_note_before},
-    {"wait for other files", step_files_idle},
-    {"write the configuration", step_apply},
+    {"wait for other files", pg_step_files_idle},
+    {"write the configuration", pg_step_apply},
     {"reload", step_reload},
     {NULL, NULL},
 };
@@ -536,7 +551,7 @@ static int step_checkpoint(struct postgres *pg, struct err *e)
 
 static int wait_for_fresh(struct postgres *pg, struct err *e)
 {
-    int r = check_running(pg, e);
+    int r = pg_check_running(pg, e);
 
     return r < 0 ? r : pg->order.is_probe_fresh ? STEP_DONE : 0;
 }
