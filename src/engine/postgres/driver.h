@@ -100,6 +100,7 @@ struct pg_look {
 /* What the server answered last. Zero when another process was started. */
 struct pg_probe {
     bool is_known;
+    struct instant begun; /* before the server was asked */
     bool in_recovery;
     bool is_streaming;
     bool is_checkpointed;

@@ -52,6 +52,7 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
     status->is_promoting =
         (pg->order.is_promoting || pg->is_promoted_by_hand) && status->state != SERVER_PRIMARY;
     status->is_streaming = probe->is_streaming;
+    status->looked = probe->begun;
     status->is_detached = status->state == SERVER_STANDBY && pg_is_detached(pg);
     status->sync_serial = pg_sync_serial(pg);
     status->standby_count = probe->standby_count;

@@ -18,6 +18,7 @@
 #include "base/assert.h"
 #include "base/parse.h"
 #include "engine/postgres/driver.h"
+#include "io/clock.h"
 #include "io/file.h"
 
 #define PID_FILE_MAX 8192
@@ -453,7 +454,7 @@ static void begin(struct postgres *pg)
     pg->is_blind = false;
     pg->watch = 0;
     pg->is_probing = true;
-    pg->probing = (struct pg_probe){0};
+    pg->probing = (struct pg_probe){.begun = clock_now()};
     loop_timer_start(pg->late, PROBE_LATE_MS);
     if (session_is_idle(pg->session)) {
         query(pg, main_query, on_main);
