@@ -399,7 +399,7 @@ int wal_scan_go(struct wal_scan *scan, const struct wal_slice *slice)
     ASSERT(slice->lsn <= scan->lsn);
     for (;;) {
         uint64_t lsn = skip_header(scan->lsn, slice->segment_size);
-        struct wal_record record;
+        struct wal_record record = {0};
         int r;
 
         if (lsn - slice->lsn >= slice->length) {
