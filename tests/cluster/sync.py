@@ -1,0 +1,227 @@
+"""Synchronous modes on real servers: what commits wait for, who may take over, and how soon.
+
+The ttl is 30 s in all of these: nobody who takes over here has waited for a lease."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+from cluster import Cluster, now, wait_until
+from etcd import Etcd
+import groups
+from groups import check, check_no_loss, new_folder, note
+
+GROUPS = []
+
+
+def key_of(cluster):
+    """The key sync as the REST ports tell it: (leader, voters as sorted names)."""
+    primary = cluster.primary()
+    if primary is None:
+        return None, []
+    members = json.loads(primary.get("/cluster")[1])["members"]
+    voters = sorted(one["name"] for one in members if one["role"] in ("sync_standby", "quorum_standby"))
+    return primary.name, voters
+
+
+def wait_key(cluster, count, seconds=30):
+    wait_until(f"{count} standbys are published", lambda: len(key_of(cluster)[1]) == count, seconds, 0.05)
+
+
+def setting(node):
+    return node.sql("SHOW synchronous_standby_names")
+
+
+def quorum_bootstrap(cluster):
+    cluster.start()
+    cluster.wait_healthy(90)
+    wait_key(cluster, 2)
+    primary = cluster.primary()
+    names = ",".join(f'"{one.name}"' for one in cluster.standbys())
+    check(setting(primary) == f"ANY 1 ({names})", setting(primary))
+    for one in cluster.standbys():
+        check("placeholder" in setting(one), f"{one.name} would acknowledge alone when opened: {setting(one)}")
+        check(one.get("/quorum")[0] == 200, f"{one.name} /quorum")
+        check(one.status().get("quorum_standby") is True, f"{one.name} quorum_standby")
+    cluster.start_load()
+
+
+def outage(cluster, begin):
+    cluster.wait_acks(20, 60)
+    gap = cluster.longest_gap(begin)
+    note(f"{cluster.primary().name}: writes paused for {gap:.2f} s")
+    return gap
+
+
+def quorum_agent_killed(cluster):
+    """The server of a holder whose agent is gone answers: nobody takes over, no write fails."""
+    primary, begin = cluster.primary(), now()
+    failed, postmaster = len(cluster.outcomes("fail")), primary.postmaster()
+    primary.kill_agent()
+    time.sleep(1.5)
+    primary.start()
+    wait_until("the agent holds the lease again", primary.is_primary, 15)
+    wait_key(cluster, 2)
+    check(primary.postmaster() == postmaster, "the server was restarted")
+    check(len(cluster.outcomes("fail")) == failed, "a write failed")
+    check(outage(cluster, begin) < 1.5, "writes paused")
+    check_no_loss(cluster)
+
+
+def quorum_server_killed(cluster):
+    """A standby that has everything goes on at once."""
+    begin = now()
+    cluster.primary().kill_server()
+    check(outage(cluster, begin) < 5, "it took long")
+    cluster.wait_healthy(60)
+    wait_key(cluster, 2)
+    check_no_loss(cluster)
+
+
+def log_since(node, begin):
+    with open(node.log, encoding="utf-8", errors="replace") as file:
+        file.seek(begin)
+        return file.read()
+
+
+def quorum_node_killed(cluster):
+    """Nobody waits for the lease of 30 s."""
+    old, begin = cluster.primary(), now()
+    sizes = {one.name: os.path.getsize(one.log) for one in cluster.nodes}
+    old.kill_node()
+    new = cluster.wait_primary(15, but=old)
+    gap = outage(cluster, begin)
+    check(gap < 10, f"writes paused for {gap:.2f} s")
+    check_no_loss(cluster)
+    check("rule=revoke.take" in log_since(new, sizes[new.name]), f"{new.name} did not take the lease by revocation")
+    old.start()
+    cluster.wait_healthy(90)
+    wait_key(cluster, 2)
+
+
+def quorum_frozen_and_thawed(cluster):
+    """It wakes up long after somebody else has taken over, and acknowledges nothing."""
+    old, begin = cluster.primary(), now()
+    old.signal_node(signal.SIGSTOP)
+    cluster.wait_primary(15, but=old)
+    gap = outage(cluster, begin)
+    time.sleep(3)
+    old.signal_node(signal.SIGCONT)
+    cluster.wait_healthy(90)
+    wait_key(cluster, 2)
+    check(gap < 10, f"writes paused for {gap:.2f} s")
+    check_no_loss(cluster)
+
+
+def quorum_standby_and_primary_killed(cluster):
+    """One of two voters is left: it may lack what the other has confirmed, so it waits, and says so."""
+    old = cluster.primary()
+    gone, left = cluster.standbys()
+    begin = os.path.getsize(left.log)
+    gone.signal_node(signal.SIGSTOP)
+    old.signal_node(signal.SIGSTOP)
+    try:
+        wait_until("it says that it waits", lambda: "rule=revoke.short" in log_since(left, begin), 15)
+        shown = subprocess.run([cluster.baton, "list", "-c", left.config], capture_output=True, text=True,
+                               check=False, timeout=20)
+        check("too few synchronous standbys" in shown.stdout, f"baton list does not say so:\n{shown}")
+        time.sleep(2)
+        check(left.status().get("role") == "replica", f"{left.name} took over alone")
+    finally:
+        gone.signal_node(signal.SIGCONT)
+        old.signal_node(signal.SIGCONT)
+    cluster.wait_healthy(90)
+    cluster.wait_acks(20, 60)
+    wait_key(cluster, 2)
+    check_no_loss(cluster)
+
+
+def quorum_standbys_lost(cluster):
+    """Without strict mode the primary goes on alone, and only it can then be primary."""
+    gone = cluster.standbys()
+    for one in gone:
+        one.kill_node()
+    wait_key(cluster, 0)
+    cluster.wait_acks(20, 30)
+    check(setting(cluster.primary()) == "", setting(cluster.primary()))
+    for one in gone:
+        one.start()
+    cluster.wait_healthy(90)
+    wait_key(cluster, 2)
+    check_no_loss(cluster)
+
+
+def with_store(settings):
+    """Three nodes, and a store that does not go with them."""
+    folder = new_folder()
+    store = Etcd(folder)
+    cluster = Cluster(os.path.join(folder, "cluster"), etcd=store.clients, settings=settings)
+    cluster.store = store
+    return cluster
+
+
+group = groups.into(GROUPS, "sync")
+
+
+@group(quorum_bootstrap, quorum_agent_killed, quorum_server_killed, quorum_node_killed, quorum_frozen_and_thawed,
+       quorum_standby_and_primary_killed, quorum_standbys_lost)
+def quorum():
+    return with_store("    synchronous_mode: quorum")
+
+
+def strict_bootstrap(cluster):
+    cluster.start()
+    cluster.wait_healthy(90)
+    wait_key(cluster, 1)
+    primary = cluster.primary()
+    check(setting(primary) == f'"{key_of(cluster)[1][0]}"', setting(primary))
+    cluster.start_load()
+
+
+def strict_sync_standby_killed(cluster):
+    """The other standby takes its place; nothing is acknowledged without a copy."""
+    begin, sync = now(), cluster.node(key_of(cluster)[1][0])
+    sync.kill_node()
+    check(outage(cluster, begin) < 10, "writes paused for long")
+    wait_until("the other one is synchronous", lambda: key_of(cluster)[1] not in ([], [sync.name]), 20)
+    sync.start()
+    cluster.wait_healthy(90)
+    check_no_loss(cluster)
+
+
+def strict_node_killed(cluster):
+    wait_key(cluster, 1)
+    old, begin = cluster.primary(), now()
+    sync = key_of(cluster)[1][0]
+    old.kill_node()
+    new = cluster.wait_primary(20, but=old)
+    check(new.name == sync, f"{new.name} took over, {sync} was the synchronous standby")
+    check(outage(cluster, begin) < 10, "it took long")
+    old.start()
+    cluster.wait_healthy(90)
+    wait_key(cluster, 1)
+    check_no_loss(cluster)
+
+
+def strict_standbys_lost(cluster):
+    """Writes wait; the first standby that is back lets them go on."""
+    gone = cluster.standbys()
+    for one in gone:
+        one.kill_node()
+    wait_until("commits wait for ever", lambda: "placeholder" in setting(cluster.primary()), 20)
+    time.sleep(1)
+    count = len(cluster.outcomes("ok"))
+    time.sleep(2)
+    check(len(cluster.outcomes("ok")) == count, "a row was acknowledged without a copy")
+    for one in gone:
+        one.start()
+    cluster.wait_acks(20, 60)
+    cluster.wait_healthy(90)
+    check_no_loss(cluster)
+
+
+@group(strict_bootstrap, strict_sync_standby_killed, strict_node_killed, strict_standbys_lost)
+def strict():
+    return with_store("    synchronous_mode: on\n    synchronous_mode_strict: true")
