@@ -182,7 +182,9 @@ static void on_watch(struct sim *sim, struct event *event)
     if (is_loaded(sim, node) && (!driver->was_primary || is_barrier_passed(sim, node))) {
         driver->in_force = driver->serial;
         sync_stage(sim, node, STAGE_IN_FORCE);
-        engine_changed(sim, node);
+        if (sim->has_sync) { /* else nobody is in a hurry */
+            engine_changed(sim, node);
+        }
         return;
     }
     watch(sim, node);

@@ -506,7 +506,7 @@ struct check {
     int64_t asked_ns;           /* when a person last asked for a failover to what is left */
     int64_t converged_ns;       /* after the faults ended; -1 not yet */
     bool is_forced;             /* the last takeover is an operator's */
-    bool is_revoked;            /* and the last one did not wait for the lease */
+    uint32_t silenced;          /* nodes that were replaced by revocation, and run on */
     int64_t loss_ns;            /* when a disk was lost last */
     int64_t unkeyed_ns;         /* when the key sync ceased to stand for anything */
     enum sync_mode mode;        /* as configured */
