@@ -245,6 +245,10 @@ void driver_read_end(struct sim *sim, struct node *node)
         check_mark(sim, MARK_END_UNKNOWN);
         return;
     }
+    if (rng_chance(sim, STREAM_SYNC, 600)) {
+        node->disk.is_end_read = !node->has_bad_disk; /* before it says that the server is down */
+        return;
+    }
     sim_post(
         sim, node, ACTOR_AGENT, rng_log(sim, STREAM_SYNC, 2 * MS, 400 * MS),
         &(struct event){.run = on_end_read, .a = node->server.epoch});

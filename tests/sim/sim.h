@@ -784,7 +784,7 @@ void fault_lose_data(struct sim *sim, struct node *node, bool is_broken);
 /* ---- synchronous modes: what is drawn, configured, broken (sync.c) ---- */
 
 void sync_draw(struct sim *sim);
-/* sync=off|on|quorum, strict, count=2, nosync=n3, end=known|unknown; false if TEXT is none. */
+/* sync=off|on|quorum, strict, count=2, nosync=n3, nofailover=n3, end=known|unknown; false if TEXT is none. */
 bool sync_set_option(struct shape *shape, const char *text);
 /* Add sim->settings to the dynamic configuration JSON. */
 void sync_add_config(const struct sim *sim, char *json, size_t size);

@@ -59,6 +59,12 @@ bool sync_set_option(struct shape *shape, const char *text)
         shape->nosync = (int)number - 1;
         return is_fine;
     }
+    if (str_starts(text, "nofailover=n")) {
+        bool is_fine = parse_int(text + strlen("nofailover=n"), 1, NODES_MAX, &number, NULL) == 0;
+
+        shape->nofailover = (int)number - 1;
+        return is_fine;
+    }
     if (str_equal(text, "end=known") || str_equal(text, "end=unknown")) {
         shape->end_known = str_equal(text, "end=known") ? 1000 : 0;
         return true;
