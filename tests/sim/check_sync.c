@@ -359,6 +359,7 @@ void check_sync_taken(
             check_mark(sim, MARK_TOO_FEW);
         }
     } else if (loser == taker && server_is_open(taker)) {
+        check->takeovers--; /* the primary is the same */
         check_mark(sim, MARK_BUMP);
     }
 }
