@@ -80,8 +80,10 @@ void check_ack(struct sim *sim, struct node *node, struct place end)
         bool is_exact = fence_has(sim, FENCE_EXTENSION) && sim->now_ns >= node->clockless_until_ns;
 
         check->excused++;
-        if (is_exact || (!is_excused(sim, node) &&
-                         !(check->is_revoked && wal_contains(&sim->wal, official(sim), end)))) {
+        if (check_is_silenced(sim, node) && wal_contains(&sim->wal, official(sim), end)) {
+            return; /* confirmed before the promises, answered late, and not lost */
+        }
+        if (is_exact || !is_excused(sim, node)) {
             check_fail(
                 sim, VERDICT_SAFETY, "B: %s acknowledges a write after another primary was opened",
                 node->name);
@@ -149,6 +151,7 @@ static void check_candidate(struct sim *sim, const struct node *taker)
         uint64_t last;
 
         if (node == taker || node->able_since_ns == 0 || is_stray(sim, node) ||
+            (check->key.is_published && check->is_tail_lost) ||
             sim->now_ns - node->able_since_ns < SETTLED_NS ||
             sim->now_ns - node->disk.changed_ns < SETTLED_NS) {
             continue;
@@ -201,7 +204,7 @@ static void check_taken(
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         const struct node *node = &sim->nodes[at];
 
-        if (node != taker && believes_to_hold(sim, node) && !check->is_revoked &&
+        if (node != taker && believes_to_hold(sim, node) && !check_is_silenced(sim, node) &&
             sim->now_ns >= MAX(node->excused_until_ns, node->clockless_until_ns)) {
             check_fail(
                 sim, VERDICT_SAFETY, "T: %s takes the lease while %s still counts on it",
@@ -454,6 +457,9 @@ static void on_able(struct sim *sim, struct event *event)
         }
     }
     ASSERT(event->data == NULL);
+    if (sim->has_sync) {
+        check_open(sim); /* it may be open for long without an answer to a client */
+    }
     check_electors(sim);
     check_able(sim);
 }

@@ -1,4 +1,4 @@
-#include "tests/sim/sim.h"
+#include "tests/sim/sync.h"
 
 #include "base/assert.h"
 
@@ -243,6 +243,7 @@ void check_rule_set(struct sim *sim, const struct node *node, const struct sync_
 
 void check_commits_end(struct sim *sim, const struct node *node)
 {
+    sim->check.silenced &= ~HA_BIT(node->index);
     for (unsigned at = 0; at < BACKENDS_MAX; at++) {
         if (node->server.commits.backends[at].is_waiting) {
             check_mark(sim, MARK_ENDED_WAITING);
@@ -291,7 +292,7 @@ void check_sync_ack(struct sim *sim, struct node *node, const struct backend *ba
         if (check->mode == SYNC_OFF || wal_contains(&sim->wal, official(sim), backend->end)) {
             return;
         }
-        if (check->is_revoked) {
+        if (check_is_silenced(sim, node)) {
             check_fail(
                 sim, VERDICT_SAFETY,
                 "A: %s acknowledges a write that the new primary lacks, after a revocation",
@@ -349,9 +350,12 @@ void check_sync_taken(
     const struct node *loser = sim_find(sim, before->holder);
 
     taker->held = after->term;
-    check->is_revoked =
-        loser != NULL && loser != taker && is_revoked(sim, before->holder, after->term);
-    if (check->is_revoked) {
+    check->silenced &= ~HA_BIT(taker->index);
+    if (check->is_forced) {
+        check->loss_ns = sim->now_ns;
+    }
+    if (loser != NULL && loser != taker && is_revoked(sim, before->holder, after->term)) {
+        check->silenced |= HA_BIT(loser->index);
         check_mark(sim, MARK_REVOKED);
     } else if (check->key.is_published && loser != taker) {
         check_mark(sim, MARK_SYNC_EXPIRED);
@@ -359,13 +363,14 @@ void check_sync_taken(
             check_mark(sim, MARK_TOO_FEW);
         }
     } else if (loser == taker && server_is_open(taker)) {
+        check->takeovers--; /* the primary is the same */
         check_mark(sim, MARK_BUMP);
     }
 }
 
 bool check_is_silenced(const struct sim *sim, const struct node *node)
 {
-    return sim->check.is_revoked && node->server.commits.flag.is_waiting;
+    return (sim->check.silenced & HA_BIT(node->index)) != 0;
 }
 
 void check_sync_promoted(struct sim *sim, const struct node *node, bool is_excused)

@@ -1,4 +1,4 @@
-#include "tests/sim/sim.h"
+#include "tests/sim/sync.h"
 
 #include "base/assert.h"
 

@@ -1,4 +1,4 @@
-#include "tests/sim/sim.h"
+#include "tests/sim/sync.h"
 
 #include "base/assert.h"
 
@@ -182,7 +182,9 @@ static void on_watch(struct sim *sim, struct event *event)
     if (is_loaded(sim, node) && (!driver->was_primary || is_barrier_passed(sim, node))) {
         driver->in_force = driver->serial;
         sync_stage(sim, node, STAGE_IN_FORCE);
-        engine_changed(sim, node);
+        if (sim->has_sync) { /* else nobody is in a hurry */
+            engine_changed(sim, node);
+        }
         return;
     }
     watch(sim, node);
@@ -241,6 +243,10 @@ void driver_read_end(struct sim *sim, struct node *node)
     }
     if (!rng_chance(sim, STREAM_SYNC, sim->shape.end_known)) {
         check_mark(sim, MARK_END_UNKNOWN);
+        return;
+    }
+    if (rng_chance(sim, STREAM_SYNC, 600)) {
+        node->disk.is_end_read = !node->has_bad_disk; /* before it says that the server is down */
         return;
     }
     sim_post(

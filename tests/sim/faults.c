@@ -1,5 +1,7 @@
 #include "tests/sim/faults.h"
 
+#include "tests/sim/sync.h"
+
 #include "base/assert.h"
 
 /* What goes wrong. A seed draws a list of faults, explicit, so that it can be printed and made

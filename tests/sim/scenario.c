@@ -1,5 +1,7 @@
 #include "tests/sim/scenario.h"
 
+#include "tests/sim/sync.h"
+
 #include "base/assert.h"
 #include "base/parse.h"
 

@@ -1,4 +1,4 @@
-#include "tests/sim/sim.h"
+#include "tests/sim/sync.h"
 
 #include "base/assert.h"
 
@@ -309,8 +309,8 @@ static void end_run(struct sim *sim, struct node *node, bool is_clean)
     node->guard.deadline = (struct instant){0};
     node->guard.timer++;
     node->guard.is_killing = false;
-    set_run(sim, node, RUN_NONE);
     driver_read_end(sim, node);
+    set_run(sim, node, RUN_NONE);
     check_open(sim);
 }
 

@@ -1,4 +1,4 @@
-#include "tests/sim/sim.h"
+#include "tests/sim/sync.h"
 
 #include "base/assert.h"
 #include "base/parse.h"
@@ -57,6 +57,12 @@ bool sync_set_option(struct shape *shape, const char *text)
         bool is_fine = parse_int(text + strlen("nosync=n"), 1, NODES_MAX, &number, NULL) == 0;
 
         shape->nosync = (int)number - 1;
+        return is_fine;
+    }
+    if (str_starts(text, "nofailover=n")) {
+        bool is_fine = parse_int(text + strlen("nofailover=n"), 1, NODES_MAX, &number, NULL) == 0;
+
+        shape->nofailover = (int)number - 1;
         return is_fine;
     }
     if (str_equal(text, "end=known") || str_equal(text, "end=unknown")) {

@@ -1,4 +1,4 @@
-#include "tests/sim/sim.h"
+#include "tests/sim/sync.h"
 
 #include "base/assert.h"
 
@@ -448,6 +448,7 @@ void node_thaw(struct sim *sim, struct node *node)
     bool was_host = node_is_frozen(sim, node);
 
     node->agent_frozen_until_ns = 0;
+    node->output_after_ns = MIN(node->output_after_ns, sim->now_ns);
     node->host_frozen_until_ns = was_host ? sim->now_ns : 0;
     node->excused_until_ns = was_host ? sim->now_ns + EXCUSE_NS : node->excused_until_ns;
     sim_post(
