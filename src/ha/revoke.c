@@ -40,6 +40,11 @@ static bool is_missed(const struct ha_view *view)
     return missing > others / 2;
 }
 
+bool revoke_is_alone(const struct ha_view *view)
+{
+    return is_revocable(view) && view->members[view->self].is_suspecting && !is_missed(view);
+}
+
 bool revoke_may_promise(const struct ha_view *view)
 {
     return is_missed(view) && !view->is_bound && !view->is_promise_busy &&

@@ -372,7 +372,7 @@ static const struct {
     enum ha_action_kind kind;
 } specials[] = {
     {"revoke.promise", TOPIC_LEASE, unpromised, HA_PROMISE},
-    {"lease.other", TOPIC_LEASE, heard, HA_NOTHING},
+    {"revoke.alone", TOPIC_LEASE, heard, HA_NOTHING},
     {"lease.other", TOPIC_LEASE, maintenance, HA_NOTHING},
     {"revoke.barred", TOPIC_LEASE, nofailover, HA_NOTHING},
     {"revoke.short", TOPIC_LEASE, alone, HA_NOTHING},

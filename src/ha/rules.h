@@ -55,8 +55,9 @@ struct ha_sync_rule ha_rule_wanted(const struct ha_view *view);
 /* What the server must be told before it is opened here: the wanted rule, if it is safe now. */
 struct ha_sync_rule ha_rule_to_open(const struct ha_view *view);
 
-/* revoke.c. This node should promise; it has promised, and then: it cannot be a candidate, too few
+/* revoke.c. Only this node cannot hear the holder, as far as is known; it should promise; it has promised, and then: it cannot be a candidate, too few
  * others have promised, another one is better (which). */
+bool revoke_is_alone(const struct ha_view *view);
 bool revoke_may_promise(const struct ha_view *view);
 bool revoke_is_promised(const struct ha_view *view);
 bool revoke_is_barred(const struct ha_view *view);

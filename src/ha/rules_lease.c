@@ -314,6 +314,11 @@ static const struct ha_rule rows[] = {
      is_leaving, NULL},
     {"lease.unread", TOPIC_LEASE, "the store has not been read yet",
      "the store has not been read yet", is_unread, NULL},
+    {"revoke.alone", TOPIC_LEASE,
+     "this node cannot hear the holder of the lease; others can, or do not answer",
+     "waiting for the lease to end: its holder is not heard here, but too few synchronous standbys "
+     "answer and say the same",
+     revoke_is_alone, about_holder},
     {"revoke.promise", TOPIC_LEASE,
      "most nodes cannot hear the holder of the lease, whose commits wait for standbys",
      "promise to confirm nothing more to the holder of the lease: it is not heard",

@@ -80,8 +80,14 @@ static bool is_unread(const struct ha_view *view)
 /* It is elected, or may be in a moment: then it need not be told first. */
 static bool is_opening(const struct ha_view *view)
 {
-    return view->server.state == SERVER_STANDBY &&
-           (view->lease == HA_LEASE_MINE || (view->is_bound && view->lease == HA_LEASE_OTHER));
+    const struct ha_member *holder = view->holder >= 0 ? &view->members[view->holder] : NULL;
+
+    if (view->server.state != SERVER_STANDBY) {
+        return false;
+    }
+    return view->lease != HA_LEASE_OTHER || view->is_bound ||
+           (view->request.is_present && view->request.is_due) ||
+           (holder != NULL && holder->is_fresh && holder->server != SERVER_PRIMARY);
 }
 
 static struct ha_sync_rule standby_rule(const struct ha_view *view)
@@ -96,8 +102,8 @@ static struct ha_sync_rule standby_rule(const struct ha_view *view)
 
 static bool is_standby_unruled(const struct ha_view *view)
 {
-    return view->server.state != SERVER_PRIMARY && !view->server.is_promoting &&
-           !has_rule(view, standby_rule(view));
+    return view->server.state != SERVER_PRIMARY && view->server.state != SERVER_UNKNOWN &&
+           !view->server.is_promoting && !has_rule(view, standby_rule(view));
 }
 
 static void act_standby(const struct ha_view *view, struct ha_action *action)
