@@ -63,6 +63,7 @@ struct ha_member {
     bool nofailover;
     int priority;
     bool clonefrom;
+    bool is_watchdog_failed; /* it must have a kernel watchdog, and that does not work */
 };
 
 struct ha_server {
@@ -216,6 +217,12 @@ struct lease_times {
     int64_t renew_ms;
     int64_t request_ms;
     int64_t promote_budget_ms;
+    int watchdog_s; /* lease_watch: timeout of the kernel watchdog; 0: there is none with this ttl */
+    int64_t watchdog_left_ms; /* and while how much of the hold is left it may be petted */
 };
 #define LEASE_LENGTH_MIN_MS 2000
 struct lease_times lease_times(int64_t ttl_ms, int64_t loop_wait_ms);
+
+/* The times of TIMES with a kernel watchdog whose timeout is MARGIN_S seconds less than the length;
+ * negative: the longest one that is certain, which shortens the hold too. */
+void lease_watch(struct lease_times *times, int64_t margin_s);

@@ -185,6 +185,8 @@ struct postgres {
     struct guard_state guard;
     bool has_guard;
     bool was_told; /* the guard has answered once */
+    struct guard_watch watchdog;
+    bool is_watchdog_required;
     bool is_stopping;
     struct loop_watch *promotion; /* of the running server's data directory; NULL: not possible */
     bool is_promoted_by_hand;     /* somebody else has asked it to promote */
@@ -290,6 +292,8 @@ void pg_slots_tick(struct postgres *pg); /* after each probe */
 
 /* server.c */
 void pg_guard_connect(struct postgres *pg);
+void pg_watch(struct postgres *pg);
+bool pg_is_watchdog_failed(const struct postgres *pg);
 
 /* timelines.c: pg_tidy_timelines is for the end of a promotion that failed */
 int pg_step_timelines_idle(struct postgres *pg, struct err *e);

@@ -103,6 +103,14 @@ static void fill_problem(const struct postgres *pg, struct engine_status *status
     } else {
         text = pg->look.problem[0] != '\0' ? pg->look.problem : pg->exit_problem;
     }
+    if (text[0] == '\0' && status->is_watchdog_failed) {
+        str_format(
+            status->problem, sizeof(status->problem),
+            "the watchdog %.80s, which watchdog.mode requires, does not work: %s", pg->watchdog.path,
+            pg->watchdog.timeout_s == 0 ? "ttl is too short for it"
+                                     : strerror(pg->guard.watchdog_errno));
+        return;
+    }
     str_copy(status->problem, sizeof(status->problem), text);
 }
 
@@ -117,6 +125,11 @@ void pg_report(struct postgres *pg)
     status.state = server_state(pg);
     status.system_id = pg->look.system_id;
     status.is_guarded = pg->has_guard;
+    status.guard_means = pg->guard.means;
+    status.guard_powers = pg->guard.powers;
+    status.watchdog = pg->guard.watchdog;
+    status.is_watchdog_failed = pg_is_watchdog_failed(pg);
+    status.is_opened = pg->guard.is_open != 0;
     status.is_starved = pg->stall.is_starved;
     status.deadline = pg->has_guard ? pg->guard.deadline : (struct instant){0, 0};
     if (pg_is_running(pg)) {
@@ -183,6 +196,35 @@ static void arm(struct engine *engine, struct instant deadline)
 
     if (pg->link != NULL) {
         guard_arm(pg->link, deadline);
+    }
+}
+
+static void disarm(struct engine *engine)
+{
+    struct postgres *pg = (struct postgres *)engine;
+
+    if (pg->link != NULL && pg->guard.means != GUARD_MEANS_UNKNOWN) {
+        guard_disarm(pg->link);
+    }
+}
+
+static void watch(struct engine *engine, const struct engine_watch *wanted)
+{
+    struct postgres *pg = (struct postgres *)engine;
+    struct guard_watch watch = {
+        .left_ms = wanted->left_ms,
+        .timeout_s = (uint32_t)wanted->timeout_s,
+        .is_testing = wanted->is_testing,
+    };
+
+    /* A path that is too long shows as a watchdog that is off. */
+    if (!str_copy(watch.path, sizeof(watch.path), wanted->device)) {
+        watch.path[0] = '\0';
+    }
+    pg->is_watchdog_required = wanted->is_required;
+    if (memcmp(&watch, &pg->watchdog, sizeof(watch)) != 0) {
+        pg->watchdog = watch;
+        pg_watch(pg);
     }
 }
 
@@ -299,6 +341,8 @@ static const struct engine_driver driver = {
     .order = order,
     .probe = probe,
     .arm = arm,
+    .disarm = disarm,
+    .watch = watch,
     .kill = kill_server,
     .set_cluster = set_cluster,
     .free = free_engine,

@@ -93,10 +93,26 @@ static void note_change(struct postgres *pg, bool was_running)
     loop_timer_start(pg->pace, PROBE_PACE_MS);
 }
 
+/* Tell the guard, unless it is one of an earlier release. */
+void pg_watch(struct postgres *pg)
+{
+    if (pg->link != NULL && pg->has_guard && pg->guard.means != GUARD_MEANS_UNKNOWN) {
+        guard_watch(pg->link, &pg->watchdog);
+    }
+}
+
+bool pg_is_watchdog_failed(const struct postgres *pg)
+{
+    return pg->is_watchdog_required && pg->has_guard &&
+           pg->guard.watchdog != GUARD_WATCHDOG_READY &&
+           pg->guard.watchdog != GUARD_WATCHDOG_RUNNING;
+}
+
 static void on_guard(void *arg, const struct guard_state *state)
 {
     struct postgres *pg = arg;
     bool was_running = pg_is_running(pg);
+    bool is_new;
     bool is_changed;
 
     if (state == NULL) {
@@ -105,12 +121,16 @@ static void on_guard(void *arg, const struct guard_state *state)
         pg_report(pg);
         return;
     }
+    is_new = !pg->has_guard || state->guard_pid != pg->guard.guard_pid;
     is_changed = !pg->was_told || state->pid != pg->guard.pid ||
                  state->starts != pg->guard.starts || state->guard_pid != pg->guard.guard_pid;
     /* A failed start never was a running server; it shows in start_errno only. */
     was_running = was_running || state->starts != pg->guard.starts || state->start_errno != 0;
     pg->guard = *state;
     pg->has_guard = pg->was_told = true;
+    if (is_new) {
+        pg_watch(pg);
+    }
     if (is_changed) {
         note_change(pg, was_running);
     }
@@ -321,6 +341,11 @@ static int step_check_deadline(struct postgres *pg, struct err *e)
     }
     if (instant_left_ms(pg->guard.deadline, clock_now()) <= 0) {
         return FAIL(e, ERR_CONFLICT, "the guard's deadline has passed");
+    }
+    if (pg->is_watchdog_required && pg->guard.watchdog != GUARD_WATCHDOG_RUNNING) {
+        return FAIL(
+            e, ERR_CONFLICT, "watchdog.mode is required, and %s does not run: %s", pg->watchdog.path,
+            strerror(pg->guard.watchdog_errno));
     }
     return STEP_DONE;
 }
