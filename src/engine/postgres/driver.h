@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/codec.h"
+#include "engine/gate.h"
 #include "engine/postgres/parameters.h"
 #include "engine/postgres/postgres.h"
 #include "engine/postgres/session.h"
@@ -164,9 +165,10 @@ struct order {
     int receiver_before;
     int64_t loaded_before_us;
     bool config_changed;
-    bool is_promoting; /* the signal was sent */
-    char secret[32];   /* file in new_dir that must go */
-    char *base_conf;   /* the user's postgresql.conf, kept over a rewind */
+    bool is_promoting;            /* the signal was sent */
+    struct instant gate_deadline; /* that the packet filter must have taken */
+    char secret[32];              /* file in new_dir that must go */
+    char *base_conf;              /* the user's postgresql.conf, kept over a rewind */
 };
 
 struct postgres {
@@ -187,6 +189,7 @@ struct postgres {
     bool was_told; /* the guard has answered once */
     struct guard_watch watchdog;
     bool is_watchdog_required;
+    struct gate *gate; /* NULL: not configured */
     bool is_stopping;
     struct loop_watch *promotion; /* of the running server's data directory; NULL: not possible */
     bool is_promoted_by_hand;     /* somebody else has asked it to promote */
@@ -293,6 +296,7 @@ void pg_slots_tick(struct postgres *pg); /* after each probe */
 /* server.c */
 void pg_guard_connect(struct postgres *pg);
 void pg_watch(struct postgres *pg);
+void pg_gate_init(struct postgres *pg);
 bool pg_is_watchdog_failed(const struct postgres *pg);
 
 /* timelines.c: pg_tidy_timelines is for the end of a promotion that failed */

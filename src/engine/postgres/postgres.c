@@ -103,12 +103,14 @@ static void fill_problem(const struct postgres *pg, struct engine_status *status
     } else {
         text = pg->look.problem[0] != '\0' ? pg->look.problem : pg->exit_problem;
     }
+    text = text[0] == '\0' && pg->gate != NULL ? gate_problem(pg->gate) : text;
     if (text[0] == '\0' && status->is_watchdog_failed) {
         str_format(
             status->problem, sizeof(status->problem),
-            "the watchdog %.80s, which watchdog.mode requires, does not work: %s", pg->watchdog.path,
+            "the watchdog %.80s, which watchdog.mode requires, does not work: %s",
+            pg->watchdog.path,
             pg->watchdog.timeout_s == 0 ? "ttl is too short for it"
-                                     : strerror(pg->guard.watchdog_errno));
+                                        : strerror(pg->guard.watchdog_errno));
         return;
     }
     str_copy(status->problem, sizeof(status->problem), text);
@@ -321,6 +323,8 @@ static void free_engine(struct engine *engine)
     session_free(pg->identify);
     session_free(pg->side);
     pg_slots_free(pg->slots);
+    gate_free(pg->gate);
+    pg->gate = NULL;
     pg_order_fini(pg);
     loop_timer_free(pg->pace);
     pg_probe_fini(pg);
@@ -391,6 +395,7 @@ struct engine *postgres_new(
     pg->identify = session_new(loop);
     pg->side = session_new(loop);
     pg->slots = pg_slots_new(pg);
+    pg_gate_init(pg);
     pg->pace = loop_timer_new(loop, on_pace, pg);
     pg_probe_init(pg);
     pg->kill_kick = loop_timer_new(loop, on_kill_kick, pg);

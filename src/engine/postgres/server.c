@@ -108,6 +108,44 @@ bool pg_is_watchdog_failed(const struct postgres *pg)
            pg->guard.watchdog != GUARD_WATCHDOG_RUNNING;
 }
 
+/* The packet filter is closed behind a server that may be writable, and only behind one. */
+static void keep_gate(struct postgres *pg)
+{
+    bool may_write =
+        pg_is_running(pg) && (pg->guard.is_open != 0 || pg->order.args.order == ORDER_PROMOTE ||
+                              (pg->probe.is_known && !pg->probe.in_recovery));
+
+    if (pg->gate == NULL || !pg->has_guard) {
+        return;
+    }
+    if (!may_write) {
+        gate_remove(pg->gate);
+    } else if (instant_is_set(pg->guard.deadline)) {
+        gate_open(pg->gate, pg->guard.deadline);
+    }
+}
+
+static void on_gate(void *arg)
+{
+    struct postgres *pg = arg;
+
+    pg_order_poke(pg);
+    pg_report(pg);
+}
+
+void pg_gate_init(struct postgres *pg)
+{
+    const struct gate_options options = {
+        .table = pg->config->fence.table,
+        .port = pg->config->postgresql.listen.port,
+        .exempt = (const char *const *)pg->config->fence.exempt,
+    };
+
+    if (pg->config->fence.nftables) {
+        pg->gate = gate_new(pg->loop, &options, on_gate, pg);
+    }
+}
+
 static void on_guard(void *arg, const struct guard_state *state)
 {
     struct postgres *pg = arg;
@@ -134,6 +172,7 @@ static void on_guard(void *arg, const struct guard_state *state)
     if (is_changed) {
         note_change(pg, was_running);
     }
+    keep_gate(pg);
     pg_order_poke(pg);
     pg_report(pg);
 }
@@ -344,10 +383,30 @@ static int step_check_deadline(struct postgres *pg, struct err *e)
     }
     if (pg->is_watchdog_required && pg->guard.watchdog != GUARD_WATCHDOG_RUNNING) {
         return FAIL(
-            e, ERR_CONFLICT, "watchdog.mode is required, and %s does not run: %s", pg->watchdog.path,
-            strerror(pg->guard.watchdog_errno));
+            e, ERR_CONFLICT, "watchdog.mode is required, and %s does not run: %s",
+            pg->watchdog.path, strerror(pg->guard.watchdog_errno));
     }
     return STEP_DONE;
+}
+
+/* One that does not work keeps nobody from being the primary; the member says so. */
+static int wait_for_gate(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    return gate_is_open(pg->gate, pg->order.gate_deadline) || gate_problem(pg->gate)[0] != '\0'
+               ? STEP_DONE
+               : 0;
+}
+
+static int step_open_gate(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    if (pg->gate == NULL) {
+        return STEP_DONE;
+    }
+    pg->order.gate_deadline = pg->guard.deadline;
+    keep_gate(pg);
+    return pg_order_wait(pg, wait_for_gate);
 }
 
 /* Not synced: it means nothing after a crash, and each sync is time without a primary. To take a
@@ -432,6 +491,7 @@ const struct order_step pg_promote_steps[] = {
     {"see the timeline", step_know_timeline},
     {"wait for an earlier tidying", pg_step_timelines_idle},
     {"reserve the timeline", pg_step_reserve_timeline},
+    {"open the packet filter", step_open_gate},
     {"write the promote file", step_promote_file},
     {"promote", step_promote},
     {"check the timeline", pg_step_check_timeline},
