@@ -1,5 +1,6 @@
 #include "io/cgroup.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
@@ -49,6 +50,26 @@ static const char *find_mount(void)
     return NULL;
 }
 
+/* Remove the empty leaves of those who were killed. NAME ends in the number of its process. */
+static void sweep(const char *folder, const char *name)
+{
+    DIR *entries = opendir(folder);
+    size_t length = (size_t)(strrchr(name, '-') + 1 - name);
+
+    for (struct dirent *entry = entries != NULL ? readdir(entries) : NULL; entry != NULL;
+         entry = readdir(entries)) {
+        pid_t pid = (pid_t)strtol(
+            strncmp(entry->d_name, name, length) == 0 ? entry->d_name + length : "", NULL, 10);
+
+        if (pid > 0 && (pid == getpid() || (kill(pid, 0) < 0 && errno == ESRCH))) {
+            unlinkat(dirfd(entries), entry->d_name, AT_REMOVEDIR);
+        }
+    }
+    if (entries != NULL) {
+        closedir(entries);
+    }
+}
+
 static int open_in(const struct cgroup *group, const char *name)
 {
     char path[CGROUP_PATH_SIZE + 16];
@@ -79,13 +100,13 @@ bool cgroup_open(struct cgroup *group, const char *name)
     if (own == NULL || mount == NULL) {
         return false;
     }
+    IGNORE(snprintf(group->path, sizeof(group->path), "%s%s", mount, own) < 0, "both are short");
+    sweep(group->path, name);
     length = snprintf(group->path, sizeof(group->path), "%s%s/%s", mount, own, name);
     if (length < 0 || (size_t)length >= sizeof(group->path)) {
         group->path[0] = '\0';
         return false;
     }
-    /* One of this name is of somebody who died. Whoever is still in it is not for us to kill. */
-    rmdir(group->path);
     if (mkdir(group->path, 0700) < 0) {
         group->path[0] = '\0';
         return false;

@@ -3,7 +3,7 @@
  * A process joins the leaf before it runs its program, and whatever it forks is in it too:
  * `cgroup.kill` (Linux 5.14) reaches all of them in one call, those that fork meanwhile, have left
  * the session or are stopped or frozen included. It works where the own group may be divided:
- * systemd's Delegate=yes, or root. Nothing here allocates, and cgroup_kill only writes one byte.
+ * systemd's Delegate=yes, or root. cgroup_join and cgroup_kill only write one byte.
  *
  * Not CLONE_INTO_CGROUP: Linux 6.18 kills what is cloned into a group in which cgroup.kill was used
  * before, because it compares with the count of kills of the parent's group. */
@@ -19,8 +19,9 @@ struct cgroup {
     char path[CGROUP_PATH_SIZE];
 };
 
-/* Make the leaf NAME below the own group, and have a child try to join it. False, and a group that
- * does nothing, if that cannot be done here. */
+/* Make the leaf NAME, which ends in "-" and the own pid, below the own group, and have a child try
+ * to join it; empty leaves of those who were killed are removed. False, and a group that does
+ * nothing, if that cannot be done here. */
 bool cgroup_open(struct cgroup *group, const char *name);
 
 /* Move the caller, who is about to run a program, into it. */
