@@ -217,7 +217,7 @@ struct lease_times {
     int64_t renew_ms;
     int64_t request_ms;
     int64_t promote_budget_ms;
-    int watchdog_s; /* lease_watch: timeout of the kernel watchdog; 0: there is none with this ttl */
+    int watchdog_s; /* lease_watch: timeout of the kernel watchdog; 0: none with this ttl */
     int64_t watchdog_left_ms; /* and while how much of the hold is left it may be petted */
 };
 #define LEASE_LENGTH_MIN_MS 2000

@@ -24,12 +24,12 @@
  *     reset  from the timeout to the moment when nothing leaves the host any more
  *     L      length * (1 - 2 r)
  * a keeper that is stuck after a pet is reset by t0 + C + W. One that is stuck between the look at
- * the deadline and the pet is so for less than W, or the pet before would have reset the host; if it
+ * the deadline and the pet is so for less than W, or the host would have been reset before; if it
  * is stuck for good right after that pet as well, the host is reset by t0 + C + 2 W. So
  *     C + W + reset <= L      for one pause: kept for every margin, by the choice of C
  *     C + 2 W + reset <= L    for two of them: kept for a margin of -1, by the choice of W
- * In the second case the host would be reset long before the end of the hold when the store is away,
- * with a server that may still write: the hold ends sooner, by hold + late + kill <= C + W. */
+ * In the second case the host would be reset long before the end of the hold when the store
+ * is away, with a server that may still write: the hold is shorter, hold + late + kill <= C + W. */
 #define RESET_MS 200
 #define PET_AGE_MIN_MS 1000
 #define WATCHDOG_MIN_S 2
