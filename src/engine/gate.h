@@ -4,7 +4,7 @@
  * A table of its own drops what comes from the server's port, unless the port is in a set whose
  * element has a timeout, which the kernel alone lets expire. The element is put before a promotion
  * and anew at each renewal; the table is there only while the server may be writable, so that
- * standbys are always reached. Each time one transaction replaces the whole table: to add an element
+ * standbys are always reached. One transaction replaces the whole table: to add an element
  * again would not extend it, and what somebody else has flushed comes back.
  *
  * It is done by `nft`, which needs CAP_NET_ADMIN: the agent hands on its ambient capabilities, and
