@@ -197,6 +197,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
         keep_text(&agent->config_json, config_json);
         keep_settings(agent);
         agent->times = agent_times(agent);
+        agent_watch(agent);
         dcs_set_times(
             agent->ports.dcs, agent->cluster.settings.ttl_ms,
             agent->cluster.settings.retry_timeout_ms);

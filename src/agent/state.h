@@ -222,6 +222,9 @@ bool agent_is_own(const struct agent *agent, const struct lease_record *record);
 /* The times of the lease under the present settings. */
 struct lease_times agent_times(const struct agent *agent);
 
+/* Tell the engine about the kernel watchdog that goes with them. */
+void agent_watch(struct agent *agent);
+
 /* Whether a promotion now would get a timeline that nobody else can have had. */
 bool agent_is_reserved(const struct agent *agent);
 

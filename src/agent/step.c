@@ -69,6 +69,7 @@ void agent_start(struct agent *agent)
 
     dcs_start(agent->ports.dcs, &store);
     engine_start(agent->ports.engine, &engine);
+    agent_watch(agent);
 }
 
 static bool is_server_running(const struct agent *agent)
@@ -91,6 +92,28 @@ static void keep_armed(struct agent *agent, struct instant now)
     if (agent_holds(agent, now, NULL) && is_server_running(agent) && is_behind) {
         engine_arm(agent->ports.engine, agent->lease.deadline);
     }
+    /* A standby that was started while the lease was held here, and that is not any more. */
+    if (instant_is_set(status->deadline) && status->state == SERVER_STANDBY && agent->has_cluster &&
+        !status->is_opened && !status->is_promoting && agent->server.order == ORDER_NONE &&
+        agent->lease.txn == LEASE_TXN_NONE && agent->lease.doubtful == LEASE_TXN_NONE &&
+        !agent_is_own(agent, &agent->lease.record)) {
+        engine_disarm(agent->ports.engine);
+    }
+}
+
+void agent_watch(struct agent *agent)
+{
+    const struct config_watchdog *config = &agent->config->watchdog;
+    bool is_off = str_equal(config->mode, "off");
+    const struct engine_watch watch = {
+        .device = is_off ? "" : config->device,
+        .is_testing = str_equal(config->driver, "testing"),
+        .is_required = str_equal(config->mode, "required"),
+        .timeout_s = agent->times.watchdog_s,
+        .left_ms = agent->times.watchdog_left_ms,
+    };
+
+    engine_watch(agent->ports.engine, &watch);
 }
 
 static void note_request_due(struct agent *agent, struct instant now)

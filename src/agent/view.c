@@ -34,7 +34,13 @@ bool agent_is_own(const struct agent *agent, const struct lease_record *record)
 
 struct lease_times agent_times(const struct agent *agent)
 {
-    return lease_times(agent->cluster.settings.ttl_ms, agent->cluster.settings.loop_wait_ms);
+    struct lease_times times =
+        lease_times(agent->cluster.settings.ttl_ms, agent->cluster.settings.loop_wait_ms);
+
+    if (!str_equal(agent->config->watchdog.mode, "off")) {
+        lease_watch(&times, agent->config->watchdog.safety_margin);
+    }
+    return times;
 }
 
 bool agent_is_reserved(const struct agent *agent)
@@ -106,6 +112,7 @@ static void view_self(const struct agent *agent, struct ha_member *member)
         .clonefrom = agent->config->tags.clonefrom,
         .nosync = agent->config->tags.nosync,
         .sync_priority = agent->config->tags.sync_priority,
+        .is_watchdog_failed = status->is_watchdog_failed,
     };
     IGNORE(!str_copy(member->name, sizeof(member->name), agent->config->name), "same size");
 }
@@ -173,6 +180,7 @@ static void view_peer(
         .clonefrom = report->tags.clonefrom,
         .nosync = report->tags.nosync,
         .sync_priority = report->tags.sync_priority,
+        .is_watchdog_failed = report->is_watchdog_failed,
     };
     IGNORE(!str_copy(ret->name, sizeof(ret->name), peer->name), "same size");
 }

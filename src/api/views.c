@@ -28,6 +28,7 @@ char *view_status(const struct api_snapshot *snapshot)
                 .replayed_lsn = server->replayed_lsn,
                 .is_streaming = server->is_streaming,
                 .is_paused = cluster->settings.is_paused,
+                .is_watchdog_failed = server->is_watchdog_failed,
                 .tags = snapshot->config->tags,
                 .has_baton = true,
                 .dcs_ok = snapshot->dcs_ok,
@@ -52,6 +53,9 @@ char *view_status(const struct api_snapshot *snapshot)
         .scope = snapshot->config->scope,
         .name = snapshot->config->name,
         .problem = server->problem,
+        .guard_means = server->guard_means,
+        .guard_powers = server->guard_powers,
+        .watchdog = server->watchdog,
     };
 
     ASSERT(server->standby_count <= MEMBERS_MAX);

@@ -97,6 +97,7 @@ struct peer_report {
     uint64_t replayed_lsn;
     bool is_streaming;
     bool is_paused;
+    bool is_watchdog_failed; /* Patroni's watchdog_failed: it is required, and does not work */
     struct member_tags tags;
     bool has_baton; /* the fields below were there */
     bool dcs_ok;
@@ -134,6 +135,9 @@ struct record_report {
     const char *scope;
     const char *name;
     const char *problem; /* baton's own: why this member is not running */
+    uint8_t guard_means; /* model/guard_message.h; 0: there is no guard, or none that tells */
+    uint8_t guard_powers;
+    uint8_t watchdog;
 };
 
 /* The status JSON, spaced as Patroni's REST bodies are. As there, what comes from the server

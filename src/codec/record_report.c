@@ -72,6 +72,26 @@ static void encode_server(json_t *out, const struct record_report *report)
     }
 }
 
+/* How the server would be fenced: for people. */
+static json_t *encode_guard(const struct record_report *report)
+{
+    static const char *const means[] = {"unknown", "descendants", "cgroup"};
+    static const char *const watchdogs[] = {"off", "ready", "running", "failed"};
+    unsigned powers = report->guard_powers;
+    json_t *guard = json_object();
+
+    field_set_text(guard, "means", means[MIN(report->guard_means, ARRAY_LEN(means) - 1)]);
+    field_set(guard, "memory_locked", json_boolean((powers & GUARD_POWER_MEMORY) != 0));
+    field_set_text(
+        guard, "scheduling",
+        (powers & GUARD_POWER_REAL_TIME) != 0 ? "real-time"
+        : (powers & GUARD_POWER_NICE) != 0    ? "nice"
+                                              : "usual");
+    field_set(guard, "oom_protected", json_boolean((powers & GUARD_POWER_OOM) != 0));
+    field_set_text(guard, "watchdog", watchdogs[MIN(report->watchdog, ARRAY_LEN(watchdogs) - 1)]);
+    return guard;
+}
+
 static json_t *encode_baton(const struct record_report *report)
 {
     const struct peer_report *peer = &report->peer;
@@ -100,6 +120,9 @@ static json_t *encode_baton(const struct record_report *report)
     field_set_u64(baton, "age_ms", (uint64_t)MAX(peer->age_ms, 0));
     field_set_u64(baton, "suspected", peer->suspected);
     field_set_u64(baton, "promised", peer->promised);
+    if (report->guard_means != GUARD_MEANS_UNKNOWN) {
+        field_set(baton, "guard", encode_guard(report));
+    }
     return baton;
 }
 
@@ -131,6 +154,9 @@ char *record_report_encode(const struct record_report *report)
     }
     if (peer->is_paused) {
         field_set_true(out, "pause");
+    }
+    if (peer->is_watchdog_failed) {
+        field_set_true(out, "watchdog_failed");
     }
     if (report->is_cluster_unlocked) {
         field_set_true(out, "cluster_unlocked");
@@ -235,6 +261,7 @@ int record_report_decode(const char *json, struct peer_report *ret, struct err *
     peer.role = member_role_parse(field_peek(from, "role"));
     peer.tags = field_tags(from, "tags");
     peer.is_paused = field_flag(from, "pause");
+    peer.is_watchdog_failed = field_flag(from, "watchdog_failed");
     peer.is_streaming = str_equal(field_peek(from, "replication_state"), "streaming");
     r = field_u32(from, "server_version", &peer.server_version, e);
     if (r == 0) {

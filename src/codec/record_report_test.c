@@ -201,12 +201,40 @@ static void test_refusals(void **state)
         record_report_decode("{\"database_system_identifier\":\"x\"}", &peer, NULL), ERR_INVALID);
 }
 
+static void test_guard_and_watchdog(void **state)
+{
+    struct record_report report = {
+        .peer = {.has_baton = true, .is_watchdog_failed = true},
+        .guard_means = GUARD_MEANS_CGROUP,
+        .guard_powers = GUARD_POWER_MEMORY | GUARD_POWER_NICE,
+        .watchdog = GUARD_WATCHDOG_FAILED,
+    };
+    AUTO_FREE char *json = record_report_encode(&report);
+    struct peer_report peer;
+
+    (void)state;
+    assert_non_null(strstr(
+        json, "\"guard\": {\"means\": \"cgroup\", \"memory_locked\": true, \"scheduling\": "
+              "\"nice\", \"oom_protected\": false, \"watchdog\": \"failed\"}"));
+    assert_non_null(strstr(json, "\"watchdog_failed\": true"));
+    assert_int_equal(record_report_decode(json, &peer, NULL), 0);
+    assert_true(peer.is_watchdog_failed);
+    json = mem_free(json);
+    report.peer.is_watchdog_failed = false;
+    report.guard_means = GUARD_MEANS_UNKNOWN;
+    json = record_report_encode(&report);
+    assert_null(strstr(json, "watchdog"));
+    assert_null(strstr(json, "guard"));
+    assert_int_equal(record_report_decode(json, &peer, NULL), 0);
+    assert_false(peer.is_watchdog_failed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decode_patroni),  cmocka_unit_test(test_encode_as_patroni),
-        cmocka_unit_test(test_sync_and_replay), cmocka_unit_test(test_baton_of_a_stopped_server),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_guard_and_watchdog),        cmocka_unit_test(test_decode_patroni),
+        cmocka_unit_test(test_encode_as_patroni),         cmocka_unit_test(test_sync_and_replay),
+        cmocka_unit_test(test_baton_of_a_stopped_server), cmocka_unit_test(test_refusals),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,6 +175,7 @@ void config_free(struct config *config)
     free_settings(&config->extra_tags);
     free_texts(config->postgresql.pg_hba);
     free_texts(config->postgresql.pg_ident);
+    free_texts(config->fence.exempt);
     free_texts(config->bootstrap.initdb);
     free_texts(config->bootstrap.pg_hba);
     mem_free(config->bootstrap.dcs_json);

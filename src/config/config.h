@@ -134,6 +134,21 @@ struct config_bootstrap {
     text_list pg_hba; /* used when postgresql.pg_hba is not given */
 };
 
+/* Patroni's section. */
+struct config_watchdog {
+    char mode[16]; /* off automatic required; on is automatic */
+    char device[PATH_SIZE];
+    char driver[16];   /* "testing": a FIFO or file */
+    int safety_margin; /* seconds; -1: certain */
+};
+
+/* What baton adds: the packet filter as a fence. */
+struct config_fence {
+    bool nftables;
+    char table[MEMBER_NAME_SIZE];
+    text_list exempt; /* addresses and networks that are always reached; NULL none */
+};
+
 struct config {
     char scope[MEMBER_NAME_SIZE];
     char namespace[PATH_SIZE]; /* "/service" unless set; leading slash, no trailing one */
@@ -147,6 +162,8 @@ struct config {
     struct config_store store;
     struct config_postgresql postgresql;
     struct config_bootstrap bootstrap;
+    struct config_watchdog watchdog;
+    struct config_fence fence;
     struct member_tags tags;
     struct setting_list extra_tags;
 };

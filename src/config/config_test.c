@@ -89,7 +89,9 @@ static void test_full(void **state)
     assert_non_null(check_find("restapi.allowlist: not used"));
     assert_non_null(check_find("bootstrap.dcs.slots: not used"));
     assert_non_null(check_find("postgresql.pgbackrest: a method of your own"));
-    assert_non_null(check_find("watchdog: not used"));
+    assert_string_equal(config->watchdog.mode, "required");
+    assert_string_equal(config->watchdog.device, "/dev/watchdog");
+    assert_int_equal(config->watchdog.safety_margin, 5);
     assert_null(check_find("synchronous_mode"));
     assert_string_equal(config->log_level, "warning");
     assert_string_equal(config->log_dir, "/var/log/baton");

@@ -27,6 +27,21 @@ void engine_arm(struct engine *engine, struct instant deadline)
     engine->driver->arm(engine, deadline);
 }
 
+void engine_disarm(struct engine *engine)
+{
+    if (engine->driver->disarm != NULL) {
+        engine->driver->disarm(engine);
+    }
+}
+
+void engine_watch(struct engine *engine, const struct engine_watch *watch)
+{
+    ASSERT(watch->device != NULL);
+    if (engine->driver->watch != NULL) {
+        engine->driver->watch(engine, watch);
+    }
+}
+
 void engine_kill(struct engine *engine)
 {
     engine->driver->kill(engine);

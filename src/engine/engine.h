@@ -53,7 +53,7 @@ struct engine_status {
      * end of its log, else its last checkpoint. */
     struct position position;
     struct instant looked; /* when the position was read; {0,0}: not yet */
-    bool is_end_known; /* DOWN: nothing that was ever acknowledged lies behind `position` */
+    bool is_end_known;     /* DOWN: nothing that was ever acknowledged lies behind `position` */
     uint64_t received_lsn;
     uint64_t replayed_lsn;
     int64_t replayed_real_ms; /* commit time of the last replayed transaction; 0 unknown */
@@ -62,6 +62,11 @@ struct engine_status {
     char upstream[MEMBER_NAME_SIZE]; /* member it is configured to follow; "" none */
     struct instant deadline;         /* held by the guard; {0,0}: not armed */
     bool is_guarded;                 /* the guard answers */
+    uint8_t guard_means;             /* enum guard_means: how it would kill the server */
+    uint8_t guard_powers;            /* enum guard_power */
+    uint8_t watchdog;                /* enum guard_watchdog */
+    bool is_watchdog_failed;         /* there must be one (engine_watch), and it does not work */
+    bool is_opened;    /* the guard was told so by a promotion: it cannot be disarmed */
     char problem[192]; /* why it is broken or does not start, for people; "" when all is well */
     /* The newest rule of engine_set_sync that is in force for certain; 0: none yet. */
     uint64_t sync_serial;
@@ -110,6 +115,15 @@ struct engine_listener {
     void *arg;
 };
 
+/* The kernel watchdog (io/watchdog.h), with the times of ha/lease.c. */
+struct engine_watch {
+    const char *device; /* "" none */
+    bool is_testing;
+    bool is_required; /* promotion is refused while it does not run */
+    int timeout_s;    /* 0: it cannot be used with this lease */
+    int64_t left_ms;
+};
+
 /* A driver embeds this struct as its first member. */
 struct engine {
     const struct engine_driver *driver;
@@ -121,6 +135,8 @@ struct engine_driver {
     int (*order)(struct engine *engine, const struct engine_order_args *args, struct err *e);
     void (*probe)(struct engine *engine);
     void (*arm)(struct engine *engine, struct instant deadline);
+    void (*disarm)(struct engine *engine);                                  /* may be NULL */
+    void (*watch)(struct engine *engine, const struct engine_watch *watch); /* may be NULL */
     void (*kill)(struct engine *engine);
     void (*set_cluster)(
         struct engine *engine, const struct cluster *cluster, const char *config_json);
@@ -145,6 +161,13 @@ void engine_probe(struct engine *engine);
  * it. Only ever moved forward; the guard drops it by itself when every process of the server is
  * gone. */
 void engine_arm(struct engine *engine, struct instant deadline);
+
+/* Drop the deadline of a server that was never opened for writing since its start, when the lease
+ * that it belonged to is not held any more. Nothing happens otherwise. */
+void engine_disarm(struct engine *engine);
+
+/* Use this watchdog from now on. Cheap when nothing changed. */
+void engine_watch(struct engine *engine, const struct engine_watch *watch);
 
 /* Kill every process of the server now. An order in progress ends with a failure. */
 void engine_kill(struct engine *engine);

@@ -1,6 +1,7 @@
 #include "guard/bed_test.h"
 
 #include "base/assert.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "io/clock.h"
 #include "io/file.h"
@@ -253,7 +254,10 @@ void bed_wait_for_tree(const struct bed *bed, int count)
 
     while (bed_count(bed) != count) {
         if (instant_elapsed_max_ms(before, clock_now()) > PATIENCE_MS) {
-            fail_msg("%d processes, not %d", bed_count(bed), count);
+            AUTO_FREE char *text = NULL;
+
+            IGNORE(file_read(bed->output_path, 8000, &text, NULL, NULL) < 0, "it said nothing");
+            fail_msg("%d processes, not %d: %s", bed_count(bed), count, text);
         }
         bed_pause(5);
     }

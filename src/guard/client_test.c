@@ -95,7 +95,7 @@ static void garbage_is_refused(void **state)
     send_bytes(&good, sizeof(good.header));
     send_bytes(&good, 1);
     for (unsigned kind = 0; kind < 70000; kind += kind < 30 ? 1 : 7777) {
-        if (kind < GUARD_START || kind > GUARD_ASK || kind == GUARD_START) {
+        if (kind < GUARD_START || kind > GUARD_DISARM || kind == GUARD_START) {
             bad = good;
             bad.header.kind = (uint16_t)kind;
             send_bytes(&bad, sizeof(bad));

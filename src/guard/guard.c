@@ -2,14 +2,14 @@
 
 #include "base/assert.h"
 #include "guard/tree.h"
+#include "io/cgroup.h"
 #include "io/clock.h"
-#include "model/model.h"
+#include "io/urgent.h"
+#include "io/watchdog.h"
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -19,11 +19,9 @@
 #include <sys/wait.h>
 
 #define CLIENTS_MAX 8
-#define TEXTS_MAX 1024 /* arguments and variables of the first process */
 #define IDLE_NS (60000 * NS_PER_MS)
 #define KILL_PAUSE_NS (20 * NS_PER_MS)
 #define SECOND_NS (1000 * NS_PER_MS)
-#define OOM_PATH "/proc/self/oom_score_adj"
 #define NOT_RUN 127
 
 struct guard {
@@ -38,19 +36,24 @@ struct guard {
     bool is_retiring;
     int64_t next_kill_ns;
     int64_t idle_since_ns;
-    char oom_score[16]; /* as it was */
+    struct urgent urgent;
+    struct cgroup group;
+    struct watchdog watchdog;
     union {
         struct guard_header header;
         struct guard_order order;
         struct guard_start start;
+        struct guard_watch watch;
     } message;
-    char *texts[TEXTS_MAX + 4]; /* of message.start: argv and NULL, env and NULL, folder, output */
+    char *texts[GUARD_TEXTS_MAX + 4]; /* of message.start */
 };
 
-/* The first process first, because it makes the others. */
+/* The whole group at once, if there is one; those who have left it are descendants all the same. Of
+ * these the first process first, because it makes the others. */
 static void kill_tree(struct guard *guard)
 {
     ASSERT(guard->state.pid > 1); /* 0 would mean the guard's own group */
+    IGNORE(!cgroup_kill(&guard->group), "there may be none");
     if (!guard->state.is_ending) {
         kill((pid_t)guard->state.pid, SIGKILL);
     }
@@ -101,30 +104,6 @@ static void collect(struct guard *guard)
     }
 }
 
-static int split_texts(struct guard *guard)
-{
-    struct guard_start *start = &guard->message.start;
-    size_t count = (size_t)start->argc + start->envc;
-    size_t left = start->text_length;
-    char *at = start->text;
-
-    if (start->argc == 0 || left > sizeof(start->text) || count > TEXTS_MAX) {
-        return E2BIG;
-    }
-    for (size_t slot = 0; slot < count + 4; slot++) {
-        bool is_null = slot == start->argc || slot == count + 1;
-        char *end = is_null ? at - 1 : memchr(at, '\0', left);
-
-        if (end == NULL) {
-            return EINVAL;
-        }
-        guard->texts[slot] = is_null ? NULL : at;
-        left -= (size_t)(end + 1 - at);
-        at = end + 1;
-    }
-    return left == 0 ? 0 : EINVAL;
-}
-
 static bool place_streams(const char *output)
 {
     int in_fd = open("/dev/null", O_RDONLY);
@@ -139,7 +118,6 @@ __attribute__((noreturn)) static void run_first(const struct guard *guard)
 {
     char *const *env = guard->texts + guard->message.start.argc + 1;
     char *const *places = env + guard->message.start.envc + 1;
-    int oom_fd = open(OOM_PATH, O_WRONLY | O_CLOEXEC);
     sigset_t none;
     int error = 0;
 
@@ -148,8 +126,8 @@ __attribute__((noreturn)) static void run_first(const struct guard *guard)
     if (getppid() != guard->state.guard_pid) {
         _exit(NOT_RUN);
     }
-    /* The scheduler resets itself on fork, and memory locks are not inherited. */
-    IGNORE(write(oom_fd, guard->oom_score, strlen(guard->oom_score)) < 0, "it stays as it is");
+    urgent_leave(&guard->urgent);
+    IGNORE(!cgroup_join(&guard->group), "there may be none");
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (place_streams(places[1]) && chdir(places[0]) == 0) {
@@ -165,7 +143,9 @@ __attribute__((noreturn)) static void run_first(const struct guard *guard)
 static int start_first(struct guard *guard)
 {
     struct guard_state *state = &guard->state;
-    int r = state->pid != 0 || guard->is_retiring ? EBUSY : split_texts(guard);
+    int r = state->pid != 0 || guard->is_retiring
+                ? EBUSY
+                : guard_start_split(&guard->message.start, guard->texts);
     pid_t pid;
 
     if (r != 0) {
@@ -184,6 +164,7 @@ static int start_first(struct guard *guard)
     state->exit_signal = 0;
     state->was_fenced = 0;
     state->was_killed = 0;
+    state->is_open = 0;
     return 0;
 }
 
@@ -225,6 +206,18 @@ static void accept_client(struct guard *guard)
     guard->clients[guard->client_count++] = fd;
 }
 
+static int64_t keep_watchdog(struct guard *guard)
+{
+    struct instant now = clock_now();
+    struct instant deadline = guard->state.deadline;
+    int64_t pause = watchdog_keep(
+        &guard->watchdog, instant_is_set(deadline), instant_left_ms(deadline, now), now.boot_ns);
+
+    guard->state.watchdog = (uint8_t)guard->watchdog.state;
+    guard->state.watchdog_errno = (uint8_t)guard->watchdog.error;
+    return pause;
+}
+
 static void arm(struct guard *guard, struct instant deadline)
 {
     struct instant current = guard->state.deadline;
@@ -240,9 +233,10 @@ static void arm(struct guard *guard, struct instant deadline)
     }
 }
 
-static void send_signal(const struct guard *guard, int number)
+static void send_signal(struct guard *guard, int number)
 {
     if (guard->state.pid != 0 && !guard->state.is_ending && number > 0 && number < NSIG) {
+        guard->state.is_open |= number == SIGUSR1;
         kill((pid_t)guard->state.pid, number);
     }
 }
@@ -252,9 +246,11 @@ static bool obey(struct guard *guard)
 {
     const struct guard_order *order = &guard->message.order;
     unsigned kind = guard->message.header.kind;
-    size_t size = kind == GUARD_START ? sizeof(struct guard_start) : sizeof(*order);
+    size_t size = kind == GUARD_START   ? sizeof(struct guard_start)
+                  : kind == GUARD_WATCH ? sizeof(struct guard_watch)
+                                        : sizeof(*order);
 
-    if (guard->message.header.size != size || kind < GUARD_START || kind > GUARD_ASK) {
+    if (guard->message.header.size != size || kind < GUARD_START || kind > GUARD_WATCH) {
         return false;
     }
     if (kind == GUARD_START) {
@@ -268,7 +264,13 @@ static bool obey(struct guard *guard)
         guard->state.was_killed = 1;
     } else if (kind == GUARD_RETIRE && guard->state.pid == 0) {
         guard->is_retiring = true;
+    } else if (kind == GUARD_DISARM && guard->state.is_open == 0 && !guard->is_killing) {
+        /* A server that the agent never opened for writing: no bug there disarms a primary. */
+        guard->state.deadline = (struct instant){0, 0};
+    } else if (kind == GUARD_WATCH) {
+        watchdog_set(&guard->watchdog, &guard->message.watch);
     }
+    keep_watchdog(guard);
     return true;
 }
 
@@ -322,7 +324,7 @@ static int64_t pause_ns(const struct guard *guard)
 static void turn(struct guard *guard)
 {
     struct guard_state before = guard->state;
-    int64_t pause = pause_ns(guard);
+    int64_t pause = MIN(keep_watchdog(guard), pause_ns(guard));
     struct timespec timeout = {pause / SECOND_NS, pause % SECOND_NS};
     uint64_t expirations = 0;
     struct pollfd fds[4 + CLIENTS_MAX] = {
@@ -404,22 +406,10 @@ static bool open_descriptors(struct guard *guard)
            pipe2(guard->error_fds, O_CLOEXEC | O_NONBLOCK) == 0;
 }
 
-/* What needs a privilege is not insisted on: without it there is less certainty under pressure. */
-static void be_special(struct guard *guard)
-{
-    struct sched_param priority = {.sched_priority = 1};
-    int fd = open(OOM_PATH, O_RDWR | O_CLOEXEC);
-
-    IGNORE(read(fd, guard->oom_score, sizeof(guard->oom_score) - 1) < 0, "nothing to restore");
-    IGNORE(write(fd, "-1000", 5) < 0, "needs CAP_SYS_RESOURCE");
-    close(fd);
-    IGNORE(mlockall(MCL_CURRENT) < 0, "needs CAP_IPC_LOCK");
-    IGNORE(sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority), "CAP_SYS_NICE");
-}
-
 int guard_serve(const char *socket_path)
 {
     static struct guard guard;
+    char group[32];
 
     if (strlen(socket_path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
         return ENAMETOOLONG;
@@ -435,10 +425,15 @@ int guard_serve(const char *socket_path)
         .exit_code = -1,
     };
     guard.idle_since_ns = clock_now().boot_ns;
-    be_special(&guard);
+    guard.state.powers = (uint8_t)urgent_become(&guard.urgent);
+    IGNORE(snprintf(group, sizeof(group), "baton-guard-%d", getpid()) < 0, "it fits");
+    guard.state.means =
+        cgroup_open(&guard.group, group) ? GUARD_MEANS_CGROUP : GUARD_MEANS_DESCENDANTS;
+    watchdog_init(&guard.watchdog);
     while (!is_done(&guard)) {
         turn(&guard);
     }
+    cgroup_close(&guard.group);
     unlink(socket_path);
     return 0;
 }

@@ -6,7 +6,9 @@
  *   - Nobody leaves the tree: the guard is a child subreaper, so orphans become its children,
  *     whatever they did with setsid or double forks. It is gone when the kernel says ECHILD.
  *   - The deadline moves forward only, on both clocks; once passed it stays passed; it is dropped
- *     when the whole tree is gone.
+ *     when the whole tree is gone, or on request for a server that was never opened for writing.
+ *   - Where there may be one, the tree has a control group of its own, which is killed at once.
+ *   - The kernel watchdog runs as long as a deadline is in force (io/watchdog.h).
  *   - SIGKILL goes to all before anybody is waited for: a process with SIGKILL pending runs no more
  *     of its program, whereas the backend of a dead postmaster goes on to acknowledge commits.
  *   - When the guard dies, the kernel sends SIGQUIT to the first process. SIGTERM to the guard is a

@@ -68,6 +68,7 @@ struct ha_member {
     bool clonefrom;
     bool nosync;
     int sync_priority;
+    bool is_watchdog_failed; /* it must have a kernel watchdog, and that does not work */
 
     /* Of others, when the primary runs here: */
     bool is_replicating;  /* streams from it directly, and its agent answers */
@@ -297,6 +298,12 @@ struct lease_times {
     int64_t renew_ms;
     int64_t request_ms;
     int64_t promote_budget_ms;
+    int watchdog_s; /* lease_watch: timeout of the kernel watchdog; 0: none with this ttl */
+    int64_t watchdog_left_ms; /* and while how much of the hold is left it may be petted */
 };
 #define LEASE_LENGTH_MIN_MS 2000
 struct lease_times lease_times(int64_t ttl_ms, int64_t loop_wait_ms);
+
+/* The times of TIMES with a kernel watchdog whose timeout is MARGIN_S seconds less than the length;
+ * negative: the longest one that is certain, which shortens the hold too. */
+void lease_watch(struct lease_times *times, int64_t margin_s);

@@ -678,6 +678,10 @@ static void test_bars(void **state)
     view.members[0].nofailover = true;
     assert_string_equal(ha_bar(&view, 0), "it has the tag nofailover");
     view.members[0].nofailover = false;
+    view.members[0].is_watchdog_failed = true;
+    assert_string_equal(
+        ha_bar(&view, 0), "its watchdog does not work, and watchdog.mode is required");
+    view.members[0].is_watchdog_failed = false;
     view.cluster_lsn = 1000 + 1048576;
     assert_null(ha_bar(&view, 0));
     view.cluster_lsn++;
@@ -745,6 +749,46 @@ static void test_lease_times_keep_the_promise(void **state)
     assert_true(lease_times(3000, 1000).hold_ms > 2400);
 }
 
+/* The inequalities of lease.c for the kernel watchdog, for every length and margin. */
+static void test_watchdog_times_keep_the_promise(void **state)
+{
+    assert_null(*state);
+    for (int64_t ttl_ms = LEASE_LENGTH_MIN_MS; ttl_ms <= 600000; ttl_ms += 250) {
+        for (int64_t margin_s = -1; margin_s <= 40; margin_s++) {
+            struct lease_times plain = lease_times(ttl_ms, 10000);
+            struct lease_times times = plain;
+            int64_t age_ms;
+
+            lease_watch(&times, margin_s);
+            if (times.watchdog_s == 0) {
+                assert_memory_equal(&times, &plain, sizeof(times));
+                continue;
+            }
+            age_ms = times.hold_ms - times.watchdog_left_ms;
+            assert_true(times.watchdog_s >= 2);
+            assert_true(age_ms > 0);
+            assert_true(
+                (double)(age_ms + times.watchdog_s * (margin_s < 0 ? 2000 : 1000) + 200) <=
+                (double)ttl_ms * 0.999);
+            assert_true(margin_s < 0 || times.watchdog_s <= ttl_ms / 1000 - margin_s);
+            assert_true(margin_s >= 0 || times.watchdog_s <= ttl_ms / 2000);
+            /* The guard has ended the server before an untroubled host is reset. */
+            assert_true(margin_s >= 0 || times.hold_ms + 500 <= age_ms + times.watchdog_s * 1000);
+            assert_true(times.hold_ms <= plain.hold_ms);
+            assert_true(times.renew_ms * 4 <= times.hold_ms);
+        }
+    }
+    {
+        struct lease_times times = lease_times(30000, 10000);
+
+        lease_watch(&times, 5);
+        assert_int_equal(times.watchdog_s, 25);
+        assert_int_equal(times.hold_ms, lease_times(30000, 10000).hold_ms);
+        lease_watch(&times, -1);
+        assert_int_equal(times.watchdog_s, 14);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -755,6 +799,7 @@ int main(void)
         cmocka_unit_test(test_bars),
         cmocka_unit_test(test_named_candidate_never_deadlocks),
         cmocka_unit_test(test_lease_times_keep_the_promise),
+        cmocka_unit_test(test_watchdog_times_keep_the_promise),
     };
 
     return cmocka_run_group_tests(tests, collect_rules, NULL);

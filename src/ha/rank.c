@@ -26,6 +26,9 @@ const char *ha_bar(const struct ha_view *view, int at)
     if (member->nofailover) {
         return "it has the tag nofailover";
     }
+    if (member->is_watchdog_failed) {
+        return "its watchdog does not work, and watchdog.mode is required";
+    }
     if (!member->dcs_ok) {
         return "it cannot reach the store";
     }

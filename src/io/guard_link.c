@@ -270,6 +270,24 @@ void guard_kill(struct guard_link *link)
     order(link, GUARD_KILL, 0, (struct instant){0, 0});
 }
 
+void guard_disarm(struct guard_link *link)
+{
+    order(link, GUARD_DISARM, 0, (struct instant){0, 0});
+}
+
+void guard_watch(struct guard_link *link, const struct guard_watch *watch)
+{
+    struct guard_watch message = *watch;
+
+    message.header = (struct guard_header){
+        .magic = GUARD_MAGIC,
+        .version = GUARD_VERSION,
+        .kind = GUARD_WATCH,
+        .size = sizeof(message),
+    };
+    IGNORE(!send_message(link, &message, sizeof(message)), "the outcome shows in on_state");
+}
+
 void guard_retire(struct guard_link *link)
 {
     order(link, GUARD_RETIRE, 0, (struct instant){0, 0});

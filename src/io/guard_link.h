@@ -39,6 +39,12 @@ void guard_signal(struct guard_link *link, int signal_number);
 void guard_arm(struct guard_link *link, struct instant deadline);
 void guard_kill(struct guard_link *link);
 
+/* Drop the deadline of a server that was never opened for writing (of another one the guard keeps
+ * it), and choose the kernel watchdog; its header is filled in. Only for a guard whose state has
+ * `means`. */
+void guard_disarm(struct guard_link *link);
+void guard_watch(struct guard_link *link, const struct guard_watch *watch);
+
 /* Tell a guard that supervises nothing to exit (used by tests and by clean removal). */
 void guard_retire(struct guard_link *link);
 

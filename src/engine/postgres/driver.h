@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/codec.h"
+#include "engine/gate.h"
 #include "engine/postgres/parameters.h"
 #include "engine/postgres/postgres.h"
 #include "engine/postgres/session.h"
@@ -188,10 +189,11 @@ struct order {
     int receiver_before;
     int64_t loaded_before_us;
     bool upstream_changed;
-    struct instant signalled; /* to load the rule of commits */
-    bool is_promoting;        /* the signal was sent */
-    char secret[32];          /* file in new_dir that must go */
-    char *base_conf;          /* the user's postgresql.conf, kept over a rewind */
+    struct instant signalled;     /* to load the rule of commits */
+    bool is_promoting;            /* the signal was sent */
+    struct instant gate_deadline; /* that the packet filter must have taken */
+    char secret[32];              /* file in new_dir that must go */
+    char *base_conf;              /* the user's postgresql.conf, kept over a rewind */
 };
 
 struct postgres {
@@ -210,6 +212,9 @@ struct postgres {
     struct guard_state guard;
     bool has_guard;
     bool was_told; /* the guard has answered once */
+    struct guard_watch watchdog;
+    bool is_watchdog_required;
+    struct gate *gate; /* NULL: not configured */
     bool is_stopping;
     struct loop_watch *promotion; /* of the running server's data directory; NULL: not possible */
     bool is_promoted_by_hand;     /* somebody else has asked it to promote */
@@ -362,6 +367,9 @@ int pg_step_apply(struct postgres *pg, struct err *e);
 int pg_step_files_idle(struct postgres *pg, struct err *e);
 int pg_check_running(struct postgres *pg, struct err *e);
 void pg_guard_connect(struct postgres *pg);
+void pg_watch(struct postgres *pg);
+void pg_gate_init(struct postgres *pg);
+bool pg_is_watchdog_failed(const struct postgres *pg);
 
 /* timelines.c: pg_tidy_timelines is for the end of a promotion that failed */
 int pg_step_timelines_idle(struct postgres *pg, struct err *e);

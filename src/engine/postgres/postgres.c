@@ -110,6 +110,16 @@ static void fill_problem(const struct postgres *pg, struct engine_status *status
     } else {
         text = pg->look.problem[0] != '\0' ? pg->look.problem : pg->exit_problem;
     }
+    text = text[0] == '\0' && pg->gate != NULL ? gate_problem(pg->gate) : text;
+    if (text[0] == '\0' && status->is_watchdog_failed) {
+        str_format(
+            status->problem, sizeof(status->problem),
+            "the watchdog %.80s, which watchdog.mode requires, does not work: %s",
+            pg->watchdog.path,
+            pg->watchdog.timeout_s == 0 ? "ttl is too short for it"
+                                        : strerror(pg->guard.watchdog_errno));
+        return;
+    }
     str_copy(status->problem, sizeof(status->problem), text);
 }
 
@@ -124,6 +134,11 @@ void pg_report(struct postgres *pg)
     status.state = server_state(pg);
     status.system_id = pg->look.system_id;
     status.is_guarded = pg->has_guard;
+    status.guard_means = pg->guard.means;
+    status.guard_powers = pg->guard.powers;
+    status.watchdog = pg->guard.watchdog;
+    status.is_watchdog_failed = pg_is_watchdog_failed(pg);
+    status.is_opened = pg->guard.is_open != 0;
     status.is_starved = pg->stall.is_starved;
     status.deadline = pg->has_guard ? pg->guard.deadline : (struct instant){0, 0};
     if (pg_is_running(pg)) {
@@ -190,6 +205,35 @@ static void arm(struct engine *engine, struct instant deadline)
 
     if (pg->link != NULL) {
         guard_arm(pg->link, deadline);
+    }
+}
+
+static void disarm(struct engine *engine)
+{
+    struct postgres *pg = (struct postgres *)engine;
+
+    if (pg->link != NULL && pg->guard.means != GUARD_MEANS_UNKNOWN) {
+        guard_disarm(pg->link);
+    }
+}
+
+static void watch(struct engine *engine, const struct engine_watch *wanted)
+{
+    struct postgres *pg = (struct postgres *)engine;
+    struct guard_watch watch = {
+        .left_ms = wanted->left_ms,
+        .timeout_s = (uint32_t)wanted->timeout_s,
+        .is_testing = wanted->is_testing,
+    };
+
+    /* A path that is too long shows as a watchdog that is off. */
+    if (!str_copy(watch.path, sizeof(watch.path), wanted->device)) {
+        watch.path[0] = '\0';
+    }
+    pg->is_watchdog_required = wanted->is_required;
+    if (memcmp(&watch, &pg->watchdog, sizeof(watch)) != 0) {
+        pg->watchdog = watch;
+        pg_watch(pg);
     }
 }
 
@@ -344,6 +388,8 @@ static void free_engine(struct engine *engine)
     pg_sync_free(pg->sync);
     pg_seen_free(pg->seen);
     free_pings(pg);
+    gate_free(pg->gate);
+    pg->gate = NULL;
     pg_order_fini(pg);
     loop_timer_free(pg->pace);
     pg_probe_fini(pg);
@@ -364,6 +410,8 @@ static const struct engine_driver driver = {
     .order = order,
     .probe = probe,
     .arm = arm,
+    .disarm = disarm,
+    .watch = watch,
     .kill = kill_server,
     .set_cluster = set_cluster,
     .set_sync = set_sync,
@@ -416,6 +464,7 @@ struct engine *postgres_new(
     pg->slots = pg_slots_new(pg);
     pg->sync = pg_sync_new(pg);
     pg->seen = pg_seen_new(pg);
+    pg_gate_init(pg);
     pg->pace = loop_timer_new(loop, on_pace, pg);
     pg_probe_init(pg);
     pg->kill_kick = loop_timer_new(loop, on_kill_kick, pg);

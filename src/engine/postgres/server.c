@@ -102,10 +102,64 @@ static void note_change(struct postgres *pg, bool was_running)
     loop_timer_start(pg->pace, PROBE_PACE_MS);
 }
 
+/* Tell the guard, unless it is one of an earlier release. */
+void pg_watch(struct postgres *pg)
+{
+    if (pg->link != NULL && pg->has_guard && pg->guard.means != GUARD_MEANS_UNKNOWN) {
+        guard_watch(pg->link, &pg->watchdog);
+    }
+}
+
+bool pg_is_watchdog_failed(const struct postgres *pg)
+{
+    return pg->is_watchdog_required && pg->has_guard &&
+           pg->guard.watchdog != GUARD_WATCHDOG_READY &&
+           pg->guard.watchdog != GUARD_WATCHDOG_RUNNING;
+}
+
+/* The packet filter is closed behind a server that may be writable, and only behind one. */
+static void keep_gate(struct postgres *pg)
+{
+    bool may_write =
+        pg_is_running(pg) && (pg->guard.is_open != 0 || pg->order.args.order == ORDER_PROMOTE ||
+                              (pg->probe.is_known && !pg->probe.in_recovery));
+
+    if (pg->gate == NULL || !pg->has_guard) {
+        return;
+    }
+    if (!may_write) {
+        gate_remove(pg->gate);
+    } else if (instant_is_set(pg->guard.deadline)) {
+        gate_open(pg->gate, pg->guard.deadline);
+    }
+}
+
+static void on_gate(void *arg)
+{
+    struct postgres *pg = arg;
+
+    pg_order_poke(pg);
+    pg_report(pg);
+}
+
+void pg_gate_init(struct postgres *pg)
+{
+    const struct gate_options options = {
+        .table = pg->config->fence.table,
+        .port = pg->config->postgresql.listen.port,
+        .exempt = (const char *const *)pg->config->fence.exempt,
+    };
+
+    if (pg->config->fence.nftables) {
+        pg->gate = gate_new(pg->loop, &options, on_gate, pg);
+    }
+}
+
 static void on_guard(void *arg, const struct guard_state *state)
 {
     struct postgres *pg = arg;
     bool was_running = pg_is_running(pg);
+    bool is_new;
     bool is_changed;
 
     if (state == NULL) {
@@ -114,15 +168,20 @@ static void on_guard(void *arg, const struct guard_state *state)
         pg_report(pg);
         return;
     }
+    is_new = !pg->has_guard || state->guard_pid != pg->guard.guard_pid;
     is_changed = !pg->was_told || state->pid != pg->guard.pid ||
                  state->starts != pg->guard.starts || state->guard_pid != pg->guard.guard_pid;
     /* A failed start never was a running server; it shows in start_errno only. */
     was_running = was_running || state->starts != pg->guard.starts || state->start_errno != 0;
     pg->guard = *state;
     pg->has_guard = pg->was_told = true;
+    if (is_new) {
+        pg_watch(pg);
+    }
     if (is_changed) {
         note_change(pg, was_running);
     }
+    keep_gate(pg);
     pg_order_poke(pg);
     pg_report(pg);
 }
@@ -331,7 +390,32 @@ static int step_check_deadline(struct postgres *pg, struct err *e)
     if (instant_left_ms(pg->guard.deadline, clock_now()) <= 0) {
         return FAIL(e, ERR_CONFLICT, "the guard's deadline has passed");
     }
+    if (pg->is_watchdog_required && pg->guard.watchdog != GUARD_WATCHDOG_RUNNING) {
+        return FAIL(
+            e, ERR_CONFLICT, "watchdog.mode is required, and %s does not run: %s",
+            pg->watchdog.path, strerror(pg->guard.watchdog_errno));
+    }
     return STEP_DONE;
+}
+
+/* One that does not work keeps nobody from being the primary; the member says so. */
+static int wait_for_gate(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    return gate_is_open(pg->gate, pg->order.gate_deadline) || gate_problem(pg->gate)[0] != '\0'
+               ? STEP_DONE
+               : 0;
+}
+
+static int step_open_gate(struct postgres *pg, struct err *e)
+{
+    ASSERT(e != NULL);
+    if (pg->gate == NULL) {
+        return STEP_DONE;
+    }
+    pg->order.gate_deadline = pg->guard.deadline;
+    keep_gate(pg);
+    return pg_order_wait(pg, wait_for_gate);
 }
 
 /* Not synced: it means nothing after a crash, and each sync is time without a primary. To take a
@@ -419,6 +503,7 @@ const struct order_step pg_promote_steps[] = {
     {"load the rule of commits", pg_step_sync_load},
     {"wait for an earlier tidying", pg_step_timelines_idle},
     {"reserve the timeline", pg_step_reserve_timeline},
+    {"open the packet filter", step_open_gate},
     {"write the promote file", step_promote_file},
     {"promote", step_promote},
     {"check the timeline", pg_step_check_timeline},
