@@ -9,8 +9,8 @@
  * commit may be among the bytes. */
 #include "fence.h"
 
-/* The headers of Kerberos need not be installed: nothing of struct Port is used, and it has the same
- * size without them. */
+/* The headers of Kerberos need not be installed: nothing of struct Port is used, and it has the
+ * same size without them. */
 #undef ENABLE_GSS
 
 #include "access/transam.h"

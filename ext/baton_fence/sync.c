@@ -76,7 +76,8 @@ bool fence_sync_confirmed(XLogRecPtr end, bool is_prepare)
     if (mode == SYNC_REP_NO_WAIT || !fence_sync_defined() || has_reached(mode, end)) {
         return true;
     }
-    /* Who turns the waiting off wakes the waiters first, and holds the lock until the flag says so. */
+    /* Who turns the waiting off wakes the waiters first, and holds the lock until the flag says
+     * so. */
     LWLockAcquire(SyncRepLock, LW_SHARED);
     is_confirmed = !is_defined() || has_reached(mode, end);
     LWLockRelease(SyncRepLock);

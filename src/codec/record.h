@@ -116,6 +116,7 @@ struct record_report {
     const char *scope;
     const char *name;
     const char *problem; /* baton's own: why this member is not running */
+    const char *fence;   /* baton's own: state of the fence in the server; "" unknown */
 };
 
 /* The status JSON, spaced as Patroni's REST bodies are. As there, what comes from the server

@@ -51,6 +51,7 @@ struct engine_status {
     char upstream[MEMBER_NAME_SIZE]; /* member it is configured to follow; "" none */
     struct instant deadline;         /* held by the guard; {0,0}: not armed */
     bool is_guarded;                 /* the guard answers */
+    enum fence_state fence;          /* of the running server */
     char problem[192]; /* why it is broken or does not start, for people; "" when all is well */
 };
 

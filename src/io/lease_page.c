@@ -5,7 +5,6 @@
 #include "base/str.h"
 #include "codec/codec.h"
 #include "io/file.h"
-#include "model/lease_page.h"
 
 #include <errno.h>
 #include <fcntl.h>

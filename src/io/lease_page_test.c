@@ -3,7 +3,6 @@
 #include "base/str.h"
 #include "codec/codec.h"
 #include "io/file.h"
-#include "model/lease_page.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -241,7 +241,8 @@ struct parameters *pg_assemble(struct postgres *pg, struct arena *arena)
         .folder = pg->paths.runtime_dir,
         .data_dir = pg->paths.data_dir,
         .major = pg->look.major,
-        .least = &pg->look.limits};
+        .least = &pg->look.limits,
+        .fence = pg_fence_parameters(pg)};
 
     parameters_assemble(arena, &input, parameters);
     return parameters;

@@ -124,3 +124,57 @@ void conffile_filter_auto(const char *text, struct str *out)
         text += length;
     }
 }
+
+/* VALUE is behind the name: spaces, perhaps an equals sign, then a word or a quoted text in which a
+ * quote is doubled or has a backslash. */
+static bool take_value(const char *value, size_t length, char *ret, size_t size)
+{
+    const char *end = value + length;
+    size_t used = 0;
+    bool is_quoted;
+
+    while (value < end && is_name_end(*value)) {
+        value++;
+    }
+    is_quoted = value < end && *value == '\'';
+    value += is_quoted ? 1 : 0;
+    while (value < end) {
+        bool is_pair = is_quoted && value + 1 < end && (*value == '\'' || *value == '\\') &&
+                       (value[1] == '\'' || *value == '\\');
+
+        if (!is_pair && (is_quoted ? *value == '\'' : strchr(" \t\r#", *value) != NULL)) {
+            break;
+        }
+        value += is_pair ? 1 : 0;
+        if (used + 1 >= size) {
+            return false;
+        }
+        ret[used++] = *value++;
+    }
+    ret[used] = '\0';
+    return true;
+}
+
+bool conffile_find(const char *text, const char *name, char *ret, size_t size, bool *ret_includes)
+{
+    static const char *const includes[] = {"include", "include_dir", "include_if_exists"};
+    bool is_found = false;
+
+    while (*text != '\0') {
+        size_t length = strcspn(text, "\n");
+        size_t space = strspn(text, " \t");
+
+        if (sets(text + space, name)) {
+            size_t skip = space + strlen(name);
+
+            is_found = take_value(text + skip, length - skip, ret, size);
+        }
+        for (size_t at = 0; at < ARRAY_LEN(includes); at++) {
+            if (ret_includes != NULL && sets(text + space, includes[at])) {
+                *ret_includes = true;
+            }
+        }
+        text += length + (text[length] == '\n' ? 1 : 0);
+    }
+    return is_found;
+}

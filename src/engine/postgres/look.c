@@ -361,6 +361,7 @@ static int look_inside(struct look_job *own, struct err *e)
     if (r < 0) {
         return r;
     }
+    pg_fence_look(&own->paths, look);
     if (look->foreign_pid == 0) {
         set_position(own, &control);
     }

@@ -26,6 +26,7 @@
 #include <jansson.h>
 
 #define PARAMETERS_MAX 512
+#define PARAMETER_PRELOAD "shared_preload_libraries"
 
 struct parameter {
     const char *name; /* lower case */
@@ -41,6 +42,16 @@ struct parameters {
     bool is_lowered;     /* a value is smaller in the configuration than in `items` */
 };
 
+/* The module baton_fence (fence.c). */
+struct parameters_fence {
+    const char *module;  /* as shared_preload_libraries names it; "" or NULL: not loaded */
+    const char *page;    /* path of the lease page */
+    const char *preload; /* the user's shared_preload_libraries of a file below ours; "" none */
+    bool has_last_word;  /* `preload` wins over the store and the local file: ALTER SYSTEM */
+    bool is_hidden; /* that file includes others, which may have a list: only if there is one */
+    bool is_off;    /* a server that has it loaded must not check */
+};
+
 struct parameters_input {
     const struct config *config;
     const json_t *store;  /* the config key; may be NULL */
@@ -48,6 +59,7 @@ struct parameters_input {
     const char *data_dir; /* for hba_file and ident_file */
     int major;
     const struct control_limits *least; /* of the control file; may be NULL */
+    struct parameters_fence fence;
 };
 
 /* Assemble everything into RET. */

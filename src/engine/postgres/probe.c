@@ -39,6 +39,10 @@ enum column {
     COLUMN_CONNINFO,
     COLUMN_SLOT,
     COLUMN_UPSTREAM,
+    COLUMN_PRELOAD,
+    COLUMN_FENCE_VERSION,
+    COLUMN_FENCE_MODE,
+    COLUMN_FENCE_PAGE,
     COLUMNS,
 };
 
@@ -54,7 +58,9 @@ static const char main_query[] =
     " (extract(epoch FROM pg_conf_load_time()) * 1000000)::bigint,"
     " w.pid, w.status, w.received_tli,"
     " current_setting('primary_conninfo'), current_setting('primary_slot_name'),"
-    " current_setting('baton.upstream', true)"
+    " current_setting('baton.upstream', true), current_setting('shared_preload_libraries'),"
+    " current_setting('baton_fence.version', true), current_setting('baton_fence.mode', true),"
+    " current_setting('baton_fence.page', true)"
     " FROM (SELECT pg_is_in_recovery() AS v) AS r LEFT JOIN pg_stat_get_wal_receiver() AS w ON "
     "true";
 
@@ -130,6 +136,7 @@ static void succeed(struct postgres *pg)
     pg->probe_count++;
     is_lonely = pg->probe.in_recovery && !pg->probe.is_streaming && pg->upstream.name[0] != '\0';
     pg->lonely_count = is_lonely ? pg->lonely_count + 1 : 0;
+    pg_fence_adopt(pg);
     adopt_upstream(pg);
     pg_read_history(pg, pg->probe.position.timeline);
     pg_slots_tick(pg);
@@ -316,6 +323,14 @@ static void read_main(struct pg_probe *probe, const PGresult *result)
     }
 }
 
+static void read_fence(struct postgres *pg, const PGresult *result)
+{
+    pg_fence_read_preload(&pg->probing, PQgetvalue(result, 0, COLUMN_PRELOAD));
+    pg->probing.fence = pg_fence_read(
+        pg, PQgetvalue(result, 0, COLUMN_FENCE_VERSION), PQgetvalue(result, 0, COLUMN_FENCE_MODE),
+        PQgetvalue(result, 0, COLUMN_FENCE_PAGE));
+}
+
 static void on_main(void *arg, const PGresult *result, const struct err *why)
 {
     struct postgres *pg = arg;
@@ -332,6 +347,7 @@ static void on_main(void *arg, const PGresult *result, const struct err *why)
         return;
     }
     read_main(&pg->probing, result);
+    read_fence(pg, result);
     if (!pg->probing.in_recovery) {
         session_close(pg->identify);
         go_on_primary(pg);
