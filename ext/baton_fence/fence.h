@@ -15,7 +15,7 @@
  * rewind; that is what "unknown" means, and a client must ask the new primary.
  *
  * Two more ways to a wrong "ok" are closed where synchronous_standby_names is in force: a wait for
- * the standbys that was cut short (query cancel, statement_timeout) ends in 2 instead of a warning
+ * the standbys that was cut short (query cancel) ends in 2 instead of a warning
  * and success, and a commit with a synchronous_commit that would not wait is refused in 1.
  *
  * How a commit is turned into an unknown outcome: after it is durable nothing may be raised

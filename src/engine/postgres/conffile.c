@@ -2,6 +2,8 @@
 
 #include "engine/postgres/quote.h"
 
+#include <strings.h>
+
 #define ARGUMENTS_MAX 40
 
 /* Never taken from a file of the user: with a target the standby would stop and not follow. */
@@ -164,7 +166,8 @@ bool conffile_find(const char *text, const char *name, char *ret, size_t size, b
         size_t length = strcspn(text, "\n");
         size_t space = strspn(text, " \t");
 
-        if (sets(text + space, name)) {
+        if (strncasecmp(text + space, name, strlen(name)) == 0 &&
+            is_name_end(text[space + strlen(name)])) {
             size_t skip = space + strlen(name);
 
             is_found = take_value(text + skip, length - skip, ret, size);
