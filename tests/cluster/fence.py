@@ -159,7 +159,7 @@ def loaded_everywhere(cluster):
     """Every server has it, says so, and nothing waits for a restart."""
     cluster.start()
     cluster.wait_healthy(90)
-    primary = cluster.primary()
+    primary = cluster.wait_primary()
     primary.sql("CREATE TABLE fenced (id int)")
     if WISH == "off":
         return
@@ -177,7 +177,7 @@ def loaded_everywhere(cluster):
 
 def commit_refused_after_deadline(cluster):
     """Agent and guard stand still; the server alone refuses, and a standby takes over meanwhile."""
-    primary = cluster.primary()
+    primary = cluster.wait_primary()
     with session(primary) as client, frozen(keepers(primary)):
         wait_until("the deadline passes", lambda: is_past(primary), 3 * TTL, 0.1)
         said = client.run("INSERT INTO fenced VALUES (1);")
@@ -191,7 +191,7 @@ def commit_refused_after_deadline(cluster):
 
 def frozen_between_commit_and_answer(cluster):
     """A backend that stops inside its commit, and goes on when the lease has gone: the client does not hear "ok"."""
-    primary = cluster.primary()
+    primary = cluster.wait_primary()
     others = keepers(primary)
     with session(primary) as client:
         # It sleeps before the flush, behind the check that comes before the commit.
@@ -242,7 +242,7 @@ def frozen_primary(cluster):
     hears "ok" after that, and no acknowledged row is lost."""
     late = lost = 0
     for at in range(ROUNDS):
-        primary = cluster.primary()
+        primary = cluster.wait_primary()
         crowd = Crowd(cluster, primary)
         wait_until("the crowd writes", lambda crowd=crowd: len(crowd.rows("ok")) > 200, 20)
         clients = clients_of(primary)
@@ -271,7 +271,7 @@ def frozen_primary(cluster):
 
 def cancelled_wait_is_unknown(cluster):
     """A wait for standbys that is cut short is no success: by query cancel or terminate, also of prepared ones."""
-    primary = cluster.primary()
+    primary = cluster.wait_primary()
     ends = {
         "cancel": lambda pid: primary.sql(f"SELECT pg_cancel_backend({pid})"),
         "terminate": lambda pid: primary.sql(f"SELECT pg_terminate_backend({pid})"),
@@ -300,7 +300,7 @@ def cancelled_wait_is_unknown(cluster):
 
 def waits_that_end_well(cluster):
     """With standbys that answer, nothing is in the way, and neither is what waits for nobody."""
-    primary = cluster.primary()
+    primary = cluster.wait_primary()
     with session(primary) as client:
         with standby_names(primary, "*"):
             for level in ("on", "remote_apply"):
@@ -322,7 +322,7 @@ def waits_that_end_well(cluster):
 
 def lower_commit_refused(cluster):
     """Where standbys are waited for, a session cannot choose not to, unless a superuser lets it."""
-    primary = cluster.primary()
+    primary = cluster.wait_primary()
     primary.sql("CREATE ROLE app LOGIN PASSWORD 'app'; GRANT INSERT ON fenced TO app")
     with session(primary) as client, session(primary, user="app", password="app") as app:
         check("INSERT 0 1" in app.run("SET synchronous_commit = off; INSERT INTO fenced VALUES (5);"), "without standbys")
@@ -342,7 +342,7 @@ def lower_commit_refused(cluster):
 
 def bad_page_refuses(cluster):
     """A page that makes no sense says no; the agent makes it good with the next renewal."""
-    primary = cluster.primary()
+    primary = cluster.wait_primary()
     path = primary.lease_page()
     with session(primary) as client:
         for name, damage in (("damaged", lambda file: file.write(b"\xa5" * 8)), ("cut", lambda file: file.truncate(20)),
@@ -366,7 +366,7 @@ def bad_page_refuses(cluster):
 
 def agent_restarted(cluster):
     """An agent that dies and comes back is not noticed by those who write."""
-    primary, begin = cluster.primary(), now()
+    primary, begin = cluster.wait_primary(), now()
     cluster.start_load()
     pid = primary.postmaster()
     primary.kill_agent()

@@ -132,8 +132,8 @@ struct pg_fence {
     char page[LEASE_PAGE_PATH_SIZE];
     char module[PG_PATH_SIZE]; /* of the running server, or for the start under way; "" none */
     bool can_be_hidden;
-    bool is_broken; /* the server ended because of it */
-    bool is_shut;   /* the server is to be killed: its page stays empty */
+    char broken[192]; /* the server ended because of it, and now runs without; "" */
+    bool is_shut;     /* the server is to be killed: its page stays empty */
     char problem[192];
 };
 
@@ -321,8 +321,9 @@ void pg_guard_connect(struct postgres *pg);
 void pg_fence_init(struct postgres *pg);
 void pg_fence_fini(struct postgres *pg);
 void pg_fence_arm(struct postgres *pg, struct instant deadline);
-void pg_fence_shut(struct postgres *pg);                                /* before a kill */
-void pg_fence_follow_guard(struct postgres *pg);                        /* after its every word */
+const char *pg_fence_problem(const struct postgres *pg); /* of a running server; "" none */
+void pg_fence_shut(struct postgres *pg);                 /* before a kill */
+void pg_fence_follow_guard(struct postgres *pg);         /* after its every word */
 void pg_fence_look(const struct pg_paths *paths, struct pg_look *look); /* on the thread pool */
 void pg_fence_adopt(struct postgres *pg);                               /* after each probe */
 void pg_fence_read_preload(struct pg_probe *probe, const char *list);

@@ -183,7 +183,9 @@ int pg_step_fence(struct postgres *pg, struct err *e)
     const struct pg_look_fence *found = &pg->look.fence;
 
     if (strstr(pg->exit_problem, MODULE) != NULL) {
-        fence->is_broken = true;
+        str_format(
+            fence->broken, sizeof(fence->broken), "it runs without " MODULE ": %s",
+            pg->exit_problem);
     }
     fence->module[0] = '\0';
     if (wish(pg) == WISH_OFF) {
@@ -201,12 +203,23 @@ int pg_step_fence(struct postgres *pg, struct err *e)
                 "package postgresql-server-dev-%d, or set postgresql.fence to auto",
                 pg->look.major, pg->look.major);
         }
-    } else if (fence->is_broken || fence->problem[0] != '\0') {
+    } else if (fence->broken[0] != '\0' || fence->problem[0] != '\0') {
         return STEP_DONE;
     }
     str_copy(fence->module, sizeof(fence->module), found->module);
     fence->can_be_hidden = wish(pg) == WISH_AUTO && found->is_hidden && found->preload[0] == '\0';
     return STEP_DONE;
+}
+
+/* It runs all the same, but not as it was wished. */
+const char *pg_fence_problem(const struct postgres *pg)
+{
+    const struct pg_fence *fence = &pg->fence;
+
+    if (wish(pg) == WISH_OFF) {
+        return "";
+    }
+    return fence->problem[0] != '\0' ? fence->problem : fence->broken;
 }
 
 /* What the running server has; with `on` what it should have. */

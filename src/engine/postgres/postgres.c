@@ -95,6 +95,7 @@ static void fill_problem(const struct postgres *pg, struct engine_status *status
                    : "";
         text = text[0] == '\0' ? pg->stall.problem : text;
         text = text[0] == '\0' ? pg->complaint : text;
+        text = text[0] == '\0' ? pg_fence_problem(pg) : text;
     } else if (status->state == SERVER_BROKEN && pg->look.problem[0] == '\0') {
         str_format(
             status->problem, sizeof(status->problem),
