@@ -397,6 +397,20 @@ def hand_promoted_never_writes(cluster):
     cluster.wait_healthy(90)
 
 
+def broken_module(cluster, node, modules, names):
+    """One that cannot be loaded does not keep the server from running, and is named."""
+    os.makedirs(modules)
+    for name in names:
+        with open(os.path.join(modules, name), "w", encoding="ascii") as file:
+            file.write("no library")
+    node.kill_node()
+    node.start()
+    cluster.wait_healthy(60)
+    check(fence_of(node) == "absent", fence_of(node))
+    wait_until("it says why", lambda: "it runs without baton_fence" in subprocess.run(
+        [cluster.baton, "list", "-c", node.config], capture_output=True, text=True, check=True).stdout, 15, 0.3)
+
+
 def module_comes_and_goes(cluster):
     """Without the module a server starts without; one that runs is not asked to restart for it; `on` says what is missing."""
     node = cluster.standbys()[0]
@@ -416,7 +430,9 @@ def module_comes_and_goes(cluster):
         node.start()
         cluster.wait_healthy(60)
         wait_until("it has no fence", lambda: fence_of(node) == "absent", 10)
+        broken_module(cluster, node, modules, os.listdir(aside))
     finally:
+        shutil.rmtree(modules, ignore_errors=True)
         os.rename(aside, modules)
     node.kill_agent()
     node.start()
