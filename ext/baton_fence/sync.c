@@ -30,7 +30,7 @@ static uint8 defined_mask = DEFINED_BIT;
 void fence_sync_init(void)
 {
     const char *text = GetConfigOption("server_version_num", true, false);
-    int running = text != NULL ? atoi(text) : PG_VERSION_NUM;
+    long running = text != NULL ? strtol(text, NULL, 10) : PG_VERSION_NUM;
 
     for (size_t at = 0; at < lengthof(minors); at++) {
         if (running / 10000 == minors[at].major && running < minors[at].first_with_bits) {
