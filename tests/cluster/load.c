@@ -209,6 +209,7 @@ static int read_rows(const char *conninfo)
 int main(int argc, char **argv)
 {
     struct sigaction action = {.sa_handler = on_signal};
+    const char *patience = getenv("BATON_LOAD_PATIENCE_MS");
 
     if (argc == 3 && strcmp(argv[1], "--read") == 0) {
         return read_rows(argv[2]);
@@ -222,8 +223,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "baton-load: cannot open %s: %s\n", argv[1], strerror(errno));
         return 1;
     }
-    if (getenv("BATON_LOAD_PATIENCE_MS") != NULL) {
-        patience_ms = (int)strtol(getenv("BATON_LOAD_PATIENCE_MS"), NULL, 10);
+    if (patience != NULL) {
+        patience_ms = (int)strtol(patience, NULL, 10);
     }
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
