@@ -79,6 +79,7 @@ static void describe_self(const struct agent *agent, struct member *member)
         .timeline = status->position.timeline,
         .is_baton = true,
         .pending_restart = status->pending_restart,
+        .fence = status->fence,
         .is_checkpointed = status->state != SERVER_PRIMARY || status->is_checkpointed,
     };
     if (problem[0] == '\0' && str_equal(decision->rule, "server.foreign")) {
@@ -141,7 +142,8 @@ static bool is_tagged_alike(const struct member_tags *a, const struct member_tag
 static bool is_described_alike(const struct member *a, const struct member *b)
 {
     return a->state == b->state && a->role == b->role && a->timeline == b->timeline &&
-           a->pending_restart == b->pending_restart && a->is_checkpointed == b->is_checkpointed &&
+           a->pending_restart == b->pending_restart && a->fence == b->fence &&
+           a->is_checkpointed == b->is_checkpointed &&
            str_equal(a->replication_state, b->replication_state) &&
            str_equal(a->problem, b->problem) && is_tagged_alike(&a->tags, &b->tags);
 }

@@ -139,6 +139,11 @@ static int64_t is_pending_restart(const struct api_snapshot *snapshot)
     return snapshot->server.pending_restart;
 }
 
+static int64_t fence(const struct api_snapshot *snapshot)
+{
+    return is_running(snapshot) && snapshot->server.fence == FENCE_ENFORCING;
+}
+
 static int64_t is_paused(const struct api_snapshot *snapshot)
 {
     return snapshot->cluster.settings.is_paused;
@@ -258,6 +263,9 @@ static const struct metric metrics[] = {
      FORM_NUMBER},
     {"baton_guarded", "gauge", "Value is 1 if the guard of the database server answers.",
      is_guarded, FORM_NUMBER},
+    {"baton_fence", "gauge",
+     "Value is 1 if the server itself refuses to commit without the lease (baton_fence).", fence,
+     FORM_NUMBER},
     {"baton_candidate", "gauge", "Value is 1 if this node could become the primary now.",
      is_candidate, FORM_NUMBER},
     {"baton_members", "gauge", "Members that the store lists.", members, FORM_NUMBER},

@@ -56,6 +56,7 @@ char *view_status(const struct api_snapshot *snapshot)
         .guard_means = server->guard_means,
         .guard_powers = server->guard_powers,
         .watchdog = server->watchdog,
+        .fence = fence_state_text(server->fence),
     };
 
     ASSERT(server->standby_count <= MEMBERS_MAX);
@@ -178,13 +179,16 @@ static json_t *encode_member(const struct api_snapshot *snapshot, unsigned at)
         set_position(out, "replay_", positions.replayed, leader_lsn);
         set_position(out, "", positions.any, leader_lsn);
     }
-    if (problem[0] != '\0' || is_silent) {
+    if (problem[0] != '\0' || is_silent || member->fence != FENCE_UNKNOWN) {
         json_t *baton = json_object();
 
         if (is_silent) {
             set_silence(baton, snapshot->silent_ms[at], problem);
-        } else {
+        } else if (problem[0] != '\0') {
             field_set_text(baton, "problem", problem);
+        }
+        if (!is_silent && member->fence != FENCE_UNKNOWN) {
+            field_set_text(baton, "fence", fence_state_text(member->fence));
         }
         field_set(out, "baton", baton);
     }

@@ -336,6 +336,32 @@ static void add_problem(const json_t *member, struct table_style style, struct s
     str_add_char(out, '\n');
 }
 
+/* Which servers refuse to commit without the lease: when asked for, or when one is not as it should
+ * be. */
+static void add_fences(const json_t *cluster, bool is_extended, struct str *out)
+{
+    const json_t *member;
+    size_t at;
+    bool is_first = true;
+
+    json_array_foreach (members_of(cluster), at, member) {
+        const char *fence = field_peek(json_object_get(member, "baton"), "fence");
+
+        if (fence[0] == '\0' ||
+            (!is_extended && !str_equal(fence, fence_state_text(FENCE_MISMATCH)))) {
+            continue;
+        }
+        str_add(out, is_first ? " Fence in the server: " : ", ");
+        is_first = false;
+        add_clean(out, field_peek(member, "name"));
+        str_add_char(out, ' ');
+        add_clean(out, fence);
+    }
+    if (!is_first) {
+        str_add_char(out, '\n');
+    }
+}
+
 /* Whether a leader is listed that does not answer: somebody may be about to take over. */
 static bool is_leader_silent(const json_t *cluster)
 {
@@ -426,5 +452,6 @@ void view_render(
     json_array_foreach (members_of(cluster), at, member) {
         add_problem(member, style, out);
     }
+    add_fences(cluster, is_extended, out);
     add_decision(cluster, out);
 }

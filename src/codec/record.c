@@ -50,6 +50,9 @@ char *record_member_encode(const struct member *member, const char *extra_tags_j
         json_t *baton = json_object();
 
         field_set_text(baton, "problem", member->problem);
+        if (member->fence != FENCE_UNKNOWN) {
+            field_set_text(baton, "fence", fence_state_text(member->fence));
+        }
         field_set(out, "baton", baton);
     }
     return field_write_compact(out);
@@ -90,6 +93,7 @@ static int decode_member(const json_t *from, struct member *member, struct err *
     member->is_checkpointed = !json_is_false(checkpoint);
     member->is_baton = json_is_object(baton);
     field_cut(baton, "problem", member->problem, sizeof(member->problem));
+    member->fence = fence_state_parse(field_peek(baton, "fence"));
     return 0;
 }
 

@@ -138,6 +138,7 @@ struct record_report {
     uint8_t guard_means; /* model/guard_message.h; 0: there is no guard, or none that tells */
     uint8_t guard_powers;
     uint8_t watchdog;
+    const char *fence;   /* baton's own: state of the fence in the server; "" unknown */
 };
 
 /* The status JSON, spaced as Patroni's REST bodies are. As there, what comes from the server

@@ -108,6 +108,9 @@ static json_t *encode_baton(const struct record_report *report)
     field_set_u64(baton, "down_ms", (uint64_t)MAX(peer->down_ms, 0));
     field_set_text(baton, "position", position);
     field_set_text(baton, "problem", report->problem != NULL ? report->problem : "");
+    if (report->fence != NULL && report->fence[0] != '\0') {
+        field_set_text(baton, "fence", report->fence);
+    }
     field_set_u64(baton, "timeline", history->timeline);
     for (unsigned at = 0; at < history->count; at++) {
         json_t *row = json_array();

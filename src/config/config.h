@@ -115,6 +115,7 @@ struct config_postgresql {
     char bin_dir[PATH_SIZE];     /* "" : found by the engine */
     char runtime_dir[PATH_SIZE]; /* sockets, locks, guard's log; default <data_dir>.baton */
     char socket_dir[PATH_SIZE];  /* unix_socket_directories' first; default runtime_dir */
+    char fence[8];               /* auto on off: the module baton_fence */
     struct account superuser;
     struct account replication;
     struct account rewind;

@@ -67,6 +67,7 @@ struct engine_status {
     uint8_t watchdog;                /* enum guard_watchdog */
     bool is_watchdog_failed;         /* there must be one (engine_watch), and it does not work */
     bool is_opened;    /* the guard was told so by a promotion: it cannot be disarmed */
+    enum fence_state fence;          /* of the running server */
     char problem[192]; /* why it is broken or does not start, for people; "" when all is well */
     /* The newest rule of engine_set_sync that is in force for certain; 0: none yet. */
     uint64_t sync_serial;

@@ -2,6 +2,7 @@
  * tags, and the record that a member publishes in the store and on its REST port. */
 #pragma once
 
+#include "model/server.h"
 #include "model/timeline.h"
 
 #define MEMBER_NAME_SIZE 64
@@ -75,8 +76,9 @@ struct member {
     uint64_t replayed_lsn;
     uint32_t timeline;
     char replication_state[24]; /* "streaming", "in archive recovery" or "" */
-    char problem[192]; /* baton's own: why this member is not running, "" when all is well */
-    bool is_baton;     /* has a "baton" object */
+    char problem[192];      /* baton's own: why this member is not running, "" when all is well */
+    bool is_baton;          /* has a "baton" object */
+    enum fence_state fence; /* baton's own */
     bool pending_restart;
     bool is_checkpointed; /* no checkpoint_after_promote:false */
 };

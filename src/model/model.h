@@ -6,6 +6,7 @@
 #include "model/cluster.h"
 #include "model/guard_message.h"
 #include "model/instant.h"
+#include "model/lease_page.h"
 #include "model/member.h"
 #include "model/position.h"
 #include "model/server.h"

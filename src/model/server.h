@@ -20,5 +20,20 @@ enum stop_mode {
     STOP_IMMEDIATE, /* no checkpoint: crash recovery at the next start */
 };
 
+/* The fence inside the server (ext/baton_fence), as the running server tells it. */
+enum fence_state {
+    FENCE_UNKNOWN,   /* no server runs, or it has not answered yet */
+    FENCE_ABSENT,    /* the module is not loaded */
+    FENCE_OFF,       /* loaded, and told not to check */
+    FENCE_ENFORCING, /* a commit needs the lease */
+    FENCE_MISMATCH,  /* loaded, and reads another page, or one of another version */
+};
+
+/* "enforcing", ...; "" for unknown. */
+const char *fence_state_text(enum fence_state state);
+
+/* FENCE_UNKNOWN for a text that is none of them. */
+enum fence_state fence_state_parse(const char *text);
+
 /* "down", "standby", ... */
 const char *server_state_text(enum server_state state);

@@ -5,6 +5,8 @@ Everything lives below one folder. Only processes started here are ever signalle
 through its guards' sockets folder and the process tree, never by name.
 """
 
+import contextlib
+import glob
 import json
 import os
 import pwd
@@ -273,6 +275,10 @@ class Node:
     def is_primary(self):
         return self.get("/primary")[0] == 200
 
+    def lease_page(self):
+        """Where the agent tells the server until when it may commit."""
+        return "/dev/shm/" + ("baton.lease" + self.data + ".baton").replace("/", "%")
+
 
 class Cluster:
     """Nodes, and what one asks of them together."""
@@ -308,6 +314,9 @@ class Cluster:
         os.makedirs(programs, mode=0o755, exist_ok=True)
         for name in ("baton", "baton-guard"):
             shutil.copy(os.path.join(BUILD, name), programs)
+        for module in glob.glob(os.path.join(BUILD, "ext", "baton_fence-*.so")):
+            os.makedirs(os.path.join(programs, "ext"), exist_ok=True)
+            shutil.copy(module, os.path.join(programs, "ext"))
         return os.path.join(programs, "baton")
 
     def own(self, path):
@@ -458,6 +467,8 @@ postgresql:
             time.sleep(0.05)
         for node in self.nodes:
             node.kill_node()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(node.lease_page())
 
     def remove(self):
         self.stop()

@@ -9,8 +9,8 @@
  * the server refused it before the commit: it is certainly not there unknown  anything else: the
  * connection broke or no answer came in time; it may be there or not and "NS open - HOST" when a
  * writable server was found. An id is never used twice, also not for a retry. Every write to a
- * server waits for the last one; a server that does not answer for TIMEOUT_MS is left for the
- * next. */
+ * server waits for the last one; a server that does not answer for TIMEOUT_MS, or for as long as
+ * the variable BATON_LOAD_PATIENCE_MS says, is left for the next. */
 #include "base/base.h"
 
 #include <libpq-fe.h>
@@ -22,6 +22,7 @@
 #define SERVERS_MAX 8
 
 static volatile sig_atomic_t is_stopped;
+static int patience_ms = TIMEOUT_MS;
 static FILE *log_file;
 
 static void on_signal(int number)
@@ -102,7 +103,7 @@ static PGconn *connect_writable(const char *conninfo)
 /* Send SQL and wait: 1 acknowledged, 0 refused before the commit, -1 unknown. */
 static int execute(PGconn *connection, const char *sql)
 {
-    int64_t deadline_ns = now_ns() + (int64_t)TIMEOUT_MS * 1000000;
+    int64_t deadline_ns = now_ns() + (int64_t)patience_ms * 1000000;
     int outcome = 0;
 
     if (PQsendQuery(connection, sql) != 1) {
@@ -151,7 +152,7 @@ static void write_rows(char **conninfos, unsigned count)
 {
     PGconn *connection = NULL;
     unsigned server = 0;
-    int64_t id = (int64_t)time(NULL) << 24;
+    int64_t id = (int64_t)time(NULL) << 30 | (int64_t)(getpid() & 63) << 24;
 
     while (!is_stopped) {
         char sql[128];
@@ -208,6 +209,7 @@ static int read_rows(const char *conninfo)
 int main(int argc, char **argv)
 {
     struct sigaction action = {.sa_handler = on_signal};
+    const char *patience = getenv("BATON_LOAD_PATIENCE_MS");
 
     if (argc == 3 && strcmp(argv[1], "--read") == 0) {
         return read_rows(argv[2]);
@@ -220,6 +222,9 @@ int main(int argc, char **argv)
     if (log_file == NULL) {
         fprintf(stderr, "baton-load: cannot open %s: %s\n", argv[1], strerror(errno));
         return 1;
+    }
+    if (patience != NULL) {
+        patience_ms = (int)strtol(patience, NULL, 10);
     }
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);

@@ -252,7 +252,8 @@ struct parameters *pg_assemble(struct postgres *pg, struct arena *arena)
         .least = &pg->look.limits,
         .sync_names = pg_sync_text(pg),
         .sync_mark = str_is_empty(pg_sync_mark(pg)) ? NULL : pg_sync_mark(pg),
-        .is_revoked = pg->is_revoked};
+        .is_revoked = pg->is_revoked,
+        .fence = pg_fence_parameters(pg)};
 
     parameters_assemble(arena, &input, parameters);
     return parameters;

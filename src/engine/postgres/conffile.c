@@ -2,6 +2,8 @@
 
 #include "engine/postgres/quote.h"
 
+#include <strings.h>
+
 #define ARGUMENTS_MAX 40
 
 /* Never taken from a file of the user: with a target the standby would stop and not follow. */
@@ -126,37 +128,57 @@ void conffile_filter_auto(const char *text, bool is_start, bool is_sync_managed,
     }
 }
 
-/* The inverse of quote_conf. */
-static bool unquote(const char *from, char *buffer, size_t size)
+/* VALUE is behind the name: spaces, perhaps an equals sign, then a word or a quoted text in which a
+ * quote is doubled or has a backslash. */
+static bool take_value(const char *value, size_t length, char *ret, size_t size)
 {
-    size_t length = 0;
+    const char *end = value + length;
+    size_t used = 0;
+    bool is_quoted;
 
-    for (; *from != '\0' && *from != '\n'; from++) {
-        if (*from == '\'' || *from == '\\') {
-            if (from[1] != *from) {
-                buffer[length] = '\0';
-                return *from == '\'';
-            }
-            from++;
+    while (value < end && is_name_end(*value)) {
+        value++;
+    }
+    is_quoted = value < end && *value == '\'';
+    value += is_quoted ? 1 : 0;
+    while (value < end) {
+        bool is_pair = is_quoted && value + 1 < end && (*value == '\'' || *value == '\\') &&
+                       (value[1] == '\'' || *value == '\\');
+
+        if (!is_pair && (is_quoted ? *value == '\'' : strchr(" \t\r#", *value) != NULL)) {
+            break;
         }
-        if (length + 1 == size) {
+        value += is_pair ? 1 : 0;
+        if (used + 1 >= size) {
             return false;
         }
-        buffer[length++] = *from;
+        ret[used++] = *value++;
     }
-    return false;
+    ret[used] = '\0';
+    return true;
 }
 
-bool conffile_find(const char *text, const char *name, char *buffer, size_t size)
+bool conffile_find(const char *text, const char *name, char *ret, size_t size, bool *ret_includes)
 {
-    size_t length = strlen(name);
+    static const char *const includes[] = {"include", "include_dir", "include_if_exists"};
+    bool is_found = false;
 
     while (*text != '\0') {
-        if (str_starts(text, name) && str_starts(text + length, " = '")) {
-            return unquote(text + length + strlen(" = '"), buffer, size);
+        size_t length = strcspn(text, "\n");
+        size_t space = strspn(text, " \t");
+
+        if (strncasecmp(text + space, name, strlen(name)) == 0 &&
+            is_name_end(text[space + strlen(name)])) {
+            size_t skip = space + strlen(name);
+
+            is_found = take_value(text + skip, length - skip, ret, size);
         }
-        text += strcspn(text, "\n");
-        text += *text == '\n' ? 1 : 0;
+        for (size_t at = 0; at < ARRAY_LEN(includes); at++) {
+            if (ret_includes != NULL && sets(text + space, includes[at])) {
+                *ret_includes = true;
+            }
+        }
+        text += length + (text[length] == '\n' ? 1 : 0);
     }
-    return false;
+    return is_found;
 }

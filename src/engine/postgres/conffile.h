@@ -27,10 +27,11 @@ const char *const *conffile_command_line(
     struct arena *arena, const struct parameters *parameters, const char *program,
     const char *data_dir);
 
+/* The value that TEXT, a configuration file, gives to NAME last, without quotes; false: none, or
+ * longer than SIZE. Files that it includes are not seen; RET_INCLUDES (may be NULL): there are
+ * some. */
+bool conffile_find(const char *text, const char *name, char *ret, size_t size, bool *ret_includes);
+
 /* postgresql.auto.conf without the settings that would win over ours (they are left behind by ALTER
  * SYSTEM and by pg_basebackup -R): those of a start, and synchronous_standby_names. */
 void conffile_filter_auto(const char *text, bool is_start, bool is_sync_managed, struct str *out);
-
-/* The value that TEXT, rendered by conffile_render, gives to NAME; false: none, or it does not
- * fit. */
-bool conffile_find(const char *text, const char *name, char *buffer, size_t size);

@@ -9,6 +9,7 @@
  *   stall        (stall.c)   why a standby does not stream
  *   slots        (slots.c)   replication slots of the members
  *   sync         (sync.c)    which rule of commits the server obeys for certain
+ *   fence        (fence.c)   the lease page, and the module in the server that reads it
  *   order        (order.c)   the one order in progress: a row of steps
  *
  * pg_report (postgres.c) makes the status out of the facts. Everything runs on the loop but the
@@ -24,6 +25,7 @@
 #include "engine/postgres/session.h"
 #include "io/child.h"
 #include "io/guard_link.h"
+#include "io/lease_page.h"
 
 #define PG_PATH_SIZE (PATH_SIZE + 64)
 #define PG_TEXT_MAX ((size_t)1 << 20) /* a configuration file */
@@ -71,7 +73,16 @@ struct pg_paths {
     char rewinding[PG_PATH_SIZE]; /* mark: a rewind has begun and not ended */
     char slots[PG_PATH_SIZE];
     char bin_configured[PG_PATH_SIZE];
+    char programs[PG_PATH_SIZE]; /* where baton's own are */
     unsigned os_user;
+};
+
+/* Of baton_fence and of what the user's files load. */
+struct pg_look_fence {
+    char module[PG_PATH_SIZE];  /* "": not installed */
+    char preload[PG_PATH_SIZE]; /* shared_preload_libraries of the files; "" none */
+    bool has_last_word;         /* set by ALTER SYSTEM */
+    bool is_hidden;             /* a file includes others, which are not looked at */
 };
 
 /* What the disk tells (look.h). */
@@ -92,6 +103,7 @@ struct pg_look {
     struct control_limits limits; /* that the next start must have at least */
     bool is_mount;                /* data_dir is the root of a file system */
     char bin_dir[PG_PATH_SIZE];
+    struct pg_look_fence fence;
     char problem[192];
     bool has_folder;     /* runtime_dir is there */
     bool has_sync_names; /* postgresql.conf, as the driver wrote it, sets them */
@@ -124,6 +136,19 @@ struct pg_probe {
     char sync_mark[PG_MARK_SIZE];
     unsigned standby_count;
     struct engine_standby standbys[MEMBERS_MAX];
+    enum fence_state fence;
+    char fence_module[PG_PATH_SIZE]; /* as it is loaded; "" not */
+};
+
+/* The lease page, and the module that the server gets (fence.c). */
+struct pg_fence {
+    struct lease_file *file; /* NULL: there can be none, see problem */
+    char page[LEASE_PAGE_PATH_SIZE];
+    char module[PG_PATH_SIZE]; /* of the running server, or for the start under way; "" none */
+    bool can_be_hidden;
+    char broken[192]; /* the server ended because of it, and now runs without; "" */
+    bool is_shut;     /* the server is to be killed: its page stays empty */
+    char problem[192];
 };
 
 /* A standby that should stream and does not (stall.c). */
@@ -263,6 +288,7 @@ struct postgres {
     bool is_lowered; /* a configured value waits behind that of the control file */
     char complaint[160];
 
+    struct pg_fence fence;
     struct pg_slots *slots;
     struct pg_sync *sync;
     struct pg_seen *seen; /* of a REVOKE */
@@ -370,6 +396,21 @@ void pg_guard_connect(struct postgres *pg);
 void pg_watch(struct postgres *pg);
 void pg_gate_init(struct postgres *pg);
 bool pg_is_watchdog_failed(const struct postgres *pg);
+
+/* fence.c */
+void pg_fence_init(struct postgres *pg);
+void pg_fence_fini(struct postgres *pg);
+void pg_fence_arm(struct postgres *pg, struct instant deadline);
+const char *pg_fence_problem(const struct postgres *pg); /* of a running server; "" none */
+void pg_fence_shut(struct postgres *pg);                 /* before a kill */
+void pg_fence_follow_guard(struct postgres *pg);         /* after its every word */
+void pg_fence_look(const struct pg_paths *paths, struct pg_look *look); /* on the thread pool */
+void pg_fence_adopt(struct postgres *pg);                               /* after each probe */
+void pg_fence_read_preload(struct pg_probe *probe, const char *list);
+enum fence_state pg_fence_read(
+    const struct postgres *pg, const char *version, const char *mode, const char *page);
+struct parameters_fence pg_fence_parameters(const struct postgres *pg);
+int pg_step_fence(struct postgres *pg, struct err *e);
 
 /* timelines.c: pg_tidy_timelines is for the end of a promotion that failed */
 int pg_step_timelines_idle(struct postgres *pg, struct err *e);

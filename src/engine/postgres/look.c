@@ -367,7 +367,7 @@ static void read_sync_names(struct pg_look *look, const char *data_dir)
     look->has_sync_names =
         file_read(path, PG_TEXT_MAX, &text, NULL, NULL) == 0 && str_starts(text, CONFFILE_HEADER) &&
         conffile_find(
-            text, "synchronous_standby_names", look->sync_names, sizeof(look->sync_names));
+            text, "synchronous_standby_names", look->sync_names, sizeof(look->sync_names), NULL);
 }
 
 static int look_inside(struct look_job *own, struct err *e)
@@ -399,6 +399,7 @@ static int look_inside(struct look_job *own, struct err *e)
     if (r < 0) {
         return r;
     }
+    pg_fence_look(&own->paths, look);
     if (look->foreign_pid == 0) {
         set_position(own, &control);
     }

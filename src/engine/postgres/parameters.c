@@ -72,6 +72,8 @@ static const char *const owned[] = {
     "recovery_target_xid",
     "baton.upstream",
     "baton.sync_mark",
+    "baton_fence.page",
+    "baton_fence.mode",
 };
 
 static bool is_owned(const char *name)
@@ -339,6 +341,49 @@ static void add_given(
     }
 }
 
+/* ---- the fence ---- */
+
+static void set_on_command_line(
+    struct arena *arena, struct parameters *ret, const char *name, const char *value)
+{
+    struct parameter *item = set(arena, ret, name, value);
+
+    if (item != NULL) {
+        item->on_command_line = true;
+    }
+}
+
+/* Behind the user's libraries. On the command line, so that ALTER SYSTEM does not drop the fence by
+ * the way; what it has set is kept. */
+static void add_fence(
+    struct arena *arena, const struct parameters_fence *fence, struct parameters *ret)
+{
+    const char *list = parameters_find(ret, PARAMETER_PRELOAD);
+
+    if (str_is_empty(fence->module)) {
+        if (fence->is_off) {
+            IGNORE(set(arena, ret, "baton_fence.mode", "off") == NULL, "complained already");
+        }
+        return;
+    }
+    if (fence->is_hidden && list == NULL) {
+        return;
+    }
+    if (!str_is_empty(fence->preload) && (list == NULL || fence->has_last_word)) {
+        list = fence->preload;
+    }
+    if (str_is_empty(list)) {
+        list = fence->module;
+    } else if (strstr(list, "baton_fence") == NULL) {
+        list = arena_format(arena, "%s, %s", list, fence->module);
+    }
+    set_on_command_line(arena, ret, PARAMETER_PRELOAD, list);
+    set_on_command_line(arena, ret, "baton_fence.page", fence->page);
+    IGNORE(
+        set(arena, ret, "baton_fence.mode", fence->is_off ? "off" : "enforce") == NULL,
+        "complained already");
+}
+
 /* ---- what the control file demands ---- */
 
 static void raise_to(
@@ -384,6 +429,7 @@ void parameters_assemble(
     add_local(arena, &input->config->postgresql.parameters, input->major, ret);
     add_owned(arena, input, ret);
     add_given(arena, input, ret);
+    add_fence(arena, &input->fence, ret);
     if (input->least != NULL) {
         raise_to(arena, ret, input->least);
     }

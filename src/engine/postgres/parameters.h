@@ -27,6 +27,7 @@
 #include <jansson.h>
 
 #define PARAMETERS_MAX 512
+#define PARAMETER_PRELOAD "shared_preload_libraries"
 
 struct parameter {
     const char *name; /* lower case */
@@ -42,6 +43,16 @@ struct parameters {
     bool is_lowered;     /* a value is smaller in the configuration than in `items` */
 };
 
+/* The module baton_fence (fence.c). */
+struct parameters_fence {
+    const char *module;  /* as shared_preload_libraries names it; "" or NULL: not loaded */
+    const char *page;    /* path of the lease page */
+    const char *preload; /* the user's shared_preload_libraries of a file below ours; "" none */
+    bool has_last_word;  /* `preload` wins over the store and the local file: ALTER SYSTEM */
+    bool is_hidden; /* that file includes others, which may have a list: only if there is one */
+    bool is_off;    /* a server that has it loaded must not check */
+};
+
 struct parameters_input {
     const struct config *config;
     const json_t *store;  /* the config key; may be NULL */
@@ -52,6 +63,7 @@ struct parameters_input {
     const char *sync_names; /* synchronous_standby_names; NULL: what store and file say */
     const char *sync_mark;  /* which version of it; may be NULL */
     bool is_revoked;        /* no log from an archive either */
+    struct parameters_fence fence;
 };
 
 /* Assemble everything into RET. */

@@ -134,6 +134,105 @@ static void lower_values_wait_behind_the_control_file(void **state)
     expect(lab, "max_connections", "150");
 }
 
+static void assemble_fence(struct lab *lab, const char *json, const struct parameters_fence *fence)
+{
+    json_t *store = json != NULL ? json_loads(json, 0, NULL) : NULL;
+    const struct parameters_input input = {
+        .config = &lab->config,
+        .store = store,
+        .folder = "/run/x",
+        .data_dir = "/data",
+        .major = 15,
+        .fence = *fence};
+
+    parameters_assemble(lab->arena, &input, &lab->got);
+    json_decref(store);
+}
+
+static void the_fence_is_loaded_behind_what_the_user_loads(void **state)
+{
+    static const char store[] =
+        "{\"postgresql\":{\"parameters\":{\"shared_preload_libraries\":\"pg_stat_statements\","
+        "\"baton_fence.mode\":\"off\",\"baton_fence.check_reads\":true}}}";
+    static const char named[] = "{\"postgresql\":{\"parameters\":{"
+                                "\"shared_preload_libraries\":\"a, $libdir/baton_fence\"}}}";
+    struct parameters_fence fence = {.module = "/x/baton_fence", .page = "/p"};
+    struct lab *lab = *state;
+
+    assemble_fence(lab, NULL, &fence);
+    expect(lab, "shared_preload_libraries", "/x/baton_fence");
+    expect(lab, "baton_fence.page", "/p");
+    expect(lab, "baton_fence.mode", "enforce");
+    assemble_fence(lab, store, &fence);
+    expect(lab, "shared_preload_libraries", "pg_stat_statements, /x/baton_fence");
+    expect(lab, "baton_fence.mode", "enforce");
+    expect(lab, "baton_fence.check_reads", "on");
+    assemble_fence(lab, named, &fence);
+    expect(lab, "shared_preload_libraries", "a, $libdir/baton_fence");
+    fence.preload = "of_a_file";
+    assemble_fence(lab, NULL, &fence);
+    expect(lab, "shared_preload_libraries", "of_a_file, /x/baton_fence");
+    assemble_fence(lab, store, &fence);
+    expect(lab, "shared_preload_libraries", "pg_stat_statements, /x/baton_fence");
+    fence.has_last_word = true;
+    assemble_fence(lab, store, &fence);
+    expect(lab, "shared_preload_libraries", "of_a_file, /x/baton_fence");
+}
+
+static void without_the_fence_nothing_is_changed(void **state)
+{
+    struct parameters_fence fence = {.module = "", .page = "/p", .preload = "of_a_file"};
+    struct lab *lab = *state;
+
+    assemble_fence(lab, NULL, &fence);
+    expect(lab, "shared_preload_libraries", NULL);
+    expect(lab, "baton_fence.page", NULL);
+    expect(lab, "baton_fence.mode", NULL);
+    fence.is_off = true;
+    assemble_fence(lab, NULL, &fence);
+    expect(lab, "shared_preload_libraries", NULL);
+    expect(lab, "baton_fence.mode", "off");
+    /* A file that nobody looks into may load something. */
+    fence = (struct parameters_fence){.module = "/x/baton_fence", .page = "/p", .is_hidden = true};
+    assemble_fence(lab, NULL, &fence);
+    expect(lab, "shared_preload_libraries", NULL);
+}
+
+static void values_are_found_in_configuration_files(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *wanted; /* NULL: none */
+        bool includes;
+    } rows[] = {
+        {"", NULL, false},
+        {"#name = 'a'\nnames = b\n", NULL, false},
+        {"name = 'a'\n", "a", false},
+        {" \tName='a, \"B c\"' # why\n", "a, \"B c\"", false},
+        {"name a # why", "a", false},
+        {"name = a\nname = 'it''s'\nother = x", "it's", false},
+        {"name = 'a\\'b'\n", "a'b", false},
+        {"name = ''\n", "", false},
+        {"name = 'not ended\n", "not ended", false},
+        {"include 'x'\nname = a\n", "a", true},
+        {"#include 'x'\n", NULL, false},
+        {"include_dir = 'conf.d'\n", NULL, true},
+    };
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        char value[32] = "";
+        bool includes = false;
+
+        assert_int_equal(
+            conffile_find(rows[at].text, "name", value, sizeof(value), &includes),
+            rows[at].wanted != NULL);
+        assert_string_equal(value, rows[at].wanted != NULL ? rows[at].wanted : "");
+        assert_int_equal(includes, rows[at].includes);
+    }
+    assert_false(conffile_find("name = abc", "name", (char[3]){""}, 3, NULL));
+}
+
 static void local_values_win_but_not_shared_ones(void **state)
 {
     struct lab *lab = *state;
@@ -265,6 +364,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             lower_values_wait_behind_the_control_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(local_values_win_but_not_shared_ones, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            the_fence_is_loaded_behind_what_the_user_loads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_the_fence_nothing_is_changed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(values_are_found_in_configuration_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be_right_is_left_out, set_up, tear_down),
         cmocka_unit_test(versions_know_their_parameters),
         cmocka_unit_test_setup_teardown(the_command_line_has_shared_ones, set_up, tear_down),

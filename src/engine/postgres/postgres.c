@@ -66,6 +66,7 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
     status->started_real_ms =
         probe->started_real_ms != 0 ? probe->started_real_ms : pg->guard.started_real_ms;
     status->version = probe->version;
+    status->fence = probe->fence;
     if (pg->history.timeline == probe->position.timeline) {
         status->history = pg->history;
     }
@@ -101,6 +102,7 @@ static void fill_problem(const struct postgres *pg, struct engine_status *status
                    : "";
         text = text[0] == '\0' ? pg->stall.problem : text;
         text = text[0] == '\0' ? pg->complaint : text;
+        text = text[0] == '\0' ? pg_fence_problem(pg) : text;
     } else if (status->state == SERVER_BROKEN && pg->look.problem[0] == '\0') {
         str_format(
             status->problem, sizeof(status->problem),
@@ -204,6 +206,7 @@ static void arm(struct engine *engine, struct instant deadline)
     struct postgres *pg = (struct postgres *)engine;
 
     if (pg->link != NULL) {
+        pg_fence_arm(pg, deadline);
         guard_arm(pg->link, deadline);
     }
 }
@@ -241,6 +244,7 @@ static void kill_server(struct engine *engine)
 {
     struct postgres *pg = (struct postgres *)engine;
 
+    pg_fence_shut(pg);
     if (pg->link != NULL) {
         guard_kill(pg->link);
     }
@@ -378,6 +382,7 @@ static void free_engine(struct engine *engine)
 
     ASSERT(!pg->is_closed);
     pg_probe_stop(pg);
+    pg_fence_fini(pg);
     guard_link_free(pg->link);
     pg->link = NULL;
     loop_watch_free(pg->promotion);
@@ -423,6 +428,7 @@ static void set_paths(struct postgres *pg)
 {
     const struct config_postgresql *own = &pg->config->postgresql;
     struct pg_paths *paths = &pg->paths;
+    char *slash;
     const struct {
         char *buffer;
         const char *folder;
@@ -436,6 +442,7 @@ static void set_paths(struct postgres *pg)
         {paths->rewinding, own->runtime_dir, "/rewinding"},
         {paths->slots, own->runtime_dir, "/slots"},
         {paths->bin_configured, own->bin_dir, ""},
+        {paths->programs, pg->guard_program, ""},
     };
 
     for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
@@ -443,6 +450,10 @@ static void set_paths(struct postgres *pg)
             str_format(rows[at].buffer, PG_PATH_SIZE, "%s%s", rows[at].folder, rows[at].name);
 
         ASSERT(fits);
+    }
+    slash = strrchr(paths->programs, '/');
+    if (slash != NULL) {
+        *slash = '\0';
     }
     paths->os_user = process_user();
 }
@@ -455,9 +466,10 @@ struct engine *postgres_new(
     pg->engine.driver = &driver;
     pg->loop = loop;
     pg->config = config;
-    set_paths(pg);
-    process_user_name(pg->os_user_name, sizeof(pg->os_user_name));
     str_copy(pg->guard_program, sizeof(pg->guard_program), options->guard_program);
+    set_paths(pg);
+    pg_fence_init(pg);
+    process_user_name(pg->os_user_name, sizeof(pg->os_user_name));
     pg->session = session_new(loop);
     pg->identify = session_new(loop);
     pg->side = session_new(loop);

@@ -11,9 +11,9 @@
  *
  * What lies in runtime_dir (0700): the socket, guard.sock, guard.log, postgres.log, pgpass,
  * rewinding (only while pg_rewind runs), slots (names of the replication slots that the driver
- * made). A new copy of the data is made in <data_dir>.baton-new/data and renamed into place when it
- * is complete, so an interrupted one is never taken for a database. For that data_dir must not be a
- * mount point itself. */
+ * made). The lease page is in memory (io/lease_page.h). A new copy of the data is made in
+ * <data_dir>.baton-new/data and renamed into place when it is complete, so an interrupted one is
+ * never taken for a database. For that data_dir must not be a mount point itself. */
 #pragma once
 
 #include "config/config.h"

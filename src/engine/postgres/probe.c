@@ -45,6 +45,10 @@ enum column {
     COLUMN_SYNC_NAMES,
     COLUMN_SYNC_MARK,
     COLUMN_STANDBYS,
+    COLUMN_PRELOAD,
+    COLUMN_FENCE_VERSION,
+    COLUMN_FENCE_MODE,
+    COLUMN_FENCE_PAGE,
     COLUMNS,
 };
 
@@ -67,7 +71,10 @@ static const char main_query[] =
     " current_setting('synchronous_standby_names'), current_setting('baton.sync_mark', true),"
     " CASE WHEN NOT r.v THEN (SELECT string_agg(s.flush_lsn || ' ' || a.application_name, E'\\n')"
     " FROM pg_stat_get_wal_senders() AS s JOIN pg_stat_get_activity(NULL) AS a ON a.pid = s.pid"
-    " WHERE s.state = 'streaming') END"
+    " WHERE s.state = 'streaming') END,"
+    " current_setting('shared_preload_libraries'),"
+    " current_setting('baton_fence.version', true), current_setting('baton_fence.mode', true),"
+    " current_setting('baton_fence.page', true)"
     " FROM (SELECT pg_is_in_recovery() AS v) AS r LEFT JOIN pg_stat_get_wal_receiver() AS w ON "
     "true";
 
@@ -143,6 +150,7 @@ static void succeed(struct postgres *pg)
     pg->exit_problem[0] = '\0';
     pg->order.is_probe_fresh = true;
     pg->probe_count++;
+    pg_fence_adopt(pg);
     adopt_upstream(pg);
     pg_detach_tick(pg);
     is_lonely = pg->probe.in_recovery && !pg->probe.is_streaming && !pg_is_detached(pg);
@@ -385,6 +393,14 @@ static void read_standbys(struct postgres *pg, const char *lines)
     }
 }
 
+static void read_fence(struct postgres *pg, const PGresult *result)
+{
+    pg_fence_read_preload(&pg->probing, PQgetvalue(result, 0, COLUMN_PRELOAD));
+    pg->probing.fence = pg_fence_read(
+        pg, PQgetvalue(result, 0, COLUMN_FENCE_VERSION), PQgetvalue(result, 0, COLUMN_FENCE_MODE),
+        PQgetvalue(result, 0, COLUMN_FENCE_PAGE));
+}
+
 static void on_main(void *arg, const PGresult *result, const struct err *why)
 {
     struct postgres *pg = arg;
@@ -402,6 +418,7 @@ static void on_main(void *arg, const PGresult *result, const struct err *why)
     }
     read_main(&pg->probing, result);
     read_standbys(pg, PQgetvalue(result, 0, COLUMN_STANDBYS));
+    read_fence(pg, result);
     if (!pg->probing.in_recovery) {
         session_close(pg->identify);
         go_on_primary(pg);

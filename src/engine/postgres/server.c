@@ -178,6 +178,7 @@ static void on_guard(void *arg, const struct guard_state *state)
     if (is_new) {
         pg_watch(pg);
     }
+    pg_fence_follow_guard(pg);
     if (is_changed) {
         note_change(pg, was_running);
     }
@@ -320,6 +321,7 @@ static int step_wait_for_start(struct postgres *pg, struct err *e)
 
 const struct order_step pg_start_steps[] = {
     {"finish the last look", step_can_start},
+    {"choose the fence", pg_step_fence},
     {"check the data directory", step_check_data},
     {"choose the upstream", step_set_upstream},
     {"wait for other files", pg_step_files_idle},

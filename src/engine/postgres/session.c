@@ -6,10 +6,11 @@
 
 /* Pinned for every session: nobody can put a function of his own before the catalogue's, no lock or
  * statement waits for ever, probes do not fill the server's log, and nothing of ours waits for a
- * synchronous standby. */
+ * synchronous standby, which the fence must allow. */
 #define SESSION_SETTINGS \
     "-c search_path=pg_catalog,pg_temp -c lock_timeout=5000 -c log_statement=none " \
-    "-c log_min_duration_statement=-1 -c log_duration=off -c synchronous_commit=local"
+    "-c log_min_duration_statement=-1 -c log_duration=off -c synchronous_commit=local " \
+    "-c baton_fence.allow_local_commit=on"
 
 enum state {
     CLOSED,
