@@ -92,12 +92,17 @@ class Run:
 
     def print(self, text):
         line = f"{world.moment() - self.begin:7.1f} s  {text}"
-        print(line, flush=True)
+        print(("# " if self.options.test else "") + line.replace("\n", "\n# "), flush=True)
         print(line, file=self.out, flush=True)
 
     def violation(self, what):
         self.violations.append(what)
         self.print(f"VIOLATION {what}")
+
+    def result(self, name, is_good, text=""):
+        """A line that scripts/test counts."""
+        if self.options.test:
+            print(f"{'ok' if is_good else 'FAIL'} chaos/{name}{' ' + text if text else ''}", flush=True)
 
     def settle(self, w, row):
         """Everything heals by itself, the standbys catch up; otherwise by force, and that is a violation."""
@@ -137,6 +142,7 @@ class Run:
     def step(self, w, step):
         row = step.row
         w.notes = []
+        known = len(self.violations)
         before, at = w.switches(), world.moment()
         failed = None
         try:
@@ -162,6 +168,7 @@ class Run:
         pause, writable = check.pause_after(self.rows(w), at)
         self.print(f"{row.name}: {'; '.join(w.notes) or row.title} | writes paused {show(pause)}, healed after "
                    f"{healed - at:.1f} s, all stream {settled - healed:.1f} s later, {after - before} new timelines")
+        self.result(row.name.replace(" ", "-"), len(self.violations) == known)
 
     def rows(self, w):
         """Attempts of those that follow the primary."""
@@ -247,7 +254,9 @@ def finish(run, w, steps):
         w.writers.kill()
     for verdict in run.judge(w):
         run.print(f"{verdict.verdict.upper():7} {verdict.checker}: {verdict.text}")
-        good = good and verdict.verdict in ("pass", "loss")
+        is_fine = verdict.verdict in ("pass", "loss")
+        run.result(verdict.checker.replace(" ", "-"), is_fine, verdict.text)
+        good = good and is_fine
     run.print(f"{len(run.healed)} faults, {len(run.violations)} violations")
     for what in run.violations:
         run.print(f"- {what.strip()}")
@@ -274,6 +283,7 @@ def parse(words):
     parser.add_argument("--list", action="store_true", help="the table of faults")
     parser.add_argument("--report", metavar="FILE", default=os.devnull, help="also write what is printed there")
     parser.add_argument("--no-disks", action="store_true", help="no small file systems")
+    parser.add_argument("--test", action="store_true", help="a line for scripts/test after each fault and verdict")
     parser.add_argument("--keep", action="store_true", help="keep histories and logs when all went well")
     return parser.parse_args(words)
 
@@ -284,6 +294,12 @@ def new_folder():
     entry = pwd.getpwnam(USER)
     os.chown(folder, entry.pw_uid, entry.pw_gid)
     return folder
+
+
+def on_end(*_):
+    """The first time; what is cleaned up afterwards must not be interrupted."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
 
 
 def main(words=None):
@@ -299,7 +315,7 @@ def main(words=None):
     if not rows:
         raise SystemExit(f"scripts/chaos: none of these faults can be made here: {', '.join(left)}")
     steps = schedule.draw(options.seed, max(1, int(options.duration / options.every)), rows)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, on_end)
     with open(options.report, "w", encoding="utf-8") as out:
         run = Run(options, out)
         if left:

@@ -1,10 +1,11 @@
 """P: processes die, stop, starve. Each function is a row; its code is that of the catalogue in docs/chaos.md."""
 
 import os
+import resource
 import signal
 import subprocess
 
-from cluster import send_signal
+from cluster import as_user, send_signal
 from fault import check, log_end, log_since, pick, resume, row, stop, victim, watch
 
 
@@ -217,20 +218,23 @@ def agent_crash_loop(w, step):
         w.hold(1)
 
 
+def starve(w, node, name, count, before):
+    """The agent of a node may have no more than so much of something (prlimit's name) for a while."""
+    limit = as_user() + ["prlimit", "--pid", str(node.agent.pid)]
+    subprocess.run(limit + [f"--{name}={count}:"], check=True)
+    w.hold(8)
+    if node.is_running():
+        subprocess.run(limit + [f"--{name}={before}:"], check=True)
+    else:
+        w.say("the agent has ended")
+
+
 @row("P18", 1, "I2 I10")
 def descriptors_exhausted(w, step):
     """The agent may open no further file or socket for a while."""
     node = pick(w, step, "primary", "standby")
-    count = len(os.listdir(f"/proc/{node.agent.pid}/fd"))
-    before = subprocess.run(["prlimit", "--pid", str(node.agent.pid), "--nofile", "-o", "SOFT,HARD", "--noheadings"],
-                            capture_output=True, text=True, check=True).stdout.split()
-    limit = ["prlimit", "--pid", str(node.agent.pid)]
-    subprocess.run(limit + [f"--nofile={count}:{before[1]}"], check=True)
-    w.hold(8)
-    if node.is_running():
-        subprocess.run(limit + [f"--nofile={before[0]}:{before[1]}"], check=True)
-    else:
-        w.say("the agent has ended")
+    starve(w, node, "nofile", len(os.listdir(f"/proc/{node.agent.pid}/fd")),
+           resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 @row("P19", 1, "I2")
@@ -312,10 +316,4 @@ def agent_memory_gone(w, step):
     node = pick(w, step, "primary", "standby")
     with open(f"/proc/{node.agent.pid}/statm", encoding="ascii") as file:
         size = int(file.read().split()[0]) * 4096
-    limit = ["prlimit", "--pid", str(node.agent.pid)]
-    subprocess.run(limit + [f"--as={size}:unlimited"], check=True)
-    w.hold(8)
-    if node.is_running():
-        subprocess.run(limit + ["--as=unlimited:unlimited"], check=True)
-    else:
-        w.say("the agent has ended")
+    starve(w, node, "as", size, "unlimited")
