@@ -165,18 +165,18 @@ class Run:
             self.keep_logs(w, row.code)
         self.healed.append((row.name, healed))
         self.windows.append([row, at, settled])
-        pause, writable = check.pause_after(self.rows(w), at)
+        pause, _ = check.pause_after(self.followers(w), at)
         self.print(f"{row.name}: {'; '.join(w.notes) or row.title} | writes paused {show(pause)}, healed after "
                    f"{healed - at:.1f} s, all stream {settled - healed:.1f} s later, {after - before} new timelines")
         self.result(row.name.replace(" ", "-"), len(self.violations) == known)
 
-    def rows(self, w):
-        """Attempts of those that follow the primary."""
+    def followers(self, w):
+        """Attempts of the clients that look for a primary: theirs are the pauses."""
         return history.read_all(w.writers.paths["rows"])
 
     def judge(self, w):
         """All writers are stopped; the verdicts."""
-        attempts = self.rows(w)
+        attempts = history.read_all(w.writers.paths["rows"] + w.writers.paths["pinned"])
         probes = history.read_all(w.writers.paths["probe"])
         transactions = history.read_all(w.writers.paths["lists"])
         mode = self.options.mode
@@ -196,7 +196,7 @@ class Run:
             check.check_positions(attempts, timeline, switches, mode),
             check.check_declared(said, switches),
             lists.check_lists(transactions, table, mode),
-            check.check_availability(attempts, self.healed, BUDGET),
+            check.check_availability(self.followers(w), self.healed, BUDGET),
             check.check_convergence(w.state()),
         ]
         verdicts.append(self.judge_lossless(attempts, finals.get(primary)))

@@ -19,11 +19,11 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cluster"))
-from cluster import BUILD, PASSWORD, Cluster, Failure, Node, as_user, children_of, is_alive, send_signal, wait_until
+from cluster import TOP, Cluster, Failure, Node, as_user, children_of, is_alive, send_signal, wait_until
 import netns
 from history import newest_switches
 
-WRITER = os.path.join(BUILD, "tests", "chaos", "baton-writer")
+WRITER = os.path.join(TOP, "build", "tests", "chaos", "baton-writer")  # BATON_BUILD may be another tree's
 CLONE_NEWNET = 0x40000000
 EXT4_SHUTDOWN = 0x8004587D  # ext4's ioctl: the file system stops, and forgets what it has not written
 MODES = {
@@ -304,7 +304,7 @@ class Writers:
         for _ in range(3):
             self.start("rows", 8, nodes, self.world.clients)
         for node in nodes:
-            self.start("rows", 40, [node], node)
+            self.start("rows", 40, [node], node, "pinned")
             self.start("probe", 50, [node], node)
         for _ in range(2):
             self.start("lists", 25, nodes, self.world.clients)
@@ -395,7 +395,7 @@ class World:
 
     def acks(self):
         count = 0
-        for path in self.writers.paths.get("rows", []):
+        for path in self.writers.paths.get("rows", []) + self.writers.paths.get("pinned", []):
             if os.path.exists(path):
                 with open(path, "rb") as file:
                     count += file.read().count(b" ok ")
