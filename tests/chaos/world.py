@@ -123,6 +123,12 @@ class ChaosNode(Node):
         postmaster = self.postmaster()
         return next((one for one in self.guards() if postmaster in children_of(one)), None)
 
+    def kill_node(self):
+        """Also a server that somebody else has started."""
+        super().kill_node()
+        for pid in self.server_pids():
+            send_signal(pid, signal.SIGKILL)
+
     def is_running(self):
         return self.agent is not None and self.agent.poll() is None
 
