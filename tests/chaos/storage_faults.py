@@ -126,7 +126,7 @@ def log_recycled(w, step):
 def slot_lost(w, step):
     """A standby's slot is given up, because it keeps too much."""
     primary, node = w.primary(), pick(w, step, "standby")
-    pids = stop(node.server_pids("walreceiver"))
+    node.kill_node()
     for change in ("max_slot_wal_keep_size = '1MB'", "wal_keep_size = 0"):
         primary.sql(f"ALTER SYSTEM SET {change}")
     primary.sql("SELECT pg_reload_conf()")
@@ -135,8 +135,7 @@ def slot_lost(w, step):
         primary.sql("SELECT pg_switch_wal()")
         primary.sql("CHECKPOINT", 30)
     w.say(primary.sql(f"SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{node.name}'"))
-    resume(pids)
-    w.hold(2)
+    node.start()
     w.cluster.wait_healthy(90)
     for change in ("max_slot_wal_keep_size", "wal_keep_size"):
         primary.sql(f"ALTER SYSTEM RESET {change}")

@@ -105,7 +105,7 @@ static bool wait_socket(PGconn *connection, short events, int64_t deadline_ns)
     return left_ms > 0 && !is_stopped && poll(&fd, 1, (int)left_ms) > 0;
 }
 
-/* A warning means that the acknowledgement is not the usual one: a wait for standbys was given up. */
+/* A warning means that the acknowledgement is not the usual one: a wait was given up. */
 static void on_notice(void *arg, const PGresult *result)
 {
     const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
