@@ -7,7 +7,7 @@ import signal
 
 from cluster import wait_until
 from faults import fill
-from fault import check, end_of, pick, quiet, resume, row, stop, strace, victim
+from fault import check, end_of, pick, quiet, resume, row, stop, strace, victim, watch
 
 
 def members(w):
@@ -102,32 +102,52 @@ def compacted(w, step):
     w.hold(step.chance.uniform(2, 5))
 
 
+def start_store(w):
+    for at in range(3):
+        w.store.start(at)
+    wait_until("etcd answers", w.store.is_healthy, 20, 0.2)
+
+
+def refuse_and_restart(w, system):
+    """Agents that knew the store before go by nothing that it says, until somebody restarts them; then the same cluster goes
+    on."""
+    w.hold(2 * w.ttl)
+    said = [json.loads(one.get("/cluster")[1] or "{}").get("baton", {}).get("dcs_problem") or "" for one in w.nodes]
+    check(all("replaced or restored" in one for one in said), f"they do not say that it was replaced: {said}")
+    check(not any(one.is_primary() for one in w.nodes), "somebody leads by a store that was replaced")
+    for node in w.nodes:
+        node.kill_agent()
+        node.start()
+    if not watch(2 * w.ttl, w.cluster.primary, 0.2):
+        # The store knows less of the past than the data does, so nobody may go by it alone.
+        w.say("an operator has to name a primary")
+        node = w.nodes[0]
+        done = node.run(w.cluster.baton, "failover", "-c", node.config, "--candidate", node.name, "--force", seconds=60)
+        check(done.returncode == 0, f"failover to {node.name}: {done.stdout}{done.stderr}")
+    w.cluster.wait_healthy(60)
+    check({one.status()["database_system_identifier"] for one in w.nodes} == {system}, "it is another cluster")
+
+
 @row("D8", 1, "I3 I8", needs=["etcd"])
 def store_wiped(w, step):
-    """The external store loses everything and starts empty: the same cluster goes on."""
+    """The external store loses everything and starts empty: nothing is done by it until the agents are restarted."""
     system = w.primary().status()["database_system_identifier"]
     for at in range(3):
         w.store.kill(at)
         shutil.rmtree(w.store.data(at))
     w.hold(step.chance.uniform(0.5, 2))
-    for at in range(3):
-        w.store.start(at)
-    wait_until("etcd answers", w.store.is_healthy, 20, 0.2)
-    w.hold(5)
-    w.cluster.wait_healthy(60)
-    check(w.primary().status()["database_system_identifier"] == system, "it is another cluster")
+    start_store(w)
+    refuse_and_restart(w, system)
 
 
-@row("D8b", 1, "I3 I8", needs=["etcd"])
-def store_restored(w, step):
-    """The external store is set back to what it was before a switchover."""
+@row("D8b", 2, "I3 I8", needs=["etcd"])
+def store_restored(w, _step):
+    """The external store is set back to what it was before the primary's server died: the same."""
+    system = w.primary().status()["database_system_identifier"]
     path = os.path.join(w.folder, "snapshot")
-    if os.path.exists(path):
-        os.remove(path)
-    done = w.store.ctl("--endpoints", w.store.clients[0], "snapshot", "save", path)
+    done = w.store.ctl("snapshot", "save", path, one=True)
     check(done.returncode == 0, f"no snapshot: {done.stderr}")
-    node = w.primary()
-    node.kill_server()
+    victim(w).kill_server()
     w.hold(5)
     for at in range(3):
         w.store.kill(at)
@@ -135,14 +155,18 @@ def store_restored(w, step):
         peers = ",".join(f"e{one}=http://{w.store.host}:{2380 + 10 * one}" for one in range(3))
         done = w.store.ctl("snapshot", "restore", path, "--name", f"e{at}", "--initial-cluster", peers,
                            "--initial-advertise-peer-urls", f"http://{w.store.host}:{2380 + 10 * at}", "--data-dir",
-                           w.store.data(at))
+                           w.store.data(at), one=True)
         check(done.returncode == 0, f"not restored: {done.stderr}")
-        for folder, folders, files in os.walk(w.store.data(at)):
-            for name in [folder] + [os.path.join(folder, one) for one in folders + files]:
-                w.cluster.own(name)
-    for at in range(3):
-        w.store.start(at)
-    w.hold(step.chance.uniform(4, 6))
+        own_all(w, w.store.data(at))
+    os.remove(path)
+    start_store(w)
+    refuse_and_restart(w, system)
+
+
+def own_all(w, folder):
+    for path, folders, files in os.walk(folder):
+        for name in [path] + [os.path.join(path, one) for one in folders + files]:
+            w.cluster.own(name)
 
 
 @row("D9", 0, "I8", needs=["own"])
@@ -203,8 +227,6 @@ def old_store_disk(w, step):
     node.kill_node()
     shutil.rmtree(folder)
     os.rename(folder + ".old", folder)
-    for path, folders, files in os.walk(folder):
-        for name in [path] + [os.path.join(path, one) for one in folders + files]:
-            w.cluster.own(name)
+    own_all(w, folder)
     node.start()
     w.hold(5)

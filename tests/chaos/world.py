@@ -235,7 +235,6 @@ class StoreHost:
         self.host, self.namespace, self.folder = host.host, host.name, folder
         self.clients = [f"{self.host}:{2379 + 10 * at}" for at in range(3)]
         self.processes = [None] * 3
-        self.fresh = "new"
         for at in range(3):
             self.start(at)
         wait_until("etcd answers", self.is_healthy, 20, 0.2)
@@ -268,11 +267,13 @@ class StoreHost:
             else:
                 self.start(at)
 
-    def ctl(self, *words, seconds=10, env=None):
+    def ctl(self, *words, one=False):
+        """etcdctl at all members, or at one of them."""
         return subprocess.run(
-            ["ip", "netns", "exec", self.namespace, "etcdctl", "--endpoints", ",".join(self.clients), *words],
-            capture_output=True, text=True, check=False, timeout=seconds,
-            env={"PATH": os.environ["PATH"], "ETCDCTL_API": "3", **(env or {})})
+            ["ip", "netns", "exec", self.namespace, "etcdctl", "--endpoints",
+             ",".join(self.clients[:1] if one else self.clients), *words],
+            capture_output=True, text=True, check=False, timeout=10,
+            env={"PATH": os.environ["PATH"], "ETCDCTL_API": "3"})
 
     def is_healthy(self):
         return self.ctl("endpoint", "health").returncode == 0
