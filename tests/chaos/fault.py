@@ -19,12 +19,15 @@ ROWS = []
 
 
 class Row:
-    """`failovers`: how many new timelines the fault may cause; 0 also means that no acknowledged row may be lost by it."""
+    """`failovers`: how many new timelines the fault may cause; 0 also means that no acknowledged row may be lost by it.
 
-    def __init__(self, code, run, failovers, invariants, needs=(), modes=ANY, lossless=False):
+    `is_beyond`: nothing is promised under it; it is made only when it is asked for, to see that the checkers find it."""
+
+    def __init__(self, code, run, failovers, invariants, needs=(), modes=ANY, lossless=False, is_beyond=False):
         self.code, self.run, self.failovers, self.invariants = code, run, failovers, invariants
         self.needs, self.modes = frozenset(needs), modes
         self.lossless = lossless or failovers == 0
+        self.is_beyond = is_beyond
         self.name = f"{code} {run.__name__.replace('_', '-')}"
         self.title = (run.__doc__ or "").split("\n")[0]
 

@@ -248,6 +248,17 @@ def guard_stopped(w, step):
     resume([guard])
 
 
+@row("P19b", 1, "I2", is_beyond=True)
+def nobody_fences(w, _step):
+    """The guard stands still and the agent is dead: nothing on the host ends the server when the lease does."""
+    node = victim(w)
+    guard = node.server_guard()
+    stop([guard])
+    node.kill_agent()
+    w.hold(2 * w.ttl)
+    resume([guard])
+
+
 @row("P20", 1, "I5 I7")
 def long_recovery(w, _step):
     """The server dies after a big load: recovering takes longer than usual."""
