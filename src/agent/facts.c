@@ -142,11 +142,32 @@ static void keep_text(char **slot, const char *value)
     *slot = value != NULL ? mem_dup(value) : NULL;
 }
 
+/* A key that is gone or has a mistake does not mean that acknowledged commits may be lost from now
+ * on: what held goes on, or what the key sync was written under. */
+static void keep_durability(
+    const struct agent *agent, const struct cluster_settings *former, struct cluster_settings *ret)
+{
+    const struct sync_record *sync = &agent->cluster.sync;
+
+    if (agent->has_cluster) {
+        ret->sync_mode = former->sync_mode;
+        ret->sync_node_count = former->sync_node_count;
+        ret->maximum_lag_on_syncnode = former->maximum_lag_on_syncnode;
+        ret->is_sync_strict = former->is_sync_strict;
+    } else if (sync->leader[0] != '\0') {
+        ret->sync_mode = sync->quorum > 0 ? SYNC_QUORUM : SYNC_ON;
+    }
+}
+
 static void keep_settings(struct agent *agent)
 {
     struct findings *findings = mem_alloc(sizeof(*findings));
+    struct cluster_settings former = agent->cluster.settings;
 
     config_settings_parse(agent->config_json, &agent->cluster.settings, findings);
+    if (findings->errors > 0 || str_is_empty(agent->config_json)) {
+        keep_durability(agent, &former, &agent->cluster.settings);
+    }
     agent->cluster.settings.use_pg_rewind = agent->config->postgresql.has_use_pg_rewind
                                                 ? agent->config->postgresql.use_pg_rewind
                                                 : agent->cluster.settings.use_pg_rewind;

@@ -7,6 +7,8 @@
  * wait for the last bytes. */
 #define RACE_PROBE_MS 20
 
+#define SYNC_PROBE_MS 250
+
 /* The longest pause between turns, whatever loop_wait says: ages in what is shown stay honest. */
 #define TURN_MAX_MS 1000
 
@@ -154,6 +156,20 @@ static void plan_wake(struct agent *agent, const struct ha_view *view, struct in
     }
 }
 
+/* Who confirms commits, and who has ceased to, should be known soon. */
+static void probe_standbys(struct agent *agent, const struct ha_view *view, struct instant now)
+{
+    if (view->lease != HA_LEASE_MINE || view->server.state != SERVER_PRIMARY ||
+        !agent_is_sync(agent)) {
+        return;
+    }
+    if (instant_elapsed_max_ms(agent->probed, now) >= SYNC_PROBE_MS) {
+        agent->probed = now;
+        engine_probe(agent->ports.engine);
+    }
+    agent_wake(agent, SYNC_PROBE_MS);
+}
+
 /* A hand-over that was asked for will open the lease in a moment. */
 static void probe_for_race(struct agent *agent, const struct ha_view *view, struct instant now)
 {
@@ -206,6 +222,7 @@ int64_t agent_step(struct agent *agent)
     agent_settle_waiters(agent);
     agent_ping_holder(agent, &view);
     probe_for_race(agent, &view, now);
+    probe_standbys(agent, &view, now);
     plan_wake(agent, &view, now);
     return agent->wake_ms;
 }

@@ -7,8 +7,8 @@
  * server that is down (its issue 2756).
  *
  * Parameters, for every check but those about the leader: tag_NAME=VALUE must match a tag; for
- * replicas also lag=BYTES (or 10MB) and replication_state=. Who is a synchronous standby is what the
- * key sync says (standby.h), so those checks need the store; while it cannot be reached, nobody
+ * replicas also lag=BYTES (or 10MB) and replication_state=. Who is a synchronous standby is what
+ * the key sync says (standby.h), so those checks need the store; while it cannot be reached, nobody
  * is. */
 #pragma once
 

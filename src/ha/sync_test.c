@@ -145,8 +145,8 @@ static void begin(struct world *world, uint64_t seed)
     world->rule_count = 1;
 }
 
-/* The worst that processes can do that go by different ones of the rules that may be in force: names
- * from all, numbers from any. */
+/* The worst that processes can do that go by different ones of the rules that may be in force:
+ * names from all, numbers from any. */
 static bool find_worst(const struct world *world, struct ha_sync_rule *ret)
 {
     bool is_any = false;
