@@ -70,6 +70,7 @@ struct sync_facts {
     bool is_delete;
     struct sync_record put; /* what it writes */
     int64_t put_over;       /* the revision that it replaces */
+    int64_t known_at;       /* store revision at which the key was what cluster.sync says */
     struct instant put_at;
 
     struct sync_record taken; /* what the lease was last taken with; is_taken: the key is that */
@@ -187,7 +188,9 @@ void agent_view_sync(const struct agent *agent, struct instant now, struct ha_vi
 void agent_act_sync(
     struct agent *agent, const struct ha_view *view, const struct ha_action *action);
 void agent_promise(struct agent *agent);
-void agent_learn_sync(struct agent *agent);
+void agent_learn_sync(
+    struct agent *agent, const struct sync_record *former, int64_t former_revision,
+    int64_t known_at);
 void agent_on_sign_of_life(struct peer_facts *peer, struct instant now);
 
 /* The lease was taken here at REVISION: the key sync was written with it. */

@@ -397,12 +397,11 @@ static void on_put(void *arg, enum dcs_outcome outcome, int64_t revision)
         sync->is_doubtful = false;
         agent->cluster.sync = sync->is_delete ? (struct sync_record){0} : sync->put;
         agent->cluster.sync_revision = sync->is_delete ? 0 : revision;
+        sync->known_at = MAX(sync->known_at, revision);
         break;
     case DCS_LOST_RACE:
-        /* It is another key by now, or another leader: what was sent earlier fails likewise. */
-        sync->is_doubtful = false;
-        dcs_refresh(agent->ports.dcs);
-        break;
+        /* It may be the one before that nobody answered: until a reading shows what the key is now,
+         * what is known of it is old. */
     case DCS_UNKNOWN:
         sync->is_doubtful = true;
         dcs_refresh(agent->ports.dcs);
@@ -482,11 +481,20 @@ void agent_act_sync(struct agent *agent, const struct ha_view *view, const struc
 
 /* ---- the key in readings of the store ---- */
 
-/* What was sent with a comparison to a revision that the key no longer has cannot be applied. */
-void agent_learn_sync(struct agent *agent)
+/* A reading may be older than what is known. What was sent with a comparison to a revision that the
+ * key no longer has cannot be applied. */
+void agent_learn_sync(
+    struct agent *agent, const struct sync_record *former, int64_t former_revision,
+    int64_t known_at)
 {
     struct sync_facts *sync = &agent->sync;
 
+    if (known_at < sync->known_at) {
+        agent->cluster.sync = *former;
+        agent->cluster.sync_revision = former_revision;
+        return;
+    }
+    sync->known_at = known_at;
     if (sync->is_doubtful && agent->cluster.sync_revision != sync->put_over) {
         sync->is_doubtful = false;
     }
@@ -516,5 +524,6 @@ void agent_own_sync(struct agent *agent, int64_t revision)
 {
     agent->cluster.sync = agent->sync.taken;
     agent->cluster.sync_revision = agent->sync.is_taken ? revision : 0;
+    agent->sync.known_at = MAX(agent->sync.known_at, revision);
     agent->sync.is_doubtful = false;
 }
