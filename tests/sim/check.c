@@ -204,7 +204,8 @@ static void check_taken(
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         const struct node *node = &sim->nodes[at];
 
-        if (node != taker && believes_to_hold(sim, node) && !check_is_silenced(sim, node) &&
+        if (node != taker && believes_to_hold(sim, node) &&
+            (check->replaced & HA_BIT(node->index)) == 0 &&
             sim->now_ns >= MAX(node->excused_until_ns, node->clockless_until_ns)) {
             check_fail(
                 sim, VERDICT_SAFETY, "T: %s takes the lease while %s still counts on it",

@@ -351,11 +351,13 @@ void check_sync_taken(
 
     taker->held = after->term;
     check->silenced &= ~HA_BIT(taker->index);
+    check->replaced &= ~HA_BIT(taker->index);
     if (check->is_forced) {
         check->loss_ns = sim->now_ns;
     }
     if (loser != NULL && loser != taker && is_revoked(sim, before->holder, after->term)) {
         check->silenced |= HA_BIT(loser->index);
+        check->replaced |= HA_BIT(loser->index);
         check_mark(sim, MARK_REVOKED);
     } else if (check->key.is_published && loser != taker) {
         check_mark(sim, MARK_SYNC_EXPIRED);

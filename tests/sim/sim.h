@@ -507,9 +507,10 @@ struct check {
     int64_t converged_ns;       /* after the faults ended; -1 not yet */
     bool is_forced;             /* the last takeover is an operator's */
     uint32_t silenced;          /* nodes that were replaced by revocation, and run on */
-    int64_t loss_ns;            /* when a disk was lost last */
-    int64_t unkeyed_ns;         /* when the key sync ceased to stand for anything */
-    enum sync_mode mode;        /* as configured */
+    uint32_t replaced;   /* the same, and their agents may count on it until their hold ends */
+    int64_t loss_ns;     /* when a disk was lost last */
+    int64_t unkeyed_ns;  /* when the key sync ceased to stand for anything */
+    enum sync_mode mode; /* as configured */
     bool is_strict;
     int64_t mode_ns;     /* since then; 0: from the beginning */
     struct sync_key key; /* as it is in the store */
