@@ -164,7 +164,9 @@ static void check_candidate(struct sim *sim, const struct node *taker)
                 taker->name, node->name);
         }
     }
-    if (!store_is_stale(sim, taker->index) && check->status_lsn > taker->disk.end.lsn &&
+    /* Who is elected by the key has all that counts, and needs no other limit. */
+    if (!check->key.is_published && !store_is_stale(sim, taker->index) &&
+        check->status_lsn > taker->disk.end.lsn &&
         check->status_lsn - taker->disk.end.lsn > (uint64_t)sim->shape.maximum_lag &&
         sim->now_ns - check->status_changed_ns > SETTLED_NS &&
         sim->now_ns - taker->disk.changed_ns > SETTLED_NS) {

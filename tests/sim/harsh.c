@@ -106,7 +106,7 @@ void harsh_lose_tail(struct sim *sim, struct fault *fault, struct node *node)
     if (wal_lost(&sim->wal, before, disk->end, &last) > 0) {
         sim->check.is_loss_excused = true;
         sim->check.is_tail_lost = true;
-        sim->check.loss_ns = sim->now_ns;
+        sim->check.loss_ns = sim->now_ns + SECOND; /* what it had confirmed is on its way */
     }
     sim_trace(
         sim, node, "sim.tail", "the log ends at %" PRIu64 " instead of %" PRIu64, disk->end.lsn,
