@@ -229,7 +229,7 @@ static int64_t poll_period_ms(
 {
     bool is_open = view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED;
 
-    if (is_asking_all(agent, view)) {
+    if (is_asking_all(agent, view) || (is_open && agent_is_sync(agent))) {
         return HEARTBEAT_URGENT_MS;
     }
     if (is_open || (agent_is_sync(agent) && str_equal(peer->name, agent->lease.record.holder))) {

@@ -252,12 +252,14 @@ static void view_peer(
 {
     const struct peer_report *report = &peer->report;
     uint64_t term = agent->lease.record.term;
+    struct instant silent =
+        instant_is_set(agent->sync.opened) ? agent->sync.opened : agent->server.ended;
 
     member->is_replicating = is_replicating(agent, peer, &member->flushed_lsn) && member->is_fresh;
     member->apart_ms =
         instant_is_set(peer->together) ? instant_elapsed_max_ms(peer->together, now) : INT64_MAX;
-    member->is_current = instant_is_set(agent->sync.opened) && instant_is_set(peer->asked) &&
-                         instant_elapsed_min_ms(agent->sync.opened, peer->asked) >= report->age_ms;
+    member->is_current = instant_is_set(silent) && instant_is_set(peer->asked) &&
+                         instant_elapsed_min_ms(silent, peer->asked) >= report->age_ms;
     member->is_suspecting = member->is_fresh && term != 0 && report->suspected == term;
     member->is_promised = member->is_fresh && report->promised > term;
 }

@@ -269,6 +269,10 @@ bool ha_sync_is_safe(const struct ha_sync_rule *rule, const struct ha_sync_key *
  * floor of a release, or because nothing is published. For a lease that is not this node's. */
 bool ha_sync_covers(const struct ha_view *view, int at);
 
+/* The same by answers alone, whoever holds the lease: more than the quorum are current, and none of
+ * them is ahead of AT. */
+bool ha_sync_is_confirmed(const struct ha_view *view, int at);
+
 /* Decide. VIEW must pass ha_view_check. */
 void ha_decide(const struct ha_view *view, struct ha_plan *plan);
 

@@ -235,6 +235,13 @@ static void crash_ahead(struct ha_view *view)
     view->members[0].position.lsn = 1010;
 }
 
+/* What was heard is older than the end of the server. */
+static void crash_unanswered(struct ha_view *view)
+{
+    crash_ahead(view);
+    view->members[2].is_current = false;
+}
+
 static void elected_unruled(struct ha_view *view)
 {
     lead(view);
@@ -380,8 +387,9 @@ static const struct {
     {"revoke.take", TOPIC_LEASE, nothing, HA_ACQUIRE},
     {"lease.next-term", TOPIC_LEASE, challenged, HA_RENEW},
     {"crash.release", TOPIC_LEASE, crash, HA_RELEASE},
-    {"lease.hold", TOPIC_LEASE, crash_ahead, HA_NOTHING},
-    {"start.asking", TOPIC_SERVER, crash_ahead, HA_NOTHING},
+    {"crash.release", TOPIC_LEASE, crash_ahead, HA_RELEASE},
+    {"lease.hold", TOPIC_LEASE, crash_unanswered, HA_NOTHING},
+    {"start.asking", TOPIC_SERVER, crash_unanswered, HA_NOTHING},
     {"revoke.stop", TOPIC_SERVER, following, HA_REVOKE},
     {"revoke.hold", TOPIC_SERVER, nothing, HA_NOTHING},
     {"promote.unruled", TOPIC_SERVER, elected_unruled, HA_NOTHING},

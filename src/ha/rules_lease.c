@@ -48,25 +48,52 @@ static bool failover_release(const struct ha_view *view)
            ha_best(view, view->self) != HA_NOBODY;
 }
 
+static bool has_crashed(const struct ha_view *view)
+{
+    return view->server.state == SERVER_DOWN && !view->server.was_clean &&
+           view->server.was_primary && !view->server.is_torn;
+}
+
 /* Somebody who certainly has all that the dead server here had can go on at once. */
 static int find_complete(const struct ha_view *view)
 {
     struct ha_view asked;
-    int best = HA_NOBODY;
 
-    if (view->server.state != SERVER_DOWN || view->server.was_clean || !view->server.was_primary ||
-        !view->server.is_end_known || view->server.is_torn) {
+    if (!has_crashed(view) || !view->server.is_end_known) {
         return HA_NOBODY;
     }
     asked = *view;
     asked.floor = view->members[view->self].position;
-    best = ha_best(&asked, view->self);
+    return ha_best(&asked, view->self);
+}
+
+/* So can somebody who has all that the dead server can have acknowledged. */
+static int find_confirmed(const struct ha_view *view)
+{
+    int best = HA_NOBODY;
+
+    if (!has_crashed(view) || !view->sync.is_published || view->sync.leader != view->self) {
+        return HA_NOBODY;
+    }
+    for (int at = 0; at < (int)view->member_count; at++) {
+        if (at != view->self && ha_bar(view, at) == NULL && ha_sync_is_confirmed(view, at) &&
+            (best == HA_NOBODY || ha_rank(view, at, best) < 0)) {
+            best = at;
+        }
+    }
     return best;
+}
+
+static int find_heir(const struct ha_view *view)
+{
+    int complete = find_complete(view);
+
+    return complete != HA_NOBODY ? complete : find_confirmed(view);
 }
 
 static bool crash_release(const struct ha_view *view)
 {
-    return is_mine_and_down(view) && !view->settings.is_paused && find_complete(view) != HA_NOBODY;
+    return is_mine_and_down(view) && !view->settings.is_paused && find_heir(view) != HA_NOBODY;
 }
 
 /* Others have promised to confirm nothing to a holder of this term. */
@@ -275,9 +302,15 @@ static void act_release_to_best(const struct ha_view *view, struct ha_action *ac
     release_to(view, action, ha_best(view, view->self));
 }
 
-static void act_release_to_complete(const struct ha_view *view, struct ha_action *action)
+/* Whoever lacks what the heir has may lack what was acknowledged. */
+static void act_release_to_heir(const struct ha_view *view, struct ha_action *action)
 {
-    release_to(view, action, find_complete(view));
+    int heir = find_heir(view);
+
+    release_to(view, action, heir);
+    if (find_complete(view) == HA_NOBODY) {
+        action->floor = view->members[heir].position;
+    }
 }
 
 static void act_release_to_target(const struct ha_view *view, struct ha_action *action)
@@ -295,9 +328,10 @@ static const struct ha_rule rows[] = {
      "a hand-over was asked for and the server has stopped with a complete log",
      "release the lease to the new primary, with the end of the log", switchover_release,
      act_release_to_target},
-    {"crash.release", TOPIC_LEASE, "the server has died, and a standby has all that its log has",
-     "release the lease: a standby has everything that the dead server had", crash_release,
-     act_release_to_complete},
+    {"crash.release", TOPIC_LEASE,
+     "the server has died, and a standby has all that it had, or can have acknowledged",
+     "release the lease: a standby has everything that the dead server can have acknowledged",
+     crash_release, act_release_to_heir},
     {"failover.release", TOPIC_LEASE,
      "the server cannot be started here within primary_start_timeout and a standby can take over",
      "release the lease: the server does not come back here", failover_release,

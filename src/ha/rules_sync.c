@@ -82,6 +82,9 @@ static bool is_opening(const struct ha_view *view)
 {
     const struct ha_member *holder = view->holder >= 0 ? &view->members[view->holder] : NULL;
 
+    if (view->lease == HA_LEASE_MINE) {
+        return true;
+    }
     if (view->server.state != SERVER_STANDBY) {
         return false;
     }

@@ -289,5 +289,10 @@ bool ha_sync_covers(const struct ha_view *view, int at)
     if (view->lease == HA_LEASE_FREE && view->floor.lsn != 0) {
         return position_compare(view->members[at].position, view->floor) >= 0;
     }
-    return count_answers(view, at) > sync->key.quorum;
+    return ha_sync_is_confirmed(view, at);
+}
+
+bool ha_sync_is_confirmed(const struct ha_view *view, int at)
+{
+    return count_answers(view, at) > view->sync.key.quorum;
 }

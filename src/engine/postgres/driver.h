@@ -40,8 +40,9 @@
 #define PROBE_PACE_LONELY_MS 100 /* a standby that should stream and does not yet */
 #define PROBES_LONELY_MAX 100    /* then it may stay alone for long */
 #define PROBE_PACE_WAITING_MS 2
-#define PROBE_LATE_MS 2000     /* no answer for so long: not answering */
-#define PROBE_TIMEOUT_MS 10000 /* then the connection is given up */
+#define PROBE_PACE_LOADING_MS 5 /* a standby may be opened as soon as it has a rule of commits */
+#define PROBE_LATE_MS 2000      /* no answer for so long: not answering */
+#define PROBE_TIMEOUT_MS 10000  /* then the connection is given up */
 
 struct postgres;
 
@@ -377,6 +378,7 @@ void pg_sync_rendered(struct postgres *pg); /* into the files of a start */
 void pg_sync_written(struct postgres *pg, const char *mark);
 bool pg_sync_names(const struct postgres *pg, const char *name); /* is it in the rule? */
 uint64_t pg_sync_serial(const struct postgres *pg);              /* for the status */
+bool pg_sync_is_loading(const struct postgres *pg);  /* a standby has been told a moment ago */
 const char *pg_sync_text(const struct postgres *pg); /* NULL: the operator's own value */
 const char *pg_sync_mark(const struct postgres *pg); /* "": none yet */
 bool pg_sync_is_managed(const struct postgres *pg);

@@ -96,6 +96,9 @@ static int64_t pace_ms(const struct postgres *pg)
     if (pg->order.wait != NULL) {
         return PROBE_PACE_WAITING_MS;
     }
+    if (pg_sync_is_loading(pg)) {
+        return PROBE_PACE_LOADING_MS;
+    }
     return pg->lonely_count > 0 && pg->lonely_count < PROBES_LONELY_MAX ? PROBE_PACE_LONELY_MS
                                                                         : PROBE_PACE_MS;
 }

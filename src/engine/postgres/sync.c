@@ -163,6 +163,14 @@ uint64_t pg_sync_serial(const struct postgres *pg)
     return pg->sync->is_set && is_loaded(pg) ? pg->sync->serial : 0;
 }
 
+bool pg_sync_is_loading(const struct postgres *pg)
+{
+    const struct pg_sync *sync = pg->sync;
+
+    return sync->is_set && pg->probe.in_recovery && !is_loaded(pg) && sync->is_written &&
+           instant_elapsed_min_ms(sync->signalled, clock_now()) < SIGNAL_MS;
+}
+
 static bool is_for_nobody(const struct pg_sync *sync)
 {
     return !sync->is_managed || sync->text[0] == '\0';
@@ -520,6 +528,7 @@ void pg_sync_written(struct postgres *pg, const char *mark)
         sync->is_written = true;
         sync->signalled = clock_now();
         pg_sync_tick(pg);
+        pg_probe_soon(pg);
     }
 }
 
