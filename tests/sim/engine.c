@@ -87,6 +87,7 @@ static void fill_status(const struct sim *sim, const struct node *node, struct e
         .is_checkpointed = disk->is_checkpointed,
     };
     ret->is_answering = ret->state == SERVER_STANDBY || ret->state == SERVER_PRIMARY;
+    ret->looked = node_now(sim, node);
     if (disk->kind != DISK_PRESENT) {
         str_copy(
             ret->problem, sizeof(ret->problem),

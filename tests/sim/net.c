@@ -103,6 +103,7 @@ static void fill_report(const struct api_snapshot *snapshot, struct peer_report 
         .term = snapshot->cluster.lease.term,
         .is_candidate = snapshot->is_candidate,
         .down_ms = snapshot->down_ms,
+        .age_ms = snapshot->age_ms,
         .suspected = snapshot->suspected,
         .promised = snapshot->promised,
         .history = status->history,
