@@ -104,20 +104,10 @@ static const char *hint_for(const char *problem)
 static bool read_members(
     struct store_admin *admin, const struct http_answer *answer, struct etcd_members *members)
 {
-    struct etcd_error error;
     struct err e = {0};
-    int r = answer->result;
 
     admin->request = NULL;
-    if (r < 0) {
-        err_set(&e, r, __FILE__, __LINE__, "%s", answer->why);
-    } else if (
-        etcd_wire_error(answer->status, answer->body, answer->length, &error) != ETCD_ERROR_NONE) {
-        r = FAIL(&e, ERR_UNAVAILABLE, "%s", error.message);
-    } else {
-        r = etcd_wire_read_members(answer->body, answer->length, members, &e);
-    }
-    if (r == 0) {
+    if (store_read_members(answer, members, &e) == 0) {
         return true;
     }
     IGNORE(

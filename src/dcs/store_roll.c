@@ -125,23 +125,27 @@ static void ask_all(struct store_roll_call *call, struct etcd_members *members)
     }
 }
 
+int store_read_members(const struct http_answer *answer, struct etcd_members *ret, struct err *e)
+{
+    struct etcd_error error;
+
+    if (answer->result < 0) {
+        return FAIL(e, answer->result, "%s", answer->why);
+    }
+    if (etcd_wire_error(answer->status, answer->body, answer->length, &error) != ETCD_ERROR_NONE) {
+        return FAIL(e, ERR_UNAVAILABLE, "%s", error.message);
+    }
+    return etcd_wire_read_members(answer->body, answer->length, ret, e);
+}
+
 static void on_list(void *arg, const struct http_answer *answer)
 {
     struct store_roll_call *call = arg;
     struct etcd_members members;
-    struct etcd_error error;
     struct err e = {0};
-    int r = answer->result;
+    int r = store_read_members(answer, &members, &e);
 
     call->list = NULL;
-    if (r < 0) {
-        err_set(&e, r, __FILE__, __LINE__, "%s", answer->why);
-    } else if (
-        etcd_wire_error(answer->status, answer->body, answer->length, &error) != ETCD_ERROR_NONE) {
-        r = FAIL(&e, ERR_UNAVAILABLE, "%s", error.message);
-    } else {
-        r = etcd_wire_read_members(answer->body, answer->length, &members, &e);
-    }
     if (r == 0) {
         ask_all(call, &members);
         return;

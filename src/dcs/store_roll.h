@@ -33,6 +33,10 @@ struct store_roll_call *store_roll_call(
     store_roll_done *done, void *arg);
 void store_roll_call_free(struct store_roll_call *call);
 
+/* The members of ANSWER, which is etcd's to a question for its list, or why there are none. */
+MUST_CHECK int store_read_members(
+    const struct http_answer *answer, struct etcd_members *ret, struct err *e);
+
 /* The name of a member, or "id" and its number in hex when it was added but never started. */
 #define ROLL_NAME_SIZE ETCD_NAME_SIZE
 void store_roll_name(const struct etcd_member *member, char *buffer);
