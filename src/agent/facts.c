@@ -209,7 +209,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     agent->has_cluster = true;
     agent->dcs_seen_real_ms = agent->ports.real_ms(agent->ports.arg);
     learn_lease(agent, &agent->cluster.lease, agent->cluster.lease_revision, snapshot->revision);
-    agent_learn_sync(agent);
+    agent_learn_sync(agent, snapshot->revision);
     learn_request(agent);
     if (!are_peers_known(agent)) {
         update_peers(agent);
