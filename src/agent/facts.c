@@ -182,8 +182,6 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     struct agent *agent = arg;
     struct record_entry entries[DCS_KEYS_MAX];
     struct cluster_settings settings = agent->cluster.settings;
-    struct sync_record sync = agent->cluster.sync;
-    int64_t sync_revision = agent->cluster.sync_revision;
     char problem[192] = "";
     const char *config_json = NULL;
     const char *history_json = NULL;
@@ -232,7 +230,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     agent->has_cluster = true;
     agent->dcs_seen_real_ms = agent->ports.real_ms(agent->ports.arg);
     learn_lease(agent, &agent->cluster.lease, agent->cluster.lease_revision, snapshot->revision);
-    agent_learn_sync(agent, &sync, sync_revision, snapshot->revision);
+    agent_learn_sync(agent, snapshot->revision);
     learn_request(agent);
     if (!are_peers_known(agent)) {
         update_peers(agent);

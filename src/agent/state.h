@@ -70,8 +70,13 @@ struct sync_facts {
     bool is_delete;
     struct sync_record put; /* what it writes */
     int64_t put_over;       /* the revision that it replaces */
-    int64_t known_at;       /* store revision at which the key was what cluster.sync says */
     struct instant put_at;
+
+    /* The newest known: true at this revision of the store. A reading may be older. */
+    struct sync_record newest;
+    int64_t newest_revision; /* of the key */
+    int64_t known_at;
+    bool is_confirmed; /* this agent has changed the key: the first reading was none of before */
 
     struct sync_record taken; /* what the lease was last taken with; is_taken: the key is that */
     bool is_taken;
@@ -188,9 +193,8 @@ void agent_view_sync(const struct agent *agent, struct instant now, struct ha_vi
 void agent_act_sync(
     struct agent *agent, const struct ha_view *view, const struct ha_action *action);
 void agent_promise(struct agent *agent);
-void agent_learn_sync(
-    struct agent *agent, const struct sync_record *former, int64_t former_revision,
-    int64_t known_at);
+/* The key was read at REVISION of the store. */
+void agent_learn_sync(struct agent *agent, int64_t revision);
 void agent_on_sign_of_life(struct peer_facts *peer, struct instant now);
 
 /* The lease was taken here at REVISION: the key sync was written with it. */

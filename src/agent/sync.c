@@ -275,6 +275,7 @@ void agent_view_sync(const struct agent *agent, struct instant now, struct ha_vi
         .leader = agent_index_of(agent, agent->cluster.sync.leader),
         .key = view_key(agent),
         .is_busy = facts->is_putting || facts->is_doubtful,
+        .is_confirmed = facts->is_confirmed,
         .is_known = facts->has_rule,
         .rule = view_rule(agent, &facts->rule, facts->is_managed),
         .mix = view_rule(agent, &facts->mix, facts->is_mix_managed),
@@ -387,6 +388,15 @@ static struct dcs_compare compare_key(int64_t revision)
         .revision = revision};
 }
 
+static void note_key(struct agent *agent, int64_t known_at)
+{
+    struct sync_facts *sync = &agent->sync;
+
+    sync->newest = agent->cluster.sync;
+    sync->newest_revision = agent->cluster.sync_revision;
+    sync->known_at = known_at;
+}
+
 static void on_put(void *arg, enum dcs_outcome outcome, int64_t revision)
 {
     struct agent *agent = arg;
@@ -399,7 +409,8 @@ static void on_put(void *arg, enum dcs_outcome outcome, int64_t revision)
         sync->is_doubtful = false;
         agent->cluster.sync = sync->is_delete ? (struct sync_record){0} : sync->put;
         agent->cluster.sync_revision = sync->is_delete ? 0 : revision;
-        sync->known_at = MAX(sync->known_at, revision);
+        sync->is_confirmed = true;
+        note_key(agent, revision);
         break;
     case DCS_LOST_RACE:
         /* It may be the one before that nobody answered: until a reading shows what the key is now,
@@ -483,20 +494,17 @@ void agent_act_sync(struct agent *agent, const struct ha_view *view, const struc
 
 /* ---- the key in readings of the store ---- */
 
-/* A reading may be older than what is known. What was sent with a comparison to a revision that the
- * key no longer has cannot be applied. */
-void agent_learn_sync(
-    struct agent *agent, const struct sync_record *former, int64_t former_revision,
-    int64_t known_at)
+/* What was sent with a comparison to a revision that the key no longer has cannot be applied. */
+void agent_learn_sync(struct agent *agent, int64_t revision)
 {
     struct sync_facts *sync = &agent->sync;
 
-    if (known_at < sync->known_at) {
-        agent->cluster.sync = *former;
-        agent->cluster.sync_revision = former_revision;
+    if (revision < sync->known_at) {
+        agent->cluster.sync = sync->newest;
+        agent->cluster.sync_revision = sync->newest_revision;
         return;
     }
-    sync->known_at = known_at;
+    note_key(agent, revision);
     if (sync->is_doubtful && agent->cluster.sync_revision != sync->put_over) {
         sync->is_doubtful = false;
     }
@@ -526,6 +534,7 @@ void agent_own_sync(struct agent *agent, int64_t revision)
 {
     agent->cluster.sync = agent->sync.taken;
     agent->cluster.sync_revision = agent->sync.is_taken ? revision : 0;
-    agent->sync.known_at = MAX(agent->sync.known_at, revision);
     agent->sync.is_doubtful = false;
+    agent->sync.is_confirmed = true;
+    note_key(agent, revision);
 }

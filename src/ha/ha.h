@@ -106,7 +106,8 @@ struct ha_sync {
     bool is_published;
     int leader; /* whose commits the key covers */
     struct ha_sync_key key;
-    bool is_busy; /* a change of the key is under way, or nobody knows how it ended */
+    bool is_busy;      /* a change of the key is under way, or nobody knows how it ended */
+    bool is_confirmed; /* this agent has changed it, so what was read at first was not outdated */
 
     bool is_known; /* the server was told a rule since the agent began: the newest one */
     struct ha_sync_rule rule;

@@ -11,6 +11,20 @@ static bool is_forced(const struct ha_view *view, int at)
            request->candidate == at;
 }
 
+/* Nobody who answers has what the last primary had when it gave up the lease, and whoever was to go
+ * first has had the time. */
+static bool is_floor_lost(const struct ha_view *view)
+{
+    for (unsigned at = 0; at < view->member_count; at++) {
+        const struct ha_member *member = &view->members[at];
+
+        if (member->is_fresh && position_compare(member->position, view->floor) >= 0) {
+            return false;
+        }
+    }
+    return !view->is_grace;
+}
+
 /* Why a member cannot become primary, in the order in which an operator would ask. */
 const char *ha_bar(const struct ha_view *view, int at)
 {
@@ -38,7 +52,8 @@ const char *ha_bar(const struct ha_view *view, int at)
     if (member->position.timeline == 0 || member->position.lsn == 0) {
         return "its position is not known";
     }
-    if (position_compare(member->position, view->floor) < 0) {
+    if (position_compare(member->position, view->floor) < 0 &&
+        !(is_forced(view, at) && is_floor_lost(view))) {
         return "it lacks acknowledged changes of the last primary";
     }
     if (!is_forced(view, at) && (view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED) &&

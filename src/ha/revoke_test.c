@@ -302,6 +302,14 @@ static void restarted_cleared(struct ha_view *view)
 {
     restarted(view);
     view->sync.key.voters = 0;
+    view->sync.is_confirmed = true;
+}
+
+/* What was read may be older than what the agent before has published. */
+static void restarted_unsure(struct ha_view *view)
+{
+    restarted_cleared(view);
+    view->sync.is_confirmed = false;
 }
 
 static void of_another(struct ha_view *view)
@@ -401,6 +409,7 @@ static const struct {
     {"sync.end", TOPIC_SYNC, withdrawn, HA_SET_RULE},
     {"sync.off", TOPIC_SYNC, off, HA_NOTHING},
     {"sync.doubt", TOPIC_SYNC, restarted, HA_PUT_SYNC},
+    {"sync.doubt", TOPIC_SYNC, restarted_unsure, HA_PUT_SYNC},
     {"sync.adopt", TOPIC_SYNC, restarted_cleared, HA_SET_RULE},
     {"sync.claim", TOPIC_SYNC, of_another, HA_PUT_SYNC},
     {"sync.narrow", TOPIC_SYNC, grows, HA_PUT_SYNC},

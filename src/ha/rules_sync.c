@@ -153,9 +153,11 @@ static bool is_unknown(const struct ha_view *view)
     return !view->sync.is_known;
 }
 
+/* A change that compares with what was read also tells whether that was the newest. */
 static bool is_unknown_keyed(const struct ha_view *view)
 {
-    return is_unknown(view) && is_own_key(view) && !has_key(view, (struct ha_sync_key){0});
+    return is_unknown(view) && is_own_key(view) &&
+           (!has_key(view, (struct ha_sync_key){0}) || !view->sync.is_confirmed);
 }
 
 static void act_adopt(const struct ha_view *view, struct ha_action *action)
@@ -279,7 +281,8 @@ static const struct ha_rule rows[] = {
     {"sync.off", TOPIC_SYNC, "synchronous_mode is off", "replication is asynchronous", is_off,
      NULL},
     {"sync.doubt", TOPIC_SYNC,
-     "an agent before told the server what commits wait for, and others could be elected",
+     "an agent before told the server what commits wait for, and others could be elected, by what "
+     "was read or by a newer key",
      "publish that nobody but this node can take over, until commits wait for known standbys",
      is_unknown_keyed, act_clear},
     {"sync.adopt", TOPIC_SYNC, "an agent before told the server what commits wait for",

@@ -232,6 +232,7 @@ static void apply_put(struct world *world)
     world->view.sync.is_published = !world->is_delete;
     world->view.sync.leader = world->is_delete ? HA_NOBODY : 0;
     world->view.sync.key = world->is_delete ? (struct ha_sync_key){0} : world->put;
+    world->view.sync.is_confirmed = true;
     world->is_putting = false;
     world->is_late = false;
 }
@@ -325,6 +326,7 @@ static void move(struct world *world)
     case 8:
         if (draw(world, 20) == 0) {
             world->view.sync.is_known = false; /* the agent was restarted */
+            world->view.sync.is_confirmed = false;
             world->view.sync.is_settled = false;
             world->barrier = 0;
         }

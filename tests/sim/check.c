@@ -206,8 +206,7 @@ static void check_taken(
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         const struct node *node = &sim->nodes[at];
 
-        if (node != taker && believes_to_hold(sim, node) &&
-            (check->replaced & HA_BIT(node->index)) == 0 &&
+        if (node != taker && believes_to_hold(sim, node) && !check_is_silenced(sim, node) &&
             sim->now_ns >= MAX(node->excused_until_ns, node->clockless_until_ns)) {
             check_fail(
                 sim, VERDICT_SAFETY, "T: %s takes the lease while %s still counts on it",
@@ -231,8 +230,9 @@ static void check_released(
         check_fail(sim, VERDICT_SAFETY, "%s released the lease while it was open", node->name);
     }
     /* Its log is complete: nothing of it may be lost, whether the record says where it ends or not.
-     * */
-    sim->check.is_released = node->disk.complete.branch == node->disk.end.branch &&
+     * One that was killed after it had been started again does not know that any more. */
+    sim->check.is_released = node->disk.is_clean &&
+                             node->disk.complete.branch == node->disk.end.branch &&
                              node->disk.complete.lsn == node->disk.end.lsn;
     if (after->floor.lsn == 0 || node->disk.end.branch < 0) {
         return;
@@ -302,7 +302,8 @@ void check_promote_order(struct sim *sim, struct node *node, struct instant dead
         check_fail(
             sim, VERDICT_SAFETY, "P: %s is to be promoted without an armed deadline", node->name);
     }
-    if (!str_equal(sim->check.holder, node->name) && !is_excused(sim, node)) {
+    if (!str_equal(sim->check.holder, node->name) && !is_excused(sim, node) &&
+        !check_is_silenced(sim, node)) {
         check_fail(
             sim, VERDICT_SAFETY, "P: %s is to be promoted, but the lease is with '%s'", node->name,
             sim->check.holder);
@@ -348,6 +349,11 @@ void check_promoted(struct sim *sim, struct node *node, int branch)
         node->server.is_by_hand = true;
         return;
     }
+    if (!str_equal(check->holder, node->name) && check_is_silenced(sim, node)) {
+        /* By a lease that was revoked, which it does not know yet: it may be open, but nobody
+         * confirms what it writes (check_ack). */
+        return;
+    }
     if (!str_equal(check->holder, node->name)) {
         check_fail(
             sim, VERDICT_SAFETY, "P: %s was promoted, but the lease is with '%s'", node->name,
@@ -381,7 +387,8 @@ static void on_by_hand_limit(struct sim *sim, struct event *event)
     struct node *node = &sim->nodes[event->node];
 
     if (server_is_open(node) && node->agent != NULL && !agent_is_frozen(sim, node) &&
-        sim->now_ns - node->agent_frozen_until_ns > BY_HAND_LIMIT_NS &&
+        sim->now_ns - MAX(node->agent_frozen_until_ns, node->host_frozen_until_ns) >
+            BY_HAND_LIMIT_NS &&
         event->a == (int64_t)node->agent_epoch) {
         check_fail(sim, VERDICT_SAFETY, "%s was promoted by hand and is still open", node->name);
     }
@@ -398,7 +405,8 @@ void check_by_hand(struct sim *sim, struct node *node)
 
 void check_killed(struct sim *sim, const struct node *node)
 {
-    if (server_is_open(node) && !node->server.is_by_hand &&
+    /* An agent that has just begun remembers no newer reading than the old one that it is given. */
+    if (server_is_open(node) && !node->server.is_by_hand && !node->is_misled &&
         str_equal(sim->check.holder, node->name) && instant_is_set(node->guard.deadline) &&
         instant_left_ms(node->guard.deadline, node_now(sim, node)) > KILL_MARGIN_MS) {
         check_fail(
@@ -409,12 +417,20 @@ void check_killed(struct sim *sim, const struct node *node)
 
 /* ---- W: data directories ---- */
 
+/* Also by one that has thawed just now, or that a fence silences until its deadline is set anew. */
+static bool is_led(struct sim *sim)
+{
+    const struct node *leader = sim_find(sim, sim->check.holder);
+
+    return leader != NULL && server_is_open(leader) && !node_is_frozen(sim, leader);
+}
+
 void check_replaced(struct sim *sim, struct node *node, const char *how)
 {
     struct place part = wal_meet(&sim->wal, node->disk.end, official(sim));
     uint64_t last;
 
-    if (sim->now_ns - sim->check.last_primary_ns > SETTLED_NS) {
+    if (sim->now_ns - sim->check.last_primary_ns > SETTLED_NS && !is_led(sim)) {
         check_fail(sim, VERDICT_SAFETY, "W: %s: %s while there is no primary", node->name, how);
     }
     if (part.branch < 0) {

@@ -224,6 +224,20 @@ void check_config_changed(struct sim *sim, const char *value)
 
 /* ---- rules and commits ---- */
 
+/* A disk had said that it has this, before it was acknowledged, and has lost it since. */
+static bool is_lied_about(const struct sim *sim, struct place end)
+{
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        const struct node *node = &sim->nodes[at];
+
+        if (node->lied.lsn != 0 && wal_contains(&sim->wal, node->lied, end) &&
+            !wal_contains(&sim->wal, node->disk.end, end)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void check_rule_set(struct sim *sim, const struct node *node, const struct sync_rule *rule)
 {
     const struct driver *driver = &node->driver;
@@ -243,7 +257,6 @@ void check_rule_set(struct sim *sim, const struct node *node, const struct sync_
 
 void check_commits_end(struct sim *sim, const struct node *node)
 {
-    sim->check.silenced &= ~HA_BIT(node->index);
     for (unsigned at = 0; at < BACKENDS_MAX; at++) {
         if (node->server.commits.backends[at].is_waiting) {
             check_mark(sim, MARK_ENDED_WAITING);
@@ -308,7 +321,8 @@ void check_sync_ack(struct sim *sim, struct node *node, const struct backend *ba
         }
         return;
     }
-    sim->wal.branches[backend->end.branch].writes[backend->write].is_covered = true;
+    sim->wal.branches[backend->end.branch].writes[backend->write].is_covered =
+        !is_lied_about(sim, backend->end);
     check_electors(sim);
 }
 
@@ -351,13 +365,11 @@ void check_sync_taken(
 
     taker->held = after->term;
     check->silenced &= ~HA_BIT(taker->index);
-    check->replaced &= ~HA_BIT(taker->index);
     if (check->is_forced) {
         check->loss_ns = sim->now_ns;
     }
     if (loser != NULL && loser != taker && is_revoked(sim, before->holder, after->term)) {
         check->silenced |= HA_BIT(loser->index);
-        check->replaced |= HA_BIT(loser->index);
         check_mark(sim, MARK_REVOKED);
     } else if (check->key.is_published && loser != taker) {
         check_mark(sim, MARK_SYNC_EXPIRED);

@@ -17,7 +17,10 @@ static int64_t answer_delay(struct sim *sim)
 /* Between a signal and the process that takes notice. */
 static int64_t load_delay(struct sim *sim)
 {
-    return rng_log(sim, STREAM_SYNC, MS, rng_chance(sim, STREAM_SYNC, 150) ? 3 * SECOND : 200 * MS);
+    int per_mille = sim->shape.is_calm ? 0 : 150; /* else the outage that is measured is this */
+
+    return rng_log(
+        sim, STREAM_SYNC, MS, rng_chance(sim, STREAM_SYNC, per_mille) ? 3 * SECOND : 200 * MS);
 }
 
 bool commit_is_attached(const struct sim *sim, const struct sender *sender)

@@ -601,6 +601,9 @@ static void on_kill(struct sim *sim, struct event *event)
     enum engine_order order = engine_in_progress(node);
 
     ASSERT(event->data == NULL);
+    if (node->server.epoch != (uint32_t)event->a) {
+        return; /* said to the guard of an earlier run, by an agent that stood still meanwhile */
+    }
     check_killed(sim, node);
     server_kill(sim, node, "the agent");
     if (order == ORDER_START || order == ORDER_FOLLOW) {
@@ -614,7 +617,7 @@ static void engine_do_kill(struct engine *base)
 
     send_to_host(
         engine, rng_log(engine->sim, STREAM_GUARD, 50000, 50 * MS),
-        &(struct event){.run = on_kill});
+        &(struct event){.run = on_kill, .a = engine->node->server.epoch});
 }
 
 static void engine_do_probe(struct engine *base)

@@ -167,8 +167,11 @@ void fault_lose_data(struct sim *sim, struct node *node, bool is_broken)
         node->disk.kind = DISK_BROKEN;
     } else {
         node->disk = (struct disk){.end = {-1, 0}, .minimum = {-1, 0}, .upstream = -1};
-        node->promised = 0;
-        node->told = 0;
+        if (node->agent ==
+            NULL) { /* all of the disk; else the directory: a promise lies beside it */
+            node->promised = 0;
+            node->told = 0;
+        }
     }
     engine_changed(sim, node);
 }

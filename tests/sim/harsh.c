@@ -63,10 +63,10 @@ void harsh_pause(struct sim *sim, struct fault *fault, struct node *node)
     }
 }
 
-/* One of the two clocks jumps ahead; the other one knows better. */
+/* One of the two clocks jumps ahead; the other one knows better, so it is always the same one. */
 void harsh_step(struct sim *sim, struct fault *fault, struct node *node)
 {
-    struct clock *clock = fault->amount % 2 == 0 ? &node->boot : &node->raw;
+    struct clock *clock = (sim->seed + node->index) % 2 == 0 ? &node->boot : &node->raw;
 
     if (fault_upset(sim, node, UPSET_STEP)) {
         clock->value_ns += (1 + fault->amount % 60000) * MS;
@@ -108,6 +108,7 @@ void harsh_lose_tail(struct sim *sim, struct fault *fault, struct node *node)
         sim->check.is_tail_lost = true;
         sim->check.loss_ns = sim->now_ns + SECOND; /* what it had confirmed is on its way */
     }
+    node->lied = before;
     sim_trace(
         sim, node, "sim.tail", "the log ends at %" PRIu64 " instead of %" PRIu64, disk->end.lsn,
         before.lsn);

@@ -79,13 +79,33 @@ static bool is_hopeless(const struct sim *sim, const struct node *node, const st
            !wal_contains(&sim->wal, leader->disk.end, node->disk.minimum);
 }
 
+/* Nobody has any more what the last primary had when it gave up the lease. */
+static bool is_floor_gone(const struct sim *sim)
+{
+    const char *text = store_get(sim, KEY_LEASE);
+    struct lease_record lease = {0};
+    struct err e = {0};
+
+    if (text == NULL || record_lease_decode(text, &lease, &e) < 0 || lease.floor.lsn == 0) {
+        return false;
+    }
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        const struct disk *disk = &sim->nodes[at].disk;
+
+        if (disk->kind == DISK_PRESENT && disk->end.lsn >= lease.floor.lsn) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The holder has lost its data, and what is left was promoted by hand, or lags too much because a
  * disk had lied: baton does not choose that, so a person must. */
 #define ASK_PAUSE_NS (5 * SECOND)
 
 static void choose_by_hand(struct sim *sim, const struct node *holder)
 {
-    bool is_waiting = check_may_wait(sim);
+    bool is_waiting = check_may_wait(sim) || is_floor_gone(sim);
     bool is_choice =
         holder == NULL || holder->disk.end.branch < 0 || sim->check.is_tail_lost || is_waiting;
 

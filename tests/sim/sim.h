@@ -337,6 +337,8 @@ struct node {
     struct server server;
     struct guard guard;
     bool has_bad_disk;   /* starts fail */
+    struct place lied;   /* what its disk had said to have before it lost the end of that */
+    bool is_misled;      /* its agent began with an old reading of the store */
     uint32_t made_epoch; /* of the agent that made a database here */
     uint64_t promised;   /* on disk */
     uint64_t told;       /* the promise that others know of */
@@ -506,11 +508,10 @@ struct check {
     int64_t asked_ns;           /* when a person last asked for a failover to what is left */
     int64_t converged_ns;       /* after the faults ended; -1 not yet */
     bool is_forced;             /* the last takeover is an operator's */
-    uint32_t silenced;          /* nodes that were replaced by revocation, and run on */
-    uint32_t replaced;   /* the same, and their agents may count on it until their hold ends */
-    int64_t loss_ns;     /* when a disk was lost last */
-    int64_t unkeyed_ns;  /* when the key sync ceased to stand for anything */
-    enum sync_mode mode; /* as configured */
+    uint32_t silenced;          /* nodes that were replaced by revocation, until they lead again */
+    int64_t loss_ns;            /* when a disk was lost last */
+    int64_t unkeyed_ns;         /* when the key sync ceased to stand for anything */
+    enum sync_mode mode;        /* as configured */
     bool is_strict;
     int64_t mode_ns;     /* since then; 0: from the beginning */
     struct sync_key key; /* as it is in the store */
