@@ -92,6 +92,7 @@ static void renew(struct agent *agent, bool is_next_term)
             txn.ops[txn.op_count++] = put(KEY_LEADER, agent->config->name, true);
         }
     }
+    agent_name_failsafe(agent, &wanted);
     begin_lease_txn(agent, LEASE_TXN_RENEW, &wanted, &txn);
 }
 
@@ -110,6 +111,7 @@ static void acquire(struct agent *agent)
         return;
     }
     agent_take_sync(agent, &txn, &sync_json);
+    agent_name_failsafe(agent, &wanted);
     IGNORE(!str_copy(wanted.holder, sizeof(wanted.holder), agent->config->name), "same size");
     IGNORE(!str_copy(wanted.node, sizeof(wanted.node), agent->ports.node_id), "made that long");
     txn.compares[txn.compare_count++] =
@@ -233,6 +235,16 @@ static void put_history(struct agent *agent)
     put_record(agent, &txn);
 }
 
+static void put_failsafe(struct agent *agent)
+{
+    struct dcs_txn txn = {.compare_count = 1, .op_count = 1};
+    AUTO_FREE char *json = record_failsafe_encode(&agent->cluster);
+
+    txn.compares[0] = compare_own_lease(agent);
+    txn.ops[0] = put(KEY_FAILSAFE, json, false);
+    put_record(agent, &txn);
+}
+
 static void clear_request(struct agent *agent)
 {
     struct dcs_txn txn = {.compare_count = 1, .op_count = 1};
@@ -321,6 +333,7 @@ static void act_record(struct agent *agent, const struct ha_action *action)
         {HA_PUT_STATUS, put_status},
         {HA_PUT_HISTORY, put_history},
         {HA_CLEAR_REQUEST, clear_request},
+        {HA_PUT_FAILSAFE, put_failsafe},
     };
 
     struct instant now = agent->ports.now(agent->ports.arg);
@@ -355,7 +368,8 @@ static void note_decision(
     const char *about = action->about >= 0 ? view->members[action->about].name : "";
     char text[sizeof(last->text)];
 
-    if (action->kind == HA_RENEW || str_equal(action->rule, "lease.busy")) {
+    if (action->kind == HA_RENEW || action->kind == HA_ASK ||
+        str_equal(action->rule, "lease.busy")) {
         return; /* routine */
     }
     /* Nearly every turn says what the one before said: sentences are static, so addresses tell. */
@@ -407,6 +421,8 @@ void agent_act(struct agent *agent, const struct ha_view *view, const struct ha_
         release(agent, view, lease);
     } else if (lease->kind == HA_PROMISE) {
         agent_promise(agent);
+    } else if (lease->kind == HA_ASK) {
+        agent_ask_failsafe(agent);
     }
     agent_act_sync(agent, view, sync);
     for (unsigned at = TOPIC_RECORD; at < plan->count; at++) {

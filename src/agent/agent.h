@@ -44,6 +44,9 @@ struct agent_ports {
      * TERM: agent_on_promise follows exactly once, when that is durable or has failed. One at a
      * time. */
     void (*promise)(void *arg, uint64_t term);
+    /* POST BODY to /failsafe of the member NAME: agent_on_failsafe follows exactly once. */
+    void (*failsafe)(
+        void *arg, const char *name, const char *api_url, const char *body, int64_t timeout_ms);
     /* One log line; FIELDS ends with a NULL name. */
     void (*log)(void *arg, enum log_level level, const struct log_field *fields, const char *text);
     void *arg;
@@ -64,6 +67,12 @@ void agent_on_report(struct agent *agent, const char *name, const struct peer_re
 
 /* The end of a promise; RESULT negative: with WHY. */
 void agent_on_promise(struct agent *agent, uint64_t term, int result, const struct err *why);
+
+/* The end of a question of failsafe mode: whether NAME promises. */
+void agent_on_failsafe(struct agent *agent, const char *name, bool is_promised);
+
+/* Another node asks in failsafe mode: NULL if it is promised what it asks for, else why not. */
+const char *agent_failsafe(struct agent *agent, const struct failsafe_ask *ask);
 
 /* Somebody asked for a report and needs a fresh one: look at the server. */
 void agent_look(struct agent *agent);

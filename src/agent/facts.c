@@ -72,9 +72,9 @@ static bool is_same_seq(const struct lease_record *a, const struct lease_record 
 
 /* A hold that is over when it is learned of is none: armed with it, the guard would kill whatever
  * runs by now. */
-static void hold_until(struct agent *agent, struct instant t0)
+void agent_hold(struct agent *agent, struct instant t0, int64_t hold_ms)
 {
-    struct instant deadline = instant_add_ms(t0, agent_times(agent).hold_ms);
+    struct instant deadline = instant_add_ms(t0, hold_ms);
 
     agent->lease.is_adopted = false;
     if (instant_left_ms(deadline, agent->ports.now(agent->ports.arg)) <= 0) {
@@ -88,6 +88,13 @@ static void hold_until(struct agent *agent, struct instant t0)
     }
 }
 
+/* The store has committed it. */
+static void hold_until(struct agent *agent, struct instant t0)
+{
+    agent->failsafe.is_held = false;
+    agent_hold(agent, t0, agent_times(agent).hold_ms);
+}
+
 /* A newer record of the lease, known to be true at store revision KNOWN_AT. */
 static void learn_lease(
     struct agent *agent, const struct lease_record *record, int64_t revision, int64_t known_at)
@@ -97,6 +104,9 @@ static void learn_lease(
 
     if (known_at < lease->known_at) {
         return;
+    }
+    if (!instant_is_set(lease->seen)) {
+        agent_begin_failsafe(agent, record);
     }
     if (!is_same_seq(&lease->record, record) || !instant_is_set(lease->seen)) {
         lease->seen = agent->ports.now(agent->ports.arg);
@@ -185,6 +195,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     char problem[192] = "";
     const char *config_json = NULL;
     const char *history_json = NULL;
+    const char *failsafe_json = NULL;
     bool is_own_member_there = false;
     char own_key[MEMBER_NAME_SIZE + sizeof(KEY_MEMBERS)];
 
@@ -200,6 +211,8 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
             config_json = entry->value;
         } else if (str_equal(entry->key, KEY_HISTORY)) {
             history_json = entry->value;
+        } else if (str_equal(entry->key, KEY_FAILSAFE)) {
+            failsafe_json = entry->value;
         } else if (str_equal(entry->key, KEY_INITIALIZE)) {
             agent->is_initialize_of_session = entry->is_of_session;
         } else if (str_equal(entry->key, KEY_LEADER)) {
@@ -224,6 +237,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
             agent->cluster.settings.retry_timeout_ms);
     }
     keep_text(&agent->history_json, history_json);
+    keep_text(&agent->failsafe_json, failsafe_json);
     if (!is_own_member_there && !agent->is_publishing) {
         agent->is_published = false;
     }

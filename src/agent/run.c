@@ -111,6 +111,35 @@ static void poll_peer(
         on_report, daemon);
 }
 
+static void on_failsafe(void *arg, const char *name, bool is_promised, const char *why)
+{
+    struct daemon *daemon = arg;
+
+    if (!is_promised) {
+        AUTO_STR struct str line = STR_INIT(512);
+
+        str_addf(&line, "%s does not promise: %s", name, why);
+        log_plain(daemon, LOG_LEVEL_WARNING, "failsafe.ask", str_text(&line));
+    }
+    agent_on_failsafe(daemon->agent, name, is_promised);
+}
+
+static void ask_failsafe(
+    void *arg, const char *name, const char *api_url, const char *body, int64_t timeout_ms)
+{
+    struct daemon *daemon = arg;
+
+    client_failsafe(
+        daemon->client,
+        &(struct client_failsafe_options){
+            .name = name,
+            .api_url = api_url,
+            .body = body,
+            .timeout_ms = timeout_ms,
+        },
+        on_failsafe, daemon);
+}
+
 /* The promise lies beside the data, which it is about; runtime_dir may be gone after a reboot. */
 struct promise_job {
     struct daemon *daemon; /* NULL: it has ended meanwhile */
@@ -367,6 +396,13 @@ static void source_look(void *arg)
     agent_look(daemon->agent);
 }
 
+static const char *source_failsafe(void *arg, const struct failsafe_ask *ask)
+{
+    const struct daemon *daemon = arg;
+
+    return daemon->is_started ? agent_failsafe(daemon->agent, ask) : "the agent is starting";
+}
+
 static char *source_store_answer(void *arg)
 {
     const struct daemon *daemon = arg;
@@ -483,6 +519,7 @@ static int build(struct daemon *daemon, struct err *e)
         .snapshot = source_snapshot,
         .request = source_request,
         .look = source_look,
+        .failsafe = source_failsafe,
         .store_answer = source_store_answer,
         .store_members = source_store_members,
         .store_change = source_store_change,
@@ -495,6 +532,7 @@ static int build(struct daemon *daemon, struct err *e)
         .real_ms = real_ms,
         .poll = poll_peer,
         .promise = promise,
+        .failsafe = ask_failsafe,
         .log = log_line,
         .arg = daemon,
     };

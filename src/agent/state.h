@@ -90,6 +90,36 @@ struct sync_facts {
     struct instant awake;  /* since when this agent runs without a stall */
 };
 
+/* A record of the lease. */
+struct failsafe_mark {
+    uint64_t term;
+    uint64_t seq;
+};
+
+/* Failsafe mode (failsafe.c). */
+struct failsafe_facts {
+    /* The holder: the newest round of questions, and who has promised in it. */
+    struct instant t0; /* {0,0}: none yet */
+    int64_t hold_ms;
+    uint64_t term;
+    unsigned pending; /* answers that are still to come */
+    unsigned promise_count;
+    char promises[MEMBERS_MAX][MEMBER_NAME_SIZE];
+    bool is_held; /* the hold in force is by promises; the store has renewed nothing since */
+
+    /* The others: the newest promise, when it was made. */
+    struct instant bound; /* {0,0}: none */
+    uint64_t bound_term;
+    int64_t bound_ms;
+
+    /* The same for a Patroni node, which has no record: it asks all, so one that keeps it is enough. */
+    char patroni[MEMBER_NAME_SIZE];
+    struct instant patroni_bound;
+
+    struct failsafe_mark voted;   /* what is told: no promise is made for it any more */
+    struct failsafe_mark refused; /* that, or what the agent before may have voted for */
+};
+
 struct server_facts {
     struct engine_status status;
     bool has_status;
@@ -166,6 +196,8 @@ struct agent {
     unsigned peer_count;
     struct request_facts request;
     struct sync_facts sync;
+    struct failsafe_facts failsafe;
+    char *failsafe_json; /* the key failsafe as read; NULL none */
     struct waiter waiters[WAITERS_MAX];
 
     bool is_record_busy;                      /* a bookkeeping transaction is under way */
@@ -237,6 +269,20 @@ bool agent_is_reserved(const struct agent *agent);
 
 /* Whether a promotion is ahead and its timeline is not reserved yet. */
 bool agent_needs_timeline(const struct agent *agent);
+
+/* failsafe.c: name the members in WANTED, a record to be written; ask them all; for how long a promise
+ * keeps the lease of the known record in force; note the first RECORD that is read, and vote when it is
+ * time; fill the view. */
+void agent_name_failsafe(const struct agent *agent, struct lease_record *wanted);
+void agent_ask_failsafe(struct agent *agent);
+int64_t agent_bound_ms(const struct agent *agent, struct instant now);
+bool agent_is_bound_to_patroni(const struct agent *agent, struct instant now);
+void agent_begin_failsafe(struct agent *agent, const struct lease_record *record);
+void agent_vote(struct agent *agent, const struct ha_view *view, struct instant now);
+void agent_view_failsafe(const struct agent *agent, struct instant now, struct ha_view *view);
+
+/* facts.c: the lease is held until T0 + HOLD_MS, if that is longer than before and not over. */
+void agent_hold(struct agent *agent, struct instant t0, int64_t hold_ms);
 
 /* Whether the lease is in force here at NOW; milliseconds left if so (else 0). */
 bool agent_holds(const struct agent *agent, struct instant now, int64_t *ret_left_ms);

@@ -56,6 +56,7 @@ void agent_free(struct agent *agent)
     agent_drop_waiters(agent);
     mem_free(agent->config_json);
     mem_free(agent->history_json);
+    mem_free(agent->failsafe_json);
     mem_free(agent);
 }
 
@@ -133,6 +134,18 @@ static void note_request_due(struct agent *agent, struct instant now)
     }
 }
 
+/* In failsafe mode the others are asked when half of the hold is over. */
+static void plan_ask(struct agent *agent, const struct ha_view *view)
+{
+    int64_t half_ms = agent->times.hold_ms / 2;
+
+    if (agent->cluster.settings.is_failsafe && agent->failsafe.pending == 0) {
+        agent_wake(
+            agent,
+            view->lease_left_ms > half_ms ? view->lease_left_ms - half_ms + 1 : HEARTBEAT_RACE_MS);
+    }
+}
+
 /* When time alone changes the view: deadlines, the end of another's lease, of a grace, of a
  * back-off. */
 static void plan_wake(struct agent *agent, const struct ha_view *view, struct instant now)
@@ -142,11 +155,13 @@ static void plan_wake(struct agent *agent, const struct ha_view *view, struct in
     if (view->lease == HA_LEASE_MINE) {
         agent_wake(agent, view->lease_left_ms + 1);
         agent_wake(agent, agent->times.renew_ms - instant_elapsed_max_ms(lease->tried, now));
+        plan_ask(agent, view);
     }
     if (view->lease == HA_LEASE_OTHER && lease->record.holder[0] != '\0') {
-        agent_wake(
-            agent, MAX(lease->record.length_ms, agent->times.length_ms) -
-                       instant_elapsed_min_ms(lease->seen, now) + 1);
+        int64_t left_ms = MAX(lease->record.length_ms, agent->times.length_ms) -
+                          instant_elapsed_min_ms(lease->seen, now);
+
+        agent_wake(agent, MAX(left_ms, agent_bound_ms(agent, now)) + 1);
     }
     if (view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED) {
         agent_wake(agent, HEARTBEAT_RACE_MS);
@@ -215,6 +230,7 @@ int64_t agent_step(struct agent *agent)
     }
     agent_view(agent, &view);
     note_opening(agent, &view, now);
+    agent_vote(agent, &view, now);
     ha_decide(&view, &plan);
     agent_act(agent, &view, &plan);
     agent_publish(agent);
@@ -317,6 +333,10 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
     ret->promised = agent->server.status.is_detached && agent->server.order == ORDER_NONE
                         ? agent->sync.promised
                         : 0;
+    ret->vote_term = agent->failsafe.voted.term;
+    ret->vote_seq = agent->failsafe.voted.seq;
+    ret->is_failsafe_active = view.failsafe.is_bound || view.failsafe.is_held;
+    ret->failsafe_json = agent->failsafe_json;
     ret->config_json = agent->config_json;
     ret->history_json = agent->history_json;
     ret->cluster.lease = agent->lease.record;

@@ -230,6 +230,11 @@ static void view_lease(const struct agent *agent, struct instant now, struct ha_
         view->holder = agent_index_of(agent, leader);
         return;
     }
+    if (agent_is_bound_to_patroni(agent, now)) {
+        view->lease = HA_LEASE_OTHER;
+        view->holder = agent_index_of(agent, agent->failsafe.patroni);
+        return;
+    }
     if (record->holder[0] == '\0') {
         view->lease = HA_LEASE_FREE;
         view->released_to = agent_index_of(agent, record->released_to);
@@ -237,8 +242,9 @@ static void view_lease(const struct agent *agent, struct instant now, struct ha_
         view->floor = record->floor;
         return;
     }
-    if (agent_is_own(agent, record) || instant_elapsed_min_ms(lease->seen, now) >=
-                                           MAX(record->length_ms, agent->times.length_ms)) {
+    if (agent_bound_ms(agent, now) == 0 &&
+        (agent_is_own(agent, record) || instant_elapsed_min_ms(lease->seen, now) >=
+                                            MAX(record->length_ms, agent->times.length_ms))) {
         view->lease = HA_LEASE_EXPIRED;
         return;
     }
@@ -388,6 +394,7 @@ void agent_view(const struct agent *agent, struct ha_view *view)
     view_server(agent, now, view);
     view_request(agent, now, view);
     agent_view_sync(agent, now, view);
+    agent_view_failsafe(agent, now, view);
     view->has_history = is_history_known(agent);
     view->is_status_due = agent->server.status.position.lsn != agent->status_lsn &&
                           (!instant_is_set(agent->status_at) ||

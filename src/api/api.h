@@ -11,6 +11,7 @@
  * many, the one that has asked for nothing for the longest time makes room. */
 #pragma once
 
+#include "codec/codec.h"
 #include "config/config.h"
 #include "engine/engine.h"
 #include "io/loop.h"
@@ -43,6 +44,9 @@ struct api_snapshot {
     int64_t age_ms;     /* of the position */
     uint64_t suspected; /* as in struct peer_report */
     uint64_t promised;
+    uint64_t vote_term;
+    uint64_t vote_seq;
+    bool is_failsafe_active; /* the holder goes on without the store: this node, or one it helps */
     struct api_decision lease;    /* TOPIC_LEASE */
     struct api_decision decision; /* TOPIC_SERVER */
     struct api_decision sync;     /* TOPIC_SYNC */
@@ -52,6 +56,7 @@ struct api_snapshot {
      * the loop goes on. */
     const char *config_json;
     const char *history_json;
+    const char *failsafe_json;
     /* Fresh reports of the other members, by the index of cluster.members; has_report tells. */
     bool has_report[MEMBERS_MAX];
     struct position report_position[MEMBERS_MAX];
@@ -82,6 +87,8 @@ struct api_source {
     void (*request)(
         void *arg, const struct failover_request *request, bool is_failover, struct api_call *call);
     void (*look)(void *arg); /* somebody needs a fresh report soon */
+    /* NULL: the holder is promised that it can go on without the store; else why not. */
+    const char *(*failsafe)(void *arg, const struct failsafe_ask *ask);
     char *(*store_answer)(void *arg);
     char *(*store_members)(void *arg, struct err *e);
     void (*store_change)(

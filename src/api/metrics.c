@@ -97,6 +97,11 @@ static int64_t replayed_ms(const struct api_snapshot *snapshot)
     return snapshot->role != ROLE_PRIMARY ? snapshot->server.replayed_real_ms : 0;
 }
 
+static int64_t is_failsafe_active(const struct api_snapshot *snapshot)
+{
+    return snapshot->is_failsafe_active;
+}
+
 static int64_t zero(const struct api_snapshot *snapshot)
 {
     (void)snapshot;
@@ -241,7 +246,7 @@ static const struct metric metrics[] = {
     {"patroni_cluster_unlocked", "gauge", "Value is 1 if the cluster is unlocked, 0 if locked.",
      is_unlocked, FORM_NUMBER},
     {"patroni_failsafe_mode_is_active", "gauge",
-     "Value is 1 if failsafe mode is active, 0 if inactive.", zero, FORM_NUMBER},
+     "Value is 1 if failsafe mode is active, 0 if inactive.", is_failsafe_active, FORM_NUMBER},
     {"patroni_postgres_timeline", "counter",
      "Postgres timeline of this node (if running), 0 otherwise.", timeline, FORM_NUMBER},
     {"patroni_dcs_last_seen", "gauge",

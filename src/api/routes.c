@@ -16,9 +16,11 @@
 
 enum {
     OK = 200,
+    BAD_REQUEST = 400,
     NOT_FOUND = 404,
     NOT_ALLOWED = 405,
     NOT_IMPLEMENTED = 501,
+    SERVER_ERROR = 500,
     BAD_GATEWAY = 502,
 };
 
@@ -106,10 +108,41 @@ static void get_metrics(const struct api_request *request, struct api_reply *rep
     reply->body = str_take(&text);
 }
 
+/* Patroni's answers: 500 with the reason is a refusal. */
+static void post_failsafe(const struct api_request *request, struct api_reply *reply)
+{
+    const struct api_snapshot *snapshot = request->snapshot;
+    struct failsafe_ask ask = {0};
+    struct err e = {0};
+    const char *why;
+
+    if (record_ask_decode(request->body, &ask, &e) < 0) {
+        reply_text(reply, BAD_REQUEST, "%s", err_text(&e));
+        return;
+    }
+    why = request->source->failsafe(request->source->arg, &ask);
+    if (why != NULL) {
+        reply_text(reply, SERVER_ERROR, "%s", why);
+        return;
+    }
+    reply_text(reply, OK, "Accepted");
+    reply->lsn = MAX(snapshot->server.received_lsn, snapshot->server.replayed_lsn);
+}
+
 static void any_failsafe(const struct api_request *request, struct api_reply *reply)
 {
-    (void)request;
-    reply_text(reply, BAD_GATEWAY, "failsafe_mode is off");
+    const struct api_snapshot *snapshot = request->snapshot;
+    AUTO_FREE char *members = view_failsafe(snapshot);
+
+    if (!snapshot->cluster.settings.is_failsafe) {
+        reply_text(reply, BAD_GATEWAY, "failsafe_mode is off");
+    } else if (request->method == METHOD_POST) {
+        post_failsafe(request, reply);
+    } else if (members == NULL) {
+        reply_text(reply, BAD_GATEWAY, "the primary has not recorded the members yet");
+    } else {
+        reply_json(reply, OK, TAKE(members));
+    }
 }
 
 static void get_decision(const struct api_request *request, struct api_reply *reply)
@@ -161,7 +194,11 @@ static const struct api_route routes[] = {
      "`maximum_lag_on_failover`); `mode=write` counts what was received, `apply` what was "
      "replayed."},
     {METHOD_READ | METHOD_POST, "/failsafe", MATCH_FIRST, ACCESS_OPEN, any_failsafe,
-     "502: there is no failsafe mode."},
+     "GET: the members that failsafe mode asks, name and address; 502 while it is off. POST: a "
+     "holder "
+     "of the lease that the store does not answer asks to go on: 200 `Accepted` with a header "
+     "`lsn`, "
+     "500 with the reason, 502 while it is off."},
     {METHOD_POST, "/switchover", MATCH_FIRST, ACCESS_OPERATE, operate_switchover,
      "Hand the right to write over: `{\"leader\":..,\"candidate\":..,\"scheduled_at\":..}`; "
      "`leader` is required. 200 done, 202 scheduled, 400, 412 not possible, 422 bad time, 503 "

@@ -57,6 +57,7 @@ struct api_reply {
     int status;
     const char *content_type;
     char *body;
+    uint64_t lsn; /* a header of that name; 0: none */
     bool is_handed;
 };
 

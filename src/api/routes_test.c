@@ -230,6 +230,42 @@ static void test_urgent(void **state)
     assert_int_equal(scene->looks, 3);
 }
 
+/* Patroni's answers. */
+static void test_failsafe(void **state)
+{
+    static const char body[] = "{\"name\":\"n1\",\"term\":7,\"seq\":42,\"node\":\"0a\"}";
+    AUTO_FREE struct scene *scene = scene_new(REPLICA);
+    struct api_reply reply;
+
+    (void)state;
+    reply = call_route(scene, METHOD_POST, "/failsafe", body);
+    assert_int_equal(reply.status, 502);
+    assert_int_equal(scene->ask.term, 0);
+    mem_free(reply.body);
+    scene->snapshot.cluster.settings.is_failsafe = true;
+    assert_int_equal(status_of(scene, METHOD_GET, "/failsafe"), 502);
+    scene->snapshot.failsafe_json = "{\"n1\":\"http://h/patroni\"}";
+    reply = call_route(scene, METHOD_GET, "/failsafe", "");
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body, "{\"n1\": \"http://h/patroni\"}");
+    mem_free(reply.body);
+    reply = call_route(scene, METHOD_POST, "/failsafe", body);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body, "Accepted");
+    assert_int_equal(reply.lsn, 99 * MB);
+    assert_int_equal(scene->ask.seq, 42);
+    mem_free(reply.body);
+    scene->refusal = "Running as a leader";
+    reply = call_route(scene, METHOD_POST, "/failsafe", body);
+    assert_int_equal(reply.status, 500);
+    assert_string_equal(reply.body, "Running as a leader");
+    assert_int_equal(reply.lsn, 0);
+    mem_free(reply.body);
+    reply = call_route(scene, METHOD_POST, "/failsafe", "{}");
+    assert_int_equal(reply.status, 400);
+    mem_free(reply.body);
+}
+
 static void test_store_changes(void **state)
 {
     static const struct {
@@ -553,6 +589,7 @@ int main(void)
         cmocka_unit_test(test_tags),
         cmocka_unit_test(test_liveness),
         cmocka_unit_test(test_urgent),
+        cmocka_unit_test(test_failsafe),
         cmocka_unit_test(test_store_changes),
         cmocka_unit_test(test_readiness_without_store),
         cmocka_unit_test(test_routing),

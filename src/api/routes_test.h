@@ -36,6 +36,8 @@ struct scene {
     bool is_failover;
     unsigned requests;
     unsigned looks;
+    struct failsafe_ask ask;
+    const char *refusal; /* of it */
     enum api_store_change store_change;
     char store_name[MEMBER_NAME_SIZE];
 };
@@ -56,6 +58,14 @@ UNUSED static void on_look(void *arg)
     struct scene *scene = arg;
 
     scene->looks++;
+}
+
+UNUSED static const char *on_ask(void *arg, const struct failsafe_ask *ask)
+{
+    struct scene *scene = arg;
+
+    scene->ask = *ask;
+    return scene->refusal;
 }
 
 UNUSED static char *no_store(void *arg)
@@ -161,6 +171,7 @@ UNUSED static struct scene *scene_new(enum situation situation)
     scene->source = (struct api_source){
         .request = on_wish,
         .look = on_look,
+        .failsafe = on_ask,
         .store_answer = no_store,
         .store_members = no_store_members,
         .store_change = on_store_change,

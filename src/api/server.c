@@ -244,7 +244,8 @@ static void add_header(struct MHD_Response *response, const char *name, const ch
 }
 
 static enum MHD_Result send_reply(
-    struct MHD_Connection *connection, int status, const char *content_type, const char *body)
+    struct MHD_Connection *connection, int status, const char *content_type, const char *body,
+    uint64_t lsn)
 {
     struct MHD_Response *response;
     enum MHD_Result result;
@@ -263,6 +264,12 @@ static enum MHD_Result send_reply(
     if (content_type != NULL) {
         add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     }
+    if (lsn != 0) {
+        char text[24];
+
+        IGNORE(!str_format(text, sizeof(text), "%" PRIu64, lsn), "a number fits");
+        add_header(response, "lsn", text);
+    }
     if (status == MHD_HTTP_UNAUTHORIZED) {
         add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, ACCESS_CHALLENGE);
     }
@@ -276,7 +283,7 @@ static enum MHD_Result send_reply(
 
 static enum MHD_Result send_text(struct MHD_Connection *connection, int status, const char *text)
 {
-    return send_reply(connection, status, "text/plain", text);
+    return send_reply(connection, status, "text/plain", text, 0);
 }
 
 static enum MHD_Result add_parameter(
@@ -359,7 +366,7 @@ static enum MHD_Result handle(struct api_call *call, const char *url, const char
         call_unregister(call);
         call->is_owed = false;
     }
-    result = send_reply(call->connection, reply.status, reply.content_type, reply.body);
+    result = send_reply(call->connection, reply.status, reply.content_type, reply.body, reply.lsn);
     mem_free(reply.body);
     return result;
 }

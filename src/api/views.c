@@ -38,12 +38,15 @@ char *view_status(const struct api_snapshot *snapshot)
                 .age_ms = snapshot->age_ms,
                 .suspected = snapshot->suspected,
                 .promised = snapshot->promised,
+                .vote_term = snapshot->vote_term,
+                .vote_seq = snapshot->vote_seq,
                 .history = server->history,
             },
         .postmaster_start_real_ms = server->started_real_ms,
         .replayed_real_ms = server->replayed_real_ms,
         .is_in_archive_recovery = server->state == SERVER_STANDBY && !server->is_streaming,
         .is_cluster_unlocked = !snapshot->is_led || !snapshot->dcs_ok || cluster->leader[0] == '\0',
+        .is_failsafe_active = snapshot->is_failsafe_active,
         .is_sync_standby = standby_own_kind(snapshot) == SYNC_ON,
         .is_quorum_standby = standby_own_kind(snapshot) == SYNC_QUORUM,
         .pending_restart = server->pending_restart,
@@ -321,15 +324,24 @@ char *view_history(const struct api_snapshot *snapshot)
     return field_write_spaced(history);
 }
 
-char *view_config(const struct api_snapshot *snapshot)
+static char *view_key(const char *json, const char *key)
 {
-    json_auto_t *config = NULL;
+    json_auto_t *value = NULL;
 
-    if (snapshot->config_json == NULL ||
-        field_parse_object(snapshot->config_json, "config", &config, NULL) < 0) {
+    if (json == NULL || field_parse_object(json, key, &value, NULL) < 0) {
         return NULL;
     }
-    return field_write_spaced(config);
+    return field_write_spaced(value);
+}
+
+char *view_config(const struct api_snapshot *snapshot)
+{
+    return view_key(snapshot->config_json, KEY_CONFIG);
+}
+
+char *view_failsafe(const struct api_snapshot *snapshot)
+{
+    return view_key(snapshot->failsafe_json, KEY_FAILSAFE);
 }
 
 char *view_decision(const struct api_snapshot *snapshot)

@@ -22,5 +22,8 @@ char *view_history(const struct api_snapshot *snapshot);
 /* GET /config: the key as it is, NULL when there is none (or it is damaged). */
 char *view_config(const struct api_snapshot *snapshot);
 
+/* GET /failsafe, likewise. */
+char *view_failsafe(const struct api_snapshot *snapshot);
+
 /* GET /baton/decision. */
 char *view_decision(const struct api_snapshot *snapshot);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #define STATUS_OK 200
+#define PATRONI_PATH "/patroni" /* the end of an api_url */
 #define SCHEME_ADDRESS_SIZE (URL_HOST_SIZE + 16)
 
 struct poll {
@@ -11,8 +12,9 @@ struct poll {
     struct client *client;
     char name[MEMBER_NAME_SIZE];
     struct address address;
-    client_report_done *report_done; /* one of the two */
+    client_report_done *report_done; /* one of the three */
     client_text_done *text_done;
+    client_failsafe_done *failsafe_done;
     void *arg;
 };
 
@@ -150,6 +152,47 @@ void client_poll(
             .timeout_ms = options->timeout_ms,
         },
         on_report, poll);
+}
+
+static void on_failsafe(void *arg, const struct http_answer *answer)
+{
+    AUTO_FREE struct poll *poll = arg;
+    const char *why = answer->result < 0            ? answer->why
+                      : answer->status != STATUS_OK ? answer->body
+                                                    : NULL;
+
+    take_poll(poll);
+    poll->failsafe_done(poll->arg, poll->name, why == NULL, why);
+}
+
+void client_failsafe(
+    struct client *client, const struct client_failsafe_options *options,
+    client_failsafe_done *done, void *arg)
+{
+    struct poll *poll = add_poll(client);
+    AUTO_STR struct str url = STR_INIT(URL_SIZE + 16);
+    size_t length = strlen(options->api_url);
+
+    if (str_ends(options->api_url, PATRONI_PATH)) {
+        length -= strlen(PATRONI_PATH);
+    }
+    IGNORE(
+        !str_copy(poll->name, sizeof(poll->name), options->name),
+        "names are limited where they arise");
+    poll->failsafe_done = done;
+    poll->arg = arg;
+    str_addf(&url, "%.*s/failsafe", (int)length, options->api_url);
+    http_start(
+        client->http,
+        &(struct http_options){
+            .method = "POST",
+            .url = str_text(&url),
+            .body = options->body,
+            .content_type = "application/json",
+            .tls = &client->tls,
+            .timeout_ms = options->timeout_ms,
+        },
+        on_failsafe, poll);
 }
 
 static void on_store(void *arg, const struct http_answer *answer)

@@ -37,6 +37,19 @@ void client_poll(
     struct client *client, const struct client_poll_options *options, client_report_done *done,
     void *arg);
 
+/* POST BODY to /failsafe of the member `name` whose api_url (".../patroni") this is: whether it
+ * promises. DONE comes exactly once unless the client is freed; `why` (or NULL) says why not. */
+struct client_failsafe_options {
+    const char *name;
+    const char *api_url;
+    const char *body;
+    int64_t timeout_ms;
+};
+typedef void client_failsafe_done(void *arg, const char *name, bool is_promised, const char *why);
+void client_failsafe(
+    struct client *client, const struct client_failsafe_options *options,
+    client_failsafe_done *done, void *arg);
+
 /* GET /baton/store at ADDRESS (https when this node's own REST server has a certificate): the
  * answer's JSON, or NULL. */
 typedef void client_text_done(void *arg, const struct address *address, const char *json);

@@ -244,6 +244,63 @@ static void test_poll_store(void **state)
     }
 }
 
+static void on_promise(void *arg, const char *name, bool is_promised, const char *why)
+{
+    struct heard *heard = arg;
+
+    assert_int_equal(is_promised, why == NULL);
+    heard->count++;
+    heard->has_report = is_promised;
+    str_copy(heard->name, sizeof(heard->name), name);
+    str_copy(heard->text, sizeof(heard->text), why != NULL ? why : "");
+    loop_stop(heard->loop);
+}
+
+static void test_failsafe(void **state)
+{
+    static const struct {
+        const char *answer;
+        const char *why; /* NULL: whatever */
+    } rows[] = {
+        {OK_HEAD "Accepted", ""},
+        {"HTTP/1.1 500 No\r\nConnection: close\r\n\r\nRunning as a leader", "Running as a leader"},
+        {"HTTP/1.1 502 No\r\nConnection: close\r\n\r\noff", "off"},
+        {NULL, NULL},
+    };
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        struct agent *agent = agent_start(rows[at].answer);
+        AUTO_FREE struct config *config = mem_alloc(sizeof(*config));
+        struct heard heard = {.loop = loop_new()};
+        struct client *client = client_new(heard.loop, config);
+        char url[URL_SIZE];
+
+        str_format(url, sizeof(url), "http://127.0.0.1:%d/patroni", agent->port);
+        client_failsafe(
+            client,
+            &(struct client_failsafe_options){
+                .name = "n2",
+                .api_url = url,
+                .body = "{\"name\":\"n1\"}",
+                .timeout_ms = rows[at].answer != NULL ? PATIENCE_MS : 100},
+            on_promise, &heard);
+        loop_run(heard.loop);
+        client_free(client);
+        loop_free(heard.loop);
+        agent_join(agent);
+        assert_int_equal(heard.count, 1);
+        assert_string_equal(heard.name, "n2");
+        assert_int_equal(heard.has_report, at == 0);
+        if (rows[at].why != NULL) {
+            assert_string_equal(heard.text, rows[at].why);
+        }
+        assert_true(str_starts(agent->request, "POST /failsafe HTTP/1.1\r\n"));
+        assert_non_null(strstr(agent->request, "{\"name\":\"n1\"}"));
+        mem_free(agent);
+    }
+}
+
 /* ---- a command's call ---- */
 
 static void test_call(void **state)
@@ -295,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_poll_failures),
         cmocka_unit_test(test_free_while_polling),
         cmocka_unit_test(test_poll_store),
+        cmocka_unit_test(test_failsafe),
         cmocka_unit_test(test_call),
         cmocka_unit_test(test_call_nobody),
     };

@@ -134,7 +134,44 @@ char *record_lease_encode(const struct lease_record *lease)
     field_set_u64(out, "length_ms", (uint64_t)MAX(lease->length_ms, 0));
     field_set_u64(out, "timeline", lease->timeline);
     field_set_text(out, "floor", floor);
+    if (lease->failsafe_count > 0) {
+        json_t *names = json_array();
+
+        ASSERT(lease->failsafe_count <= MEMBERS_MAX);
+        for (unsigned at = 0; at < lease->failsafe_count; at++) {
+            field_append(names, field_new_text(lease->failsafe[at]));
+        }
+        field_set(out, "failsafe", names);
+    }
     return field_write_compact(out);
+}
+
+/* To leave one out would let fewer than a majority decide. */
+static int decode_failsafe(const json_t *names, struct lease_record *lease, struct err *e)
+{
+    size_t count = json_array_size(names);
+
+    if (names == NULL) {
+        return 0;
+    }
+    if (!json_is_array(names) || count > MEMBERS_MAX) {
+        return FAIL(e, ERR_CORRUPT, "failsafe is not a list of at most %d names", MEMBERS_MAX);
+    }
+    for (size_t at = 0; at < count; at++) {
+        const char *name = json_string_value(json_array_get(names, at));
+
+        if (name == NULL || name[0] == '\0' ||
+            !str_copy(lease->failsafe[at], sizeof(lease->failsafe[at]), name)) {
+            return FAIL(e, ERR_CORRUPT, "failsafe has an item that is no member's name");
+        }
+        for (size_t other = 0; other < at; other++) {
+            if (str_equal(lease->failsafe[other], name)) {
+                return FAIL(e, ERR_CORRUPT, "failsafe has '%s' twice", name);
+            }
+        }
+    }
+    lease->failsafe_count = (unsigned)count;
+    return 0;
 }
 
 static int decode_lease(const json_t *from, struct lease_record *lease, struct err *e)
@@ -171,6 +208,9 @@ static int decode_lease(const json_t *from, struct lease_record *lease, struct e
     if (r == 0 && floor[0] != '\0' && position_parse(floor, &lease->floor, NULL) < 0) {
         r = FAIL(e, ERR_CORRUPT, "floor '%.80s' is not a position", floor);
     }
+    if (r == 0) {
+        r = decode_failsafe(json_object_get(from, "failsafe"), lease, e);
+    }
     return r;
 }
 
@@ -188,6 +228,63 @@ int record_lease_decode(const char *json, struct lease_record *ret, struct err *
     }
     *ret = lease;
     return 0;
+}
+
+char *record_failsafe_encode(const struct cluster *cluster)
+{
+    json_auto_t *out = json_object();
+
+    for (unsigned at = 0; at < cluster->member_count; at++) {
+        if (cluster->members[at].api_url[0] != '\0') {
+            field_set_text(out, cluster->members[at].name, cluster->members[at].api_url);
+        }
+    }
+    return field_write_compact(out);
+}
+
+char *record_ask_encode(const struct failsafe_ask *ask, const char *conn_url, const char *api_url)
+{
+    json_auto_t *out = json_object();
+
+    field_set_text(out, "name", ask->name);
+    field_set_text(out, "conn_url", conn_url);
+    field_set_text(out, "api_url", api_url);
+    field_set(out, "slots", json_object());
+    field_set_text(out, "node", ask->node);
+    field_set_u64(out, "term", ask->term);
+    field_set_u64(out, "seq", ask->seq);
+    field_set_u64(out, "length_ms", (uint64_t)MAX(ask->length_ms, 0));
+    return field_write_compact(out);
+}
+
+int record_ask_decode(const char *json, struct failsafe_ask *ret, struct err *e)
+{
+    json_auto_t *from = NULL;
+    struct failsafe_ask ask = {0};
+    int r = field_parse_object(json, "the request", &from, e);
+
+    if (r == 0) {
+        r = field_text(from, "name", ask.name, sizeof(ask.name), e);
+    }
+    if (r == 0) {
+        r = field_text(from, "node", ask.node, sizeof(ask.node), e);
+    }
+    if (r == 0) {
+        r = field_u64(from, "term", &ask.term, e);
+    }
+    if (r == 0) {
+        r = field_u64(from, "seq", &ask.seq, e);
+    }
+    if (r == 0) {
+        r = field_i64(from, "length_ms", &ask.length_ms, e);
+    }
+    if (r == 0 && ask.name[0] == '\0') {
+        r = FAIL(e, ERR_CORRUPT, "the request has no name");
+    }
+    if (r == 0) {
+        *ret = ask;
+    }
+    return r;
 }
 
 static int compare_names(const void *a, const void *b)

@@ -48,7 +48,7 @@ MUST_CHECK int record_member_decode(
 /* baton/lease:
  *
  * {"holder":"n1","released_to":"","node":"9f..","term":7,"seq":42,"length_ms":30000,
- * "timeline":6,"floor":"5/0/3000148"} */
+ * "timeline":6,"floor":"5/0/3000148","failsafe":["n1","n2","n3"]}; the last only with members. */
 char *record_lease_encode(const struct lease_record *lease);
 MUST_CHECK int record_lease_decode(const char *json, struct lease_record *ret, struct err *e);
 
@@ -59,6 +59,21 @@ MUST_CHECK int record_lease_decode(const char *json, struct lease_record *ret, s
 #define RECORD_SYNC_UNKNOWN "?/" /* nobody's name: those have no slash */
 char *record_sync_encode(const struct sync_record *sync);
 MUST_CHECK int record_sync_decode(const char *json, struct sync_record *ret, struct err *e);
+
+/* failsafe: {"n1":"http://10.0.0.1:8008/patroni",...}, the members of CLUSTER that have an address. */
+char *record_failsafe_encode(const struct cluster *cluster);
+
+/* Body of POST /failsafe: {"name":..,"conn_url":..,"api_url":..,"slots":{}}, as Patroni sends it, and
+ * "node", "term", "seq" and "length_ms" of baton's lease; a Patroni node has none: term 0. */
+struct failsafe_ask {
+    char name[MEMBER_NAME_SIZE];
+    char node[NODE_ID_SIZE];
+    uint64_t term;
+    uint64_t seq;
+    int64_t length_ms;
+};
+char *record_ask_encode(const struct failsafe_ask *ask, const char *conn_url, const char *api_url);
+MUST_CHECK int record_ask_decode(const char *json, struct failsafe_ask *ret, struct err *e);
 
 /* status: {"optime":123,"slots":{...}}; slots may be left out (SLOT_COUNT 0). */
 struct record_slot {
@@ -85,8 +100,8 @@ MUST_CHECK int record_history_decode(const char *json, struct timeline_history *
 
 /* What one agent tells another (GET /patroni): Patroni's status fields, and a "baton" object:
  * {"dcs_ok":true,"term":7,"candidate":true,"down_ms":0,"position":"5/0/3000148","problem":"",
- *  "timeline":5,"history":[[4,50331800]],"age_ms":12,"suspected":0,"promised":0}; the timeline is
- *  the history's. */
+ *  "timeline":5,"history":[[4,50331800]],"age_ms":12,"suspected":0,"promised":0,"vote_term":7,"vote_seq":42};
+ *  the timeline is the history's, a vote is there only when it was given. */
 struct peer_report {
     enum member_state state;
     enum member_role role;
@@ -109,6 +124,10 @@ struct peer_report {
     /* It has promised never to confirm anything to a holder of an earlier term than this one, and
      * its position is final; 0: no promise is in force. */
     uint64_t promised;
+    /* Failsafe mode: it does not help a holder any more to keep the lease of this term and this seq,
+     * or an earlier one, in force; 0: it has not said so. */
+    uint64_t vote_term;
+    uint64_t vote_seq;
     struct timeline_history history;
 };
 MUST_CHECK int record_report_decode(const char *json, struct peer_report *ret, struct err *e);
@@ -138,7 +157,7 @@ struct record_report {
     uint8_t guard_means; /* model/guard_message.h; 0: there is no guard, or none that tells */
     uint8_t guard_powers;
     uint8_t watchdog;
-    const char *fence;   /* baton's own: state of the fence in the server; "" unknown */
+    const char *fence; /* baton's own: state of the fence in the server; "" unknown */
 };
 
 /* The status JSON, spaced as Patroni's REST bodies are. As there, what comes from the server

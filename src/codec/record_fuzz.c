@@ -47,7 +47,9 @@ static bool is_same_member(const struct member *a, const struct member *b)
 
 static bool is_same_lease(const struct lease_record *a, const struct lease_record *b)
 {
-    return str_equal(a->holder, b->holder) && str_equal(a->released_to, b->released_to) &&
+    return a->failsafe_count == b->failsafe_count &&
+           memcmp(a->failsafe, b->failsafe, sizeof(a->failsafe)) == 0 &&
+           str_equal(a->holder, b->holder) && str_equal(a->released_to, b->released_to) &&
            a->term == b->term && a->seq == b->seq && a->length_ms == b->length_ms &&
            a->timeline == b->timeline && str_equal(a->node, b->node) &&
            position_compare(a->floor, b->floor) == 0;
@@ -58,7 +60,8 @@ static bool is_same_report(const struct peer_report *a, const struct peer_report
     bool is_baton_same = a->dcs_ok == b->dcs_ok && a->term == b->term &&
                          a->is_candidate == b->is_candidate && a->down_ms == b->down_ms &&
                          a->suspected == b->suspected && a->promised == b->promised &&
-                         b->has_baton && is_same_history(&a->history, &b->history);
+                         (a->vote_term == b->vote_term || a->vote_term == 0) && b->has_baton &&
+                         is_same_history(&a->history, &b->history);
 
     return is_baton_same && is_same_tags(&a->tags, &b->tags) &&
            position_compare(a->position, b->position) == 0 && a->state == b->state &&

@@ -123,6 +123,10 @@ static json_t *encode_baton(const struct record_report *report)
     field_set_u64(baton, "age_ms", (uint64_t)MAX(peer->age_ms, 0));
     field_set_u64(baton, "suspected", peer->suspected);
     field_set_u64(baton, "promised", peer->promised);
+    if (peer->vote_term != 0) {
+        field_set_u64(baton, "vote_term", peer->vote_term);
+        field_set_u64(baton, "vote_seq", peer->vote_seq);
+    }
     if (report->guard_means != GUARD_MEANS_UNKNOWN) {
         field_set(baton, "guard", encode_guard(report));
     }
@@ -231,6 +235,12 @@ static int decode_baton(const json_t *baton, struct peer_report *peer, struct er
     }
     if (r == 0) {
         r = field_u64(baton, "promised", &peer->promised, e);
+    }
+    if (r == 0) {
+        r = field_u64(baton, "vote_term", &peer->vote_term, e);
+    }
+    if (r == 0) {
+        r = field_u64(baton, "vote_seq", &peer->vote_seq, e);
     }
     if (r == 0 && position[0] != '\0' && position_parse(position, &peer->position, NULL) < 0) {
         r = FAIL(e, ERR_CORRUPT, "baton.position '%.80s' is not a position", position);

@@ -212,7 +212,12 @@ static void test_lease(void **state)
         "{\"holder\":\"n1\",\"term\":-1,\"seq\":1,\"length_ms\":1}",
         "{\"holder\":\"n1\",\"term\":1,\"seq\":1,\"length_ms\":\"1\"}",
         "{\"holder\":null,\"term\":1,\"seq\":1,\"length_ms\":1}",
-        "{\"holder\":\"n1\",\"term\":1,\"seq\":1,\"length_ms\":1,\"floor\":\"x\"}"};
+        "{\"holder\":\"n1\",\"term\":1,\"seq\":1,\"length_ms\":1,\"floor\":\"x\"}",
+        "{\"holder\":\"n1\",\"term\":1,\"seq\":1,\"length_ms\":1,\"failsafe\":{}}",
+        "{\"holder\":\"n1\",\"term\":1,\"seq\":1,\"length_ms\":1,\"failsafe\":[7]}",
+        "{\"holder\":\"n1\",\"term\":1,\"seq\":1,\"length_ms\":1,\"failsafe\":[\"\"]}",
+        "{\"holder\":\"n1\",\"term\":1,\"seq\":1,\"length_ms\":1,"
+        "\"failsafe\":[\"a\",\"b\",\"a\"]}"};
     struct lease_record lease;
     AUTO_FREE char *again = NULL;
 
@@ -232,6 +237,56 @@ static void test_lease(void **state)
         assert_int_equal(record_lease_decode(damaged[at], &lease, NULL), ERR_CORRUPT);
         assert_int_equal(lease.term, 7);
     }
+}
+
+static void test_failsafe(void **state)
+{
+    static const char named[] =
+        "{\"holder\":\"n1\",\"released_to\":\"\",\"node\":\"0a1b\",\"term\":7,\"seq\":42,"
+        "\"length_ms\":30000,\"timeline\":6,\"floor\":\"0/0/0\",\"failsafe\":[\"n1\",\"n2\"]}";
+    static const char asked[] =
+        "{\"name\":\"n1\",\"conn_url\":\"postgres://h/p\",\"api_url\":\"http://h:8008/patroni\","
+        "\"slots\":{},\"node\":\"0a1b\",\"term\":7,\"seq\":42,\"length_ms\":30000}";
+    struct cluster cluster = {.member_count = 3};
+    struct lease_record lease;
+    struct failsafe_ask ask;
+    AUTO_FREE char *again = NULL;
+    AUTO_FREE char *body = NULL;
+    AUTO_FREE char *key = NULL;
+
+    (void)state;
+    assert_int_equal(record_lease_decode(named, &lease, NULL), 0);
+    assert_int_equal(lease.failsafe_count, 2);
+    assert_string_equal(lease.failsafe[1], "n2");
+    again = record_lease_encode(&lease);
+    assert_string_equal(again, named);
+
+    assert_int_equal(record_ask_decode(asked, &ask, NULL), 0);
+    assert_string_equal(ask.node, "0a1b");
+    assert_int_equal(ask.term, 7);
+    assert_int_equal(ask.seq, 42);
+    assert_int_equal(ask.length_ms, 30000);
+    body = record_ask_encode(&ask, "postgres://h/p", "http://h:8008/patroni");
+    assert_string_equal(body, asked);
+    /* Patroni's. */
+    assert_int_equal(
+        record_ask_decode(
+            "{\"name\": \"p1\", \"conn_url\": \"\", \"api_url\": \"\", \"slots\": {\"a\": 1}}",
+            &ask, NULL),
+        0);
+    assert_string_equal(ask.name, "p1");
+    assert_int_equal(ask.term, 0);
+    assert_int_equal(record_ask_decode("{}", &ask, NULL), ERR_CORRUPT);
+    assert_int_equal(record_ask_decode("{\"name\":\"a\",\"term\":\"7\"}", &ask, NULL), ERR_CORRUPT);
+    assert_int_equal(record_ask_decode("[]", &ask, NULL), ERR_CORRUPT);
+
+    assert_true(str_copy(cluster.members[0].name, MEMBER_NAME_SIZE, "n1"));
+    assert_true(str_copy(cluster.members[0].api_url, 64, "http://h:8008/patroni"));
+    assert_true(str_copy(cluster.members[1].name, MEMBER_NAME_SIZE, "n2"));
+    assert_true(str_copy(cluster.members[2].name, MEMBER_NAME_SIZE, "n3"));
+    assert_true(str_copy(cluster.members[2].api_url, 64, "http://i:8008/patroni"));
+    key = record_failsafe_encode(&cluster);
+    assert_string_equal(key, "{\"n1\":\"http://h:8008/patroni\",\"n3\":\"http://i:8008/patroni\"}");
 }
 
 static void check_sync(const char *json, const char *leader, unsigned quorum, const char *again)
@@ -583,6 +638,7 @@ int main(void)
         cmocka_unit_test(test_member_text_of_another_encoding),
         cmocka_unit_test(test_member_refusals),
         cmocka_unit_test(test_lease),
+        cmocka_unit_test(test_failsafe),
         cmocka_unit_test(test_sync),
         cmocka_unit_test(test_sync_damage),
         cmocka_unit_test(test_status),

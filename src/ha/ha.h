@@ -151,6 +151,18 @@ struct ha_request {
     int64_t age_ms;       /* since this node first saw it due */
 };
 
+/* The hold of the last lease, or of the own one, without the store (failsafe.c). */
+struct ha_failsafe {
+    bool is_due; /* MINE: the store has not renewed it for long, and it is time to ask the others */
+    bool is_held;  /* MINE: it rests on promises, not on the store */
+    bool is_bound; /* this node's promise to the holder is in force */
+    unsigned
+        count; /* EXPIRED, of another node: how many members it names; 0: it cannot be held so */
+    uint32_t
+        votes; /* of those, the holder left out, who have said that they do not help it any more */
+    bool is_recorded; /* the key failsafe lists the members */
+};
+
 struct ha_view {
     int self;
     unsigned member_count;
@@ -182,6 +194,7 @@ struct ha_view {
                                holder again */
     bool is_promise_busy; /* a promise is being written down */
     bool is_challenged;   /* MINE: others have promised more than its term: it needs a higher one */
+    struct ha_failsafe failsafe;
     struct cluster_settings settings;
     int64_t promote_budget_ms; /* lease_times: what must be left for a promotion to begin */
     bool is_leaving;           /* the agent was told to stop, and the server with it */
@@ -212,8 +225,10 @@ enum ha_action_kind {
     HA_SET_RULE, /* sync_rule: what commits wait for */
     HA_PUT_SYNC, /* sync_key: publish who may take over */
     HA_DELETE_SYNC,
+    HA_ASK, /* the others, to help to hold the lease without the store */
+    HA_PUT_FAILSAFE,
 };
-#define HA_ACTION_KINDS (HA_DELETE_SYNC + 1)
+#define HA_ACTION_KINDS (HA_PUT_FAILSAFE + 1)
 
 struct ha_action {
     enum ha_action_kind kind;
@@ -273,6 +288,11 @@ bool ha_sync_covers(const struct ha_view *view, int at);
 /* The same by answers alone, whoever holds the lease: more than the quorum are current, and none of
  * them is ahead of AT. */
 bool ha_sync_is_confirmed(const struct ha_view *view, int at);
+
+/* failsafe.c, of COUNT members: so many, with the holder, must promise that it can go on without the
+ * store; so many, without it, must say that they do not, before another node may take the lease. */
+unsigned ha_failsafe_promises(unsigned count);
+unsigned ha_failsafe_votes(unsigned count);
 
 /* Decide. VIEW must pass ha_view_check. */
 void ha_decide(const struct ha_view *view, struct ha_plan *plan);

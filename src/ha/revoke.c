@@ -47,8 +47,9 @@ bool revoke_is_alone(const struct ha_view *view)
 
 bool revoke_may_promise(const struct ha_view *view)
 {
-    return is_missed(view) && !view->is_bound && !view->is_promise_busy &&
-           view->server.state == SERVER_STANDBY && !view->server.is_promoting;
+    return is_missed(view) && !view->is_bound && !view->failsafe.is_bound &&
+           !view->is_promise_busy && view->server.state == SERVER_STANDBY &&
+           !view->server.is_promoting;
 }
 
 /* Whoever has promised, can take the lease and would be better. */

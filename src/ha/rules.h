@@ -65,3 +65,9 @@ bool revoke_is_barred(const struct ha_view *view);
 bool revoke_is_short(const struct ha_view *view);
 bool revoke_is_behind(const struct ha_view *view);
 int revoke_better(const struct ha_view *view);
+
+/* failsafe.c. The others must be asked; their promises hold the lease; too few members have said that
+ * the last holder cannot go on without the store. */
+bool failsafe_is_due(const struct ha_view *view);
+bool failsafe_is_held(const struct ha_view *view);
+bool failsafe_is_guarded(const struct ha_view *view);

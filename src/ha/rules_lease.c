@@ -272,6 +272,12 @@ static void act_renew(const struct ha_view *view, struct ha_action *action)
     action->member = view->self;
 }
 
+static void act_ask(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_ASK;
+    action->member = view->self;
+}
+
 static void act_next_term(const struct ha_view *view, struct ha_action *action)
 {
     act_renew(view, action);
@@ -319,6 +325,9 @@ static void act_release_to_target(const struct ha_view *view, struct ha_action *
 }
 
 static const struct ha_rule rows[] = {
+    {"failsafe.ask", TOPIC_LEASE,
+     "failsafe_mode is on, and the store has not renewed the lease for half of its hold",
+     "ask the other members to let this node go on without the store", failsafe_is_due, act_ask},
     {"lease.busy", TOPIC_LEASE, "a change of the lease is under way",
      "waiting for the store's answer", is_lease_busy, NULL},
     {"leave.release", TOPIC_LEASE,
@@ -342,6 +351,9 @@ static const struct ha_rule rows[] = {
      act_next_term},
     {"lease.renew", TOPIC_LEASE, "the lease is held here and its renewal is due", "renew the lease",
      is_renewal_due, act_renew},
+    {"failsafe.hold", TOPIC_LEASE, "the lease is held by the promises of most members",
+     "this node holds the lease without the store: most members have promised not to take it",
+     failsafe_is_held, NULL},
     {"lease.hold", TOPIC_LEASE, "the lease is held here", "this node holds the lease", is_mine,
      NULL},
     {"race.leave", TOPIC_LEASE, "the agent is leaving", "not racing: this node is being stopped",
@@ -388,6 +400,10 @@ static const struct ha_rule rows[] = {
      "take the lease: it was released to this node", is_released_to_self, act_acquire},
     {"race.yield", TOPIC_LEASE, "the lease was released to another node a moment ago",
      "not racing: the lease was released to another node", is_released_to_other, about_released_to},
+    {"race.failsafe", TOPIC_LEASE,
+     "the last holder can go on without the store, for all that enough members have said",
+     "waiting: too few members have said that the last primary does not go on without the store",
+     failsafe_is_guarded, about_holder},
     {"race.named", TOPIC_LEASE, "an operator named another candidate, and it can",
      "not racing: an operator named another candidate", is_other_named, about_candidate},
     {"race.settle", TOPIC_LEASE, "another member may still answer",

@@ -65,6 +65,11 @@ static bool is_request_stale(const struct ha_view *view)
             request->age_ms > MIN(view->settings.ttl_ms, view->settings.loop_wait_ms));
 }
 
+static bool must_put_failsafe(const struct ha_view *view)
+{
+    return is_leading(view) && view->settings.is_failsafe && !view->failsafe.is_recorded;
+}
+
 static void act_claim(const struct ha_view *view, struct ha_action *action)
 {
     action->kind = HA_CLAIM;
@@ -95,6 +100,12 @@ static void act_put_history(const struct ha_view *view, struct ha_action *action
     action->member = view->self;
 }
 
+static void act_put_failsafe(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_PUT_FAILSAFE;
+    action->member = view->self;
+}
+
 static void act_clear_request(const struct ha_view *view, struct ha_action *action)
 {
     action->kind = HA_CLEAR_REQUEST;
@@ -112,6 +123,9 @@ static const struct ha_rule rows[] = {
      must_put_status, act_put_status},
     {"record.history", TOPIC_RECORD, "the history lacks the current timeline",
      "record the new timeline", must_put_history, act_put_history},
+    {"record.failsafe", TOPIC_RECORD,
+     "failsafe_mode is on, and the key failsafe is not the list of members",
+     "record the members for failsafe mode", must_put_failsafe, act_put_failsafe},
     {"request.over", TOPIC_RECORD, "the request was carried out or does not apply any more",
      "clear the request: it is done", is_request_over, act_clear_request},
     {"request.stale", TOPIC_RECORD, "the request cannot be carried out",

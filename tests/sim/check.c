@@ -93,6 +93,9 @@ void check_ack(struct sim *sim, struct node *node, struct place end)
     if (check->last_ack_ns != 0) {
         check->longest_gap_ns = MAX(check->longest_gap_ns, sim->now_ns - check->last_ack_ns);
     }
+    if (sim->now_ns - check->lease_ns > sim->shape.ttl_ms * MS) {
+        check_mark(sim, MARK_FAILSAFE_HELD);
+    }
     check->last_ack_ns = sim->now_ns;
     check->last_primary_ns = sim->now_ns;
     check->acks++;
@@ -280,6 +283,7 @@ void check_lease(struct sim *sim, const char *before_json, const char *after_jso
                 before.holder, after.holder);
         }
     }
+    check->lease_ns = sim->now_ns;
     check->term = after.term;
     IGNORE(!str_copy(check->holder, sizeof(check->holder), after.holder), "same size");
 }

@@ -106,6 +106,8 @@ static void fill_report(const struct api_snapshot *snapshot, struct peer_report 
         .age_ms = snapshot->age_ms,
         .suspected = snapshot->suspected,
         .promised = snapshot->promised,
+        .vote_term = snapshot->vote_term,
+        .vote_seq = snapshot->vote_seq,
         .history = status->history,
     };
 }
@@ -218,4 +220,107 @@ void net_poll(void *arg, const char *name, const char *api_url, int64_t timeout_
     sim_post(
         sim, peer, ACTOR_WORLD, delay_ns + agent_output_delay(sim, node),
         &(struct event){.run = on_arrival, .data = question});
+}
+
+/* ---- failsafe mode ---- */
+
+struct ask {
+    unsigned from;
+    uint32_t number;
+    uint32_t epoch; /* of the agent that asks */
+    struct failsafe_ask ask;
+};
+
+static void end_ask(
+    struct sim *sim, struct node *node, unsigned by, uint32_t number, bool is_promised)
+{
+    struct poll *ask = &node->asks[by];
+
+    if (ask->is_due && ask->number == number) {
+        ask->is_due = false;
+        agent_on_failsafe(node->agent, sim->nodes[by].name, is_promised);
+        agent_touch(sim, node);
+    }
+}
+
+static void on_ask_answer(struct sim *sim, struct event *event)
+{
+    end_ask(
+        sim, &sim->nodes[event->node], (unsigned)(event->a / 2), (uint32_t)event->b,
+        event->a % 2 != 0);
+}
+
+static void on_ask_timeout(struct sim *sim, struct event *event)
+{
+    end_ask(sim, &sim->nodes[event->node], (unsigned)event->a, (uint32_t)event->b, false);
+}
+
+static void answer_ask(struct sim *sim, unsigned by, const struct ask *ask, bool is_promised)
+{
+    struct node *asker = &sim->nodes[ask->from];
+    int64_t delay_ns = net_delay(sim, by, ask->from);
+
+    if (delay_ns >= 0 && asker->agent != NULL && asker->agent_epoch == ask->epoch) {
+        sim_post(
+            sim, asker, ACTOR_AGENT, delay_ns,
+            &(struct event){
+                .run = on_ask_answer, .a = (int64_t)by * 2 + is_promised, .b = ask->number});
+    }
+}
+
+static void on_ask(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+    const struct ask *ask = event->data;
+    const char *why = agent_failsafe(node->agent, &ask->ask);
+
+    check_mark(sim, why == NULL ? MARK_FAILSAFE_KEPT : MARK_FAILSAFE_REFUSED);
+    sim_trace(
+        sim, node, "sim.failsafe", "to %s: %s", sim->nodes[ask->from].name,
+        why == NULL ? "promised" : why);
+    answer_ask(sim, node->index, ask, why == NULL);
+    agent_touch(sim, node);
+}
+
+static void on_ask_arrival(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+
+    if (node->is_up && node->agent == NULL) {
+        answer_ask(sim, node->index, event->data, false);
+    } else if (node->is_up) {
+        sim_post(
+            sim, node, ACTOR_AGENT, 0, &(struct event){.run = on_ask, .data = TAKE(event->data)});
+    }
+}
+
+void net_failsafe(struct port *port, const char *name, const char *body, int64_t timeout_ms)
+{
+    struct sim *sim = port->sim;
+    struct node *node = port->node;
+    struct node *peer = sim_find(sim, name);
+    struct poll *slot;
+    struct ask *ask;
+    struct err e = {0};
+    int64_t delay_ns;
+
+    ASSERT(peer != NULL);
+    check_mark(sim, MARK_FAILSAFE_ASKED);
+    slot = &node->asks[peer->index];
+    ASSERT(!slot->is_due);
+    slot->number++;
+    slot->is_due = true;
+    sim_post(
+        sim, node, ACTOR_AGENT, timeout_ms * MS,
+        &(struct event){.run = on_ask_timeout, .a = (int64_t)peer->index, .b = slot->number});
+    delay_ns = net_delay(sim, node->index, peer->index);
+    if (delay_ns < 0) {
+        return;
+    }
+    ask = mem_alloc(sizeof(*ask));
+    *ask = (struct ask){.from = node->index, .number = slot->number, .epoch = node->agent_epoch};
+    ASSERT(record_ask_decode(body, &ask->ask, &e) == 0);
+    sim_post(
+        sim, peer, ACTOR_WORLD, delay_ns + agent_output_delay(sim, node),
+        &(struct event){.run = on_ask_arrival, .data = ask});
 }

@@ -131,6 +131,10 @@ static void do_cluster(struct story *story, const struct words *words)
     }
     shape.node_count = (unsigned)count;
     for (unsigned at = 1; at < words->count; at++) {
+        if (str_equal(words->items[at], "failsafe")) {
+            shape.is_failsafe = true;
+            continue;
+        }
         if (!set_option(story, &shape, words->items[at], &seed) &&
             !sync_set_option(&shape, words->items[at])) {
             story_fail(story, "'%s' is no option of a cluster", words->items[at]);

@@ -52,6 +52,7 @@ void sim_shape_draw(struct sim *sim)
         shape->is_early = false;
     }
     sync_draw(sim);
+    shape->is_failsafe = rng_chance(sim, STREAM_FAILSAFE, 400);
 }
 
 static void wait_for_convergence(struct sim *sim, int64_t limit_ns, const char *after)

@@ -84,6 +84,7 @@ enum stream {
     STREAM_FAULTS,
     STREAM_FENCES = STREAM_FAULTS + 80,
     STREAM_SYNC = STREAM_FAULTS + 90,
+    STREAM_FAILSAFE,
     STREAMS,
 };
 
@@ -332,6 +333,7 @@ struct node {
     struct store_handle *store;
     struct sim_engine *engine;
     struct poll polls[NODES_MAX];
+    struct poll asks[NODES_MAX]; /* of failsafe mode */
 
     struct disk disk;
     struct server server;
@@ -367,6 +369,8 @@ void net_cut(struct sim *sim, unsigned from, unsigned to, int by);
 /* The delay of one message, or -1: it is lost. */
 int64_t net_delay(struct sim *sim, unsigned from, unsigned to);
 void net_poll(void *arg, const char *name, const char *api_url, int64_t timeout_ms, bool is_urgent);
+/* The port `failsafe`. */
+void net_failsafe(struct port *port, const char *name, const char *body, int64_t timeout_ms);
 
 /* ---- what a seed draws once ---- */
 
@@ -393,9 +397,10 @@ struct shape {
     int nofailover;       /* node with the tag; -1 none */
     enum sync_mode sync_mode;
     bool is_sync_strict;
-    int sync_count; /* synchronous_node_count; 0: not set */
-    int nosync;     /* node with the tag; -1 none */
-    int end_known;  /* per mille: the end of a killed primary's log can be found */
+    int sync_count;   /* synchronous_node_count; 0: not set */
+    int nosync;       /* node with the tag; -1 none */
+    int end_known;    /* per mille: the end of a killed primary's log can be found */
+    bool is_failsafe; /* failsafe_mode */
 };
 
 /* ---- faults (faults.c) ---- */
@@ -470,11 +475,15 @@ enum mark {
     MARK_UNCOVERED,     /* in a synchronous mode, an answer without a key that stands for it */
     MARK_THAWED,        /* an answer by a holder of before, that no clock can prevent */
     MARK_PROMISED,      /* a promise is durable */
-    MARK_PROMISE_FAILED, /* it could not be written */
-    MARK_END_UNKNOWN,    /* the end of a killed primary's log cannot be found */
-    MARK_SWITCHED,       /* the mode changes */
-    MARK_WAITS,          /* nobody can lead, rightly */
-    MARK_STAGES,         /* something happened at each stage of a change of the rule (sync.c) */
+    MARK_PROMISE_FAILED,   /* it could not be written */
+    MARK_END_UNKNOWN,      /* the end of a killed primary's log cannot be found */
+    MARK_SWITCHED,         /* the mode changes */
+    MARK_FAILSAFE_ASKED,   /* failsafe mode: somebody is asked */
+    MARK_FAILSAFE_KEPT,    /* and promises */
+    MARK_FAILSAFE_REFUSED, /* or does not */
+    MARK_FAILSAFE_HELD,    /* a write is acknowledged by a holder that the store has forgotten */
+    MARK_WAITS,            /* nobody can lead, rightly */
+    MARK_STAGES,           /* something happened at each stage of a change of the rule (sync.c) */
     MARKS = MARK_STAGES + STAGES,
 };
 
@@ -491,6 +500,7 @@ struct check {
     char what[512];
     uint64_t term;
     char holder[MEMBER_NAME_SIZE];
+    int64_t lease_ns;        /* when its record last changed */
     unsigned takeovers;      /* commits that changed the holder */
     bool is_released;        /* the lease was released with a floor since the last opening */
     int official;            /* branch opened last by right; -1 none */

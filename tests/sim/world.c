@@ -258,6 +258,13 @@ static void port_promise(void *arg, uint64_t term)
     driver_promise(port->sim, port->node, term);
 }
 
+static void port_failsafe(
+    void *arg, const char *name, const char *api_url, const char *body, int64_t timeout_ms)
+{
+    ASSERT(api_url[0] != '\0');
+    net_failsafe(arg, name, body, timeout_ms);
+}
+
 static void port_log(
     void *arg, enum log_level level, const struct log_field *fields, const char *text)
 {
@@ -367,6 +374,7 @@ void agent_begin(struct sim *sim, struct node *node)
         .real_ms = port_real_ms,
         .poll = port_poll,
         .promise = port_promise,
+        .failsafe = port_failsafe,
         .log = port_log,
         .arg = &ports[node->index],
     };
@@ -410,6 +418,7 @@ void agent_kill(struct sim *sim, struct node *node)
     node->able_since_ns = 0;
     node->agent_frozen_until_ns = 0;
     memset(node->polls, 0, sizeof(node->polls));
+    memset(node->asks, 0, sizeof(node->asks));
 }
 
 static void on_thaw(struct sim *sim, struct event *event)
@@ -514,10 +523,11 @@ static void configure(struct sim *sim, struct node *node)
         !str_format(
             sim->base_config, sizeof(sim->base_config),
             "{\"ttl\":%d,\"loop_wait\":%d,\"retry_timeout\":%d,\"maximum_lag_on_failover\":%" PRId64
-            ",\"primary_start_timeout\":%d,\"postgresql\":{\"use_pg_rewind\":true}}",
+            ",\"primary_start_timeout\":%d%s,\"postgresql\":{\"use_pg_rewind\":true}}",
             (int)(sim->shape.ttl_ms / 1000), (int)(sim->shape.loop_wait_ms / 1000),
             (int)(sim->shape.retry_timeout_ms / 1000), sim->shape.maximum_lag,
-            (int)(sim->shape.start_timeout_ms / 1000)),
+            (int)(sim->shape.start_timeout_ms / 1000),
+            sim->shape.is_failsafe ? ",\"failsafe_mode\":true" : ""),
         "fits");
     IGNORE(!str_copy(json, sizeof(json), sim->base_config), "larger");
     sync_add_config(sim, json, sizeof(json));
