@@ -292,6 +292,7 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
     ret->real_ms = agent->ports.real_ms(agent->ports.arg);
     ret->last_turn_ms = instant_elapsed_max_ms(agent->stepped, now);
     ret->is_candidate = ha_bar(&view, view.self) == NULL;
+    ret->trouble = view.members[view.self].trouble;
     ret->down_ms = view.server.down_ms;
     ret->age_ms = instant_is_set(agent->server.status.looked)
                       ? instant_elapsed_max_ms(agent->server.status.looked, now)

@@ -100,6 +100,7 @@ struct peer_report {
     bool is_watchdog_failed; /* Patroni's watchdog_failed: it is required, and does not work */
     struct member_tags tags;
     bool has_baton; /* the fields below were there */
+    enum trouble trouble;
     bool dcs_ok;
     uint64_t term;      /* of the newest lease record that it has seen */
     bool is_candidate;  /* its own opinion: could it be promoted now? */
@@ -138,7 +139,7 @@ struct record_report {
     uint8_t guard_means; /* model/guard_message.h; 0: there is no guard, or none that tells */
     uint8_t guard_powers;
     uint8_t watchdog;
-    const char *fence;   /* baton's own: state of the fence in the server; "" unknown */
+    const char *fence; /* baton's own: state of the fence in the server; "" unknown */
 };
 
 /* The status JSON, spaced as Patroni's REST bodies are. As there, what comes from the server
