@@ -15,8 +15,8 @@
 /* A node to whom the lease was released goes first for this long. */
 #define GRACE_MS 3000
 
-/* After a stall of this agent its server and disk get so long to answer. */
-#define AWAKE_MS ((int64_t)5000)
+/* After a pause of this agent its server and disk get so long to answer. */
+#define WATCHED_MS ((int64_t)5000)
 
 #define HEARTBEAT_MIN_MS 100
 #define HEARTBEAT_MAX_MS 1000
@@ -105,7 +105,7 @@ static bool has_hung(const struct agent *agent, struct instant since, struct ins
 
     return limit_ms > 0 && instant_is_set(since) &&
            instant_elapsed_min_ms(since, now) >= limit_ms &&
-           instant_elapsed_min_ms(agent->sync.awake, now) >= MIN(limit_ms, AWAKE_MS);
+           instant_elapsed_min_ms(agent->server.watched, now) >= MIN(limit_ms, WATCHED_MS);
 }
 
 enum trouble agent_trouble(const struct agent *agent, struct instant now)

@@ -453,6 +453,19 @@ static void disk_failed_down(struct ha_view *view)
     view->members[0].position.lsn = 2000; /* nobody has all of it */
 }
 
+static void disk_failed_complete(struct ha_view *view)
+{
+    disk_failed_down(view);
+    view->members[2].position.lsn = 2000;
+}
+
+static void disk_failed_down_alone(struct ha_view *view)
+{
+    disk_failed_down(view);
+    view->server.upstream = HA_NOBODY;
+    view->member_count = 1;
+}
+
 static void disk_hung_elected(struct ha_view *view)
 {
     disk_hung(view);
@@ -514,6 +527,13 @@ static void disk_full_stopped_behind(struct ha_view *view)
 {
     disk_full_stopped(view);
     view->members[2].position.lsn = 900;
+    view->server.ended_ms = 3000;
+}
+
+static void disk_full_stopped_just_now(struct ha_view *view)
+{
+    disk_full_stopped_behind(view);
+    view->server.ended_ms = 2999;
 }
 
 static void unwatched(struct ha_view *view)
@@ -711,8 +731,11 @@ static const struct special specials[] = {
     {"trouble.disk", disk_hung},
     {"trouble.disk", disk_failed},
     {"primary.run", disk_failed_alone},
-    {"trouble.release", disk_failed_down},
+    {"trouble.lapse", disk_failed_down},
     {"start.trouble", disk_failed_down},
+    {"trouble.release", disk_failed_complete},
+    {"start.again", disk_failed_down_alone},
+    {"lease.hold", disk_failed_down_alone},
     {"trouble.release", disk_hung_elected},
     {"promote.unfit", disk_hung_elected},
     {"trouble.stuck", stuck},
@@ -724,6 +747,8 @@ static const struct special specials[] = {
     {"trouble.release", disk_full_stopped},
     {"start.trouble", disk_full_stopped},
     {"start.again", disk_full_stopped_behind},
+    {"start.trouble", disk_full_stopped_just_now},
+    {"lease.hold", disk_full_stopped_just_now},
     {"trouble.unwatched", unwatched},
     {"trouble.release", unwatched_elected},
     {"promote.unfit", unwatched_elected},

@@ -46,6 +46,12 @@ bool trouble_is_unfit_for(const struct ha_view *view);
  * keep it. */
 int trouble_heir(const struct ha_view *view);
 
+/* Nobody has all that is here, but somebody could go on, and this node's disk takes no writes. */
+bool trouble_is_lapsing(const struct ha_view *view);
+
+/* Its server has stopped for that, and nobody has told yet that it has everything. */
+bool trouble_may_have_heir(const struct ha_view *view);
+
 /* The primary here: has no room, and a standby has; has no watchdog although it must, and a standby
  * can go on; was killed and does not end. */
 bool trouble_is_room_elsewhere(const struct ha_view *view);

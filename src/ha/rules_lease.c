@@ -320,6 +320,12 @@ static const struct ha_rule rows[] = {
     {"trouble.stuck", TOPIC_LEASE,
      "the server was killed and does not end (its disk hangs), and another node can take over",
      "let the lease run out: the server was killed and does not end", trouble_is_stuck, NULL},
+    {"trouble.lapse", TOPIC_LEASE,
+     "the server here is not open, this node's disk takes no writes, and nobody who could take "
+     "over "
+     "has all that is here",
+     "let the lease run out: this node's disk takes no writes, and nobody has all that it has",
+     trouble_is_lapsing, NULL},
     {"lease.next-term", TOPIC_LEASE,
      "the lease is held here, and others have promised not to follow a holder of its term",
      "renew the lease with the next term, so that the others follow this node again", is_challenged,

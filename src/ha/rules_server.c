@@ -69,9 +69,12 @@ static void act_stop_here(const struct ha_view *view, struct ha_action *action)
     action->stop_mode = STOP_FAST;
 }
 
+/* The others tell in a moment that they have got all of it. */
 static bool is_down_for_heir(const struct ha_view *view)
 {
-    return view->server.state == SERVER_DOWN && trouble_heir(view) != HA_NOBODY;
+    return view->server.state == SERVER_DOWN &&
+           (trouble_heir(view) != HA_NOBODY || trouble_may_have_heir(view) ||
+            trouble_is_lapsing(view));
 }
 
 static bool is_busy(const struct ha_view *view)

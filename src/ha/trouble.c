@@ -3,6 +3,10 @@
 /* A node whose server's processes live, and that should not lead all the same: the server answers
  * nothing, the disk takes nothing, or the watchdog that must guard it does not work. */
 
+/* How long a server that was stopped for another one stays down to hear that somebody has all that
+ * it had. */
+#define HEIR_TELLS_MS 3000
+
 bool trouble_is_disk_bad(enum trouble trouble)
 {
     return trouble == TROUBLE_DISK_HUNG || trouble == TROUBLE_DISK_FAILED;
@@ -29,44 +33,54 @@ static int find_roomy(const struct ha_view *view)
     return ha_best(&asked, view->self);
 }
 
-static int find_complete(const struct ha_view *view)
-{
-    struct ha_view asked = *view;
-
-    asked.floor = view->members[view->self].position;
-    return ha_best(&asked, view->self);
-}
-
 bool trouble_is_unfit_for(const struct ha_view *view)
 {
     return is_unfit(view) && ha_best(view, view->self) != HA_NOBODY;
 }
 
-/* What a disk that fails has alone is lost in any case, and nobody knows for how long one hangs.
- * Without a watchdog the data is as good as ever: nobody goes first who lacks a part of it. */
-int trouble_heir(const struct ha_view *view)
+static bool is_free(const struct ha_view *view)
 {
     const struct ha_server *server = &view->server;
-    bool is_ended = server->state == SERVER_DOWN && !server->is_torn;
 
-    if (view->lease != HA_LEASE_MINE || server->is_busy || server->is_promoting ||
-        view->settings.is_paused || (!is_ended && server->state != SERVER_STANDBY)) {
+    return view->lease == HA_LEASE_MINE && !view->settings.is_paused && !server->is_busy &&
+           !server->is_promoting &&
+           (server->state == SERVER_STANDBY || (server->state == SERVER_DOWN && !server->is_torn));
+}
+
+/* Nobody goes first who lacks a part of what is here. */
+int trouble_heir(const struct ha_view *view)
+{
+    struct ha_view asked = *view;
+
+    if (!is_free(view)) {
         return HA_NOBODY;
     }
+    asked.floor = view->members[view->self].position;
     if (is_unfit(view)) {
-        int complete = find_complete(view);
-
-        return complete == HA_NOBODY && trouble_is_disk_bad(view->members[view->self].trouble)
-                   ? ha_best(view, view->self)
-                   : complete;
+        return ha_best(&asked, view->self);
     }
-    if (is_ended && server->was_clean && view->members[view->self].trouble == TROUBLE_DISK_FULL) {
-        struct ha_view asked = *view;
+    return view->server.was_clean && view->members[view->self].trouble == TROUBLE_DISK_FULL
+               ? find_roomy(&asked)
+               : HA_NOBODY;
+}
 
-        asked.floor = view->members[view->self].position;
-        return find_roomy(&asked);
-    }
-    return HA_NOBODY;
+/* What a disk that fails has alone may be lost in any case, and nobody knows for how long one hangs:
+ * the others wait for the lease, and go by maximum_lag_on_failover. */
+bool trouble_is_lapsing(const struct ha_view *view)
+{
+    return is_free(view) && trouble_is_disk_bad(view->members[view->self].trouble) &&
+           ha_best(view, view->self) != HA_NOBODY && trouble_heir(view) == HA_NOBODY;
+}
+
+bool trouble_may_have_heir(const struct ha_view *view)
+{
+    const struct ha_member *self = &view->members[view->self];
+    bool is_to_go =
+        is_unfit(view) || (self->trouble == TROUBLE_DISK_FULL && find_roomy(view) != HA_NOBODY);
+
+    return view->lease == HA_LEASE_MINE && view->server.was_clean && view->server.was_primary &&
+           !view->settings.is_paused && is_to_go && view->server.ended_ms < HEIR_TELLS_MS &&
+           ha_best(view, view->self) != HA_NOBODY;
 }
 
 bool trouble_is_room_elsewhere(const struct ha_view *view)

@@ -66,15 +66,21 @@ static int open_probe(const char *folder)
     return fd;
 }
 
-static int try_folder(const char *folder)
+/* DEVICE: tried before; a file system is tried once. */
+static int try_folder(const char *folder, dev_t *device)
 {
     static const char bytes[PROBE_BYTES];
     int fd AUTO_FD = open_probe(folder);
+    struct stat facts;
     ssize_t written;
 
-    if (fd < 0) {
+    if (fd < 0 || fstat(fd, &facts) < 0) {
         return errno;
     }
+    if (facts.st_dev == *device) {
+        return 0;
+    }
+    *device = facts.st_dev;
     written = write(fd, bytes, sizeof(bytes));
     if (written < 0) {
         return errno;
@@ -89,10 +95,11 @@ static void *run(void *arg)
 {
     struct attempt *attempt = arg;
     const uint64_t one = 1;
+    dev_t device = 0;
 
     for (unsigned at = 0; at < attempt->count && attempt->error == 0; at++) {
         attempt->failed = at;
-        attempt->error = try_folder(attempt->paths[at]);
+        attempt->error = try_folder(attempt->paths[at], &device);
     }
     IGNORE(
         write(attempt->event, &one, sizeof(one)) < 0,

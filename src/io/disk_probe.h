@@ -14,7 +14,7 @@ struct disk_probe;
 struct disk_probe *disk_probe_new(
     struct loop *loop, void (*done)(void *arg, int error, const char *path), void *arg);
 
-/* Write 8 kB and fsync them in each of the COUNT (at most DISK_PROBE_PATHS) folders of PATHS, which
+/* Write 8 kB and fsync them, once on each file system, in each of the COUNT (at most DISK_PROBE_PATHS) folders of PATHS, which
  * are copied. False: the last attempt has not ended (or there is no thread to be had), nothing was
  * begun. */
 #define DISK_PROBE_PATHS 2

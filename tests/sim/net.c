@@ -104,6 +104,8 @@ static void fill_report(const struct api_snapshot *snapshot, struct peer_report 
         .is_candidate = snapshot->is_candidate,
         .down_ms = snapshot->down_ms,
         .suspected = snapshot->suspected,
+        .trouble = snapshot->trouble,
+        .is_watchdog_failed = status->is_watchdog_failed,
         .promised = snapshot->promised,
         .history = status->history,
     };

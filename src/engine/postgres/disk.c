@@ -78,7 +78,7 @@ static void on_pace(void *arg)
     loop_timer_start(disk->pace, pace_ms(pg));
     if (disk_probe_is_busy(disk->probe)) {
         str_format(
-            disk->problem, sizeof(disk->problem), "a write to the disk of %.120s does not end",
+            disk->problem, sizeof(disk->problem), "the disk of %.120s hangs, or is very slow",
             pg->paths.data_dir);
         set(pg, TROUBLE_DISK_HUNG);
     } else if (pg_is_running(pg)) {
