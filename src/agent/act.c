@@ -319,6 +319,15 @@ static void give_order(
     if (action->is_for_request) {
         agent->request.is_tried = true;
     }
+    agent->server.is_room_tried = agent->server.is_room_tried || action->is_for_room;
+}
+
+static void kill_server(struct agent *agent)
+{
+    engine_kill(agent->ports.engine);
+    if (!instant_is_set(agent->server.killed)) {
+        agent->server.killed = agent->ports.now(agent->ports.arg);
+    }
 }
 
 static void act_record(struct agent *agent, const struct ha_action *action)
@@ -409,7 +418,7 @@ void agent_act(struct agent *agent, const struct ha_view *view, const struct ha_
     note_decision(agent, TOPIC_SERVER, view, server);
     note_decision(agent, TOPIC_SYNC, view, sync);
     if (server->kind == HA_KILL) {
-        engine_kill(agent->ports.engine);
+        kill_server(agent);
     } else if (server->kind != HA_NOTHING) {
         give_order(agent, view, server);
     }

@@ -360,6 +360,18 @@ static void note_down(
     }
 }
 
+/* A server that answers was not hit: the guard did not hear of it. */
+static void note_trouble(struct server_facts *server, const struct engine_status *status)
+{
+    if (status->is_answering || status->state == SERVER_DOWN || status->state == SERVER_ABSENT ||
+        status->state == SERVER_BROKEN || status->state == SERVER_STARTING) {
+        server->killed = (struct instant){0};
+    }
+    if (status->state == SERVER_PRIMARY && status->disk == TROUBLE_NONE) {
+        server->is_room_tried = false;
+    }
+}
+
 void agent_on_status(void *arg, const struct engine_status *status)
 {
     struct agent *agent = arg;
@@ -382,6 +394,7 @@ void agent_on_status(void *arg, const struct engine_status *status)
     if (status->state == SERVER_PRIMARY) {
         server->is_virgin = false;
     }
+    note_trouble(server, status);
     note_down(server, status, now);
     if (status->is_streaming) {
         server->is_rewound = false;

@@ -128,6 +128,9 @@ struct server_facts {
     enum engine_order order;  /* in progress */
     struct instant answering; /* when it last answered as a standby or primary */
     struct instant stopping;  /* when it began to stop */
+    struct instant watched;   /* since when this agent looks at it without a long pause */
+    struct instant killed;    /* and not ended since; {0,0}: it was not */
+    bool is_room_tried;       /* it was stopped because its disk is full */
     struct instant retry;     /* no start, clone, rewind or bootstrap before this */
     unsigned start_failures;
     struct instant ended;       /* when its end was seen; {0,0}: it runs, or never did */
@@ -248,6 +251,9 @@ bool agent_is_sync(const struct agent *agent);
 
 /* A peer's report is not too old to count. */
 bool agent_is_fresh(const struct agent *agent, const struct peer_facts *peer, struct instant now);
+
+/* view.c: what this node's server suffers from, for longer than baton.hang_timeout. */
+enum trouble agent_trouble(const struct agent *agent, struct instant now);
 
 /* view.c: what is known, as ha_decide wants it. */
 void agent_view(const struct agent *agent, struct ha_view *view);

@@ -9,8 +9,10 @@
 
 #define SYNC_PROBE_MS 250
 
-/* The longest pause between turns, whatever loop_wait says: ages in what is shown stay honest. */
+/* The longest pause between turns, whatever loop_wait says: ages in what is shown stay honest. After
+ * one that is much longer this agent has been away, and perhaps its whole host. */
 #define TURN_MAX_MS 1000
+#define TURN_AWAY_MS (3 * TURN_MAX_MS)
 
 void agent_wake(struct agent *agent, int64_t ms)
 {
@@ -222,6 +224,10 @@ int64_t agent_step(struct agent *agent)
 
     agent->wake_ms = MIN((int64_t)TURN_MAX_MS, agent->cluster.settings.loop_wait_ms);
     agent_note_time(agent, now);
+    if (!instant_is_set(agent->server.watched) ||
+        instant_elapsed_max_ms(agent->stepped, now) > TURN_AWAY_MS) {
+        agent->server.watched = now;
+    }
     agent->stepped = now;
     note_request_due(agent, now);
     keep_armed(agent, now);
@@ -325,6 +331,7 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
     ret->real_ms = agent->ports.real_ms(agent->ports.arg);
     ret->last_turn_ms = instant_elapsed_max_ms(agent->stepped, now);
     ret->is_candidate = ha_bar(&view, view.self) == NULL;
+    ret->trouble = view.members[view.self].trouble;
     ret->down_ms = view.server.down_ms;
     ret->age_ms = instant_is_set(agent->server.status.looked)
                       ? instant_elapsed_max_ms(agent->server.status.looked, now)

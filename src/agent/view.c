@@ -15,6 +15,9 @@
 /* A node to whom the lease was released goes first for this long. */
 #define GRACE_MS 3000
 
+/* After a pause of this agent its server and disk get so long to answer. */
+#define WATCHED_MS ((int64_t)5000)
+
 #define HEARTBEAT_MIN_MS 100
 #define HEARTBEAT_MAX_MS 1000
 #define HEARTBEATS_PER_TTL 20
@@ -95,7 +98,27 @@ int agent_index_of(const struct agent *agent, const char *name)
     return HA_STRANGER;
 }
 
-static void view_self(const struct agent *agent, struct ha_member *member)
+/* Whatever stood still together with this agent (a host that was frozen) is asked anew first. */
+static bool has_hung(const struct agent *agent, struct instant since, struct instant now)
+{
+    int64_t limit_ms = agent->cluster.settings.hang_timeout_ms;
+
+    return limit_ms > 0 && instant_is_set(since) &&
+           instant_elapsed_min_ms(since, now) >= limit_ms &&
+           instant_elapsed_min_ms(agent->server.watched, now) >= MIN(limit_ms, WATCHED_MS);
+}
+
+enum trouble agent_trouble(const struct agent *agent, struct instant now)
+{
+    const struct engine_status *status = &agent->server.status;
+
+    if (has_hung(agent, status->silent, now)) {
+        return TROUBLE_SILENT;
+    }
+    return has_hung(agent, status->disk_ill, now) ? status->disk : TROUBLE_NONE;
+}
+
+static void view_self(const struct agent *agent, struct instant now, struct ha_member *member)
 {
     const struct engine_status *status = &agent->server.status;
 
@@ -113,6 +136,7 @@ static void view_self(const struct agent *agent, struct ha_member *member)
         .nosync = agent->config->tags.nosync,
         .sync_priority = agent->config->tags.sync_priority,
         .is_watchdog_failed = status->is_watchdog_failed,
+        .trouble = agent_trouble(agent, now),
     };
     IGNORE(!str_copy(member->name, sizeof(member->name), agent->config->name), "same size");
 }
@@ -181,6 +205,7 @@ static void view_peer(
         .nosync = report->tags.nosync,
         .sync_priority = report->tags.sync_priority,
         .is_watchdog_failed = report->is_watchdog_failed,
+        .trouble = report->trouble,
     };
     IGNORE(!str_copy(ret->name, sizeof(ret->name), peer->name), "same size");
 }
@@ -316,6 +341,10 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
     if (server->state == SERVER_STOPPING && instant_is_set(facts->stopping)) {
         server->stopping_ms = instant_elapsed_max_ms(facts->stopping, now);
     }
+    if (instant_is_set(facts->killed)) {
+        server->killed_ms = instant_elapsed_min_ms(facts->killed, now);
+    }
+    server->is_room_tried = facts->is_room_tried;
     server->relation = view_relation(agent, view);
 }
 
@@ -386,7 +415,7 @@ void agent_view(const struct agent *agent, struct ha_view *view)
         .promote_budget_ms = agent->times.promote_budget_ms,
         .is_leaving = agent->is_leaving,
     };
-    view_self(agent, &view->members[0]);
+    view_self(agent, now, &view->members[0]);
     for (unsigned at = 0; at < agent->peer_count; at++) {
         view_peer(agent, &agent->peers[at], &view->members[at + 1]);
     }

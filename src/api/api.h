@@ -40,6 +40,7 @@ struct api_snapshot {
     int64_t real_ms;          /* now */
     int64_t last_turn_ms;     /* age of the last decision */
     bool is_candidate;
+    enum trouble trouble;
     int64_t down_ms;
     int64_t age_ms;     /* of the position */
     uint64_t suspected; /* as in struct peer_report */

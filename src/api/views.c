@@ -31,6 +31,7 @@ char *view_status(const struct api_snapshot *snapshot)
                 .is_watchdog_failed = server->is_watchdog_failed,
                 .tags = snapshot->config->tags,
                 .has_baton = true,
+                .trouble = snapshot->trouble,
                 .dcs_ok = snapshot->dcs_ok,
                 .term = cluster->lease.term,
                 .is_candidate = snapshot->is_candidate,

@@ -115,6 +115,7 @@ struct peer_report {
     bool is_watchdog_failed; /* Patroni's watchdog_failed: it is required, and does not work */
     struct member_tags tags;
     bool has_baton; /* the fields below were there */
+    enum trouble trouble;
     bool dcs_ok;
     uint64_t term;      /* of the newest lease record that it has seen */
     bool is_candidate;  /* its own opinion: could it be promoted now? */

@@ -111,6 +111,9 @@ static json_t *encode_baton(const struct record_report *report)
     if (report->fence != NULL && report->fence[0] != '\0') {
         field_set_text(baton, "fence", report->fence);
     }
+    if (peer->trouble != TROUBLE_NONE) {
+        field_set_text(baton, "trouble", trouble_text(peer->trouble));
+    }
     field_set_u64(baton, "timeline", history->timeline);
     for (unsigned at = 0; at < history->count; at++) {
         json_t *row = json_array();
@@ -227,6 +230,7 @@ static int decode_baton(const json_t *baton, struct peer_report *peer, struct er
     if (r == 0) {
         r = field_u32(baton, "timeline", &peer->history.timeline, e);
     }
+    peer->trouble = trouble_parse(field_peek(baton, "trouble"));
     if (r == 0) {
         r = field_i64(baton, "age_ms", &peer->age_ms, e);
     }

@@ -204,7 +204,7 @@ static void test_refusals(void **state)
 static void test_guard_and_watchdog(void **state)
 {
     struct record_report report = {
-        .peer = {.has_baton = true, .is_watchdog_failed = true},
+        .peer = {.has_baton = true, .is_watchdog_failed = true, .trouble = TROUBLE_DISK_FULL},
         .guard_means = GUARD_MEANS_CGROUP,
         .guard_powers = GUARD_POWER_MEMORY | GUARD_POWER_NICE,
         .watchdog = GUARD_WATCHDOG_FAILED,
@@ -219,7 +219,9 @@ static void test_guard_and_watchdog(void **state)
     assert_non_null(strstr(json, "\"watchdog_failed\": true"));
     assert_int_equal(record_report_decode(json, &peer, NULL), 0);
     assert_true(peer.is_watchdog_failed);
+    assert_int_equal(peer.trouble, TROUBLE_DISK_FULL);
     json = mem_free(json);
+    report.peer.trouble = TROUBLE_NONE;
     report.peer.is_watchdog_failed = false;
     report.guard_means = GUARD_MEANS_UNKNOWN;
     json = record_report_encode(&report);
@@ -227,6 +229,7 @@ static void test_guard_and_watchdog(void **state)
     assert_null(strstr(json, "guard"));
     assert_int_equal(record_report_decode(json, &peer, NULL), 0);
     assert_false(peer.is_watchdog_failed);
+    assert_int_equal(peer.trouble, TROUBLE_NONE);
 }
 
 int main(void)

@@ -38,6 +38,7 @@ UNUSED static void check_same_settings(
     assert_int_equal(a->maximum_lag_on_failover, b->maximum_lag_on_failover);
     assert_int_equal(a->primary_start_timeout_ms, b->primary_start_timeout_ms);
     assert_int_equal(a->primary_stop_timeout_ms, b->primary_stop_timeout_ms);
+    assert_int_equal(a->hang_timeout_ms, b->hang_timeout_ms);
     assert_int_equal(a->sync_mode, b->sync_mode);
     assert_int_equal(a->sync_node_count, b->sync_node_count);
     assert_int_equal(a->maximum_lag_on_syncnode, b->maximum_lag_on_syncnode);

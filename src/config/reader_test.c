@@ -38,7 +38,7 @@ static void test_all_settings(void **state)
         "\"synchronous_node_count\":2,\"maximum_lag_on_syncnode\":1048576,\"failsafe_mode\":true,"
         "\"postgresql\":{\"use_pg_rewind\":false,"
         "\"use_slots\":false,\"parameters\":{\"max_connections\":100,\"wal_level\":\"logical\"},"
-        "\"pg_hba\":[\"a\"]},\"unheard_of\":{\"a\":[1]},\"baton\":{\"x\":1}}");
+        "\"pg_hba\":[\"a\"]},\"unheard_of\":{\"a\":[1]},\"baton\":{\"hang_timeout\":\"1min\"}}");
 
     (void)state;
     check_print();
@@ -50,6 +50,7 @@ static void test_all_settings(void **state)
                       .retry_timeout_ms = 5000,
                       .maximum_lag_on_failover = INT64_C(32) << 20,
                       .primary_stop_timeout_ms = 60000,
+                      .hang_timeout_ms = 60000,
                       .sync_mode = SYNC_QUORUM,
                       .sync_node_count = 2,
                       .maximum_lag_on_syncnode = 1048576,

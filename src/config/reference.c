@@ -164,8 +164,8 @@ static void add_sample(struct str *out)
             const struct option *first = option_at(dynamic);
 
             if (first->use == USE_FULL && first->scope == SCOPE_DYNAMIC &&
-                first->dynamic.size > 0) {
-                add_sample_row(out, first, 2);
+                (first->dynamic.size > 0 || first->type == OPTION_SECTION)) {
+                add_sample_row(out, first, 2 + count_dots(first->path));
             }
         }
     }

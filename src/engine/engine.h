@@ -32,6 +32,11 @@ struct engine_standby {
 struct engine_status {
     enum server_state state;
     bool is_answering; /* the last probe was answered in time */
+    /* Since when it has answered nothing at all, not even that it takes no connection; {0,0}: it
+     * speaks, or nobody has asked yet. */
+    struct instant silent;
+    enum trouble disk;       /* of the file systems of data and log, when a server last ran */
+    struct instant disk_ill; /* since when */
     /* DOWN: its last stop wrote a complete end (control file: "shut down" or "in recovery"). */
     bool was_clean;
     bool was_primary; /* DOWN: it was writable when it last ran */
@@ -66,8 +71,8 @@ struct engine_status {
     uint8_t guard_powers;            /* enum guard_power */
     uint8_t watchdog;                /* enum guard_watchdog */
     bool is_watchdog_failed;         /* there must be one (engine_watch), and it does not work */
-    bool is_opened;    /* the guard was told so by a promotion: it cannot be disarmed */
-    enum fence_state fence;          /* of the running server */
+    bool is_opened;         /* the guard was told so by a promotion: it cannot be disarmed */
+    enum fence_state fence; /* of the running server */
     char problem[192]; /* why it is broken or does not start, for people; "" when all is well */
     /* The newest rule of engine_set_sync that is in force for certain; 0: none yet. */
     uint64_t sync_serial;

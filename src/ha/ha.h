@@ -69,6 +69,7 @@ struct ha_member {
     bool nosync;
     int sync_priority;
     bool is_watchdog_failed; /* it must have a kernel watchdog, and that does not work */
+    enum trouble trouble;    /* for longer than settings.hang_timeout_ms */
 
     /* Of others, when the primary runs here: */
     bool is_replicating;  /* streams from it directly, and its agent answers */
@@ -135,6 +136,8 @@ struct ha_server {
     unsigned start_failures; /* in a row; an end by itself soon after a start is one */
     int64_t down_ms;         /* since it was last seen answering; 0 while it is */
     int64_t stopping_ms;     /* since it was asked to stop */
+    int64_t killed_ms;       /* since it was killed, while it does not end; else 0 */
+    bool is_room_tried;      /* it was stopped once because its disk is full */
     uint64_t system_id;      /* 0: unknown */
     enum relation relation;  /* of its position to the holder's history */
     int upstream;            /* index, HA_NOBODY or HA_STRANGER */
@@ -235,6 +238,7 @@ struct ha_action {
     int member;
     enum stop_mode stop_mode;
     bool is_for_request; /* HA_STOP: to carry out the request; it counts as tried */
+    bool is_for_room;    /* HA_STOP: because the disk is full; it counts as tried */
     struct position floor;
     struct ha_sync_rule sync_rule; /* HA_SET_RULE */
     struct ha_sync_key sync_key;   /* HA_PUT_SYNC */

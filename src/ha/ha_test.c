@@ -49,7 +49,7 @@ static bool pick_more(void)
 }
 
 #define SYSTEM_ID 77
-#define RULES_MAX 100
+#define RULES_MAX 128
 static unsigned reached[RULES_MAX];
 static const char *ids[RULES_MAX];
 static unsigned rule_count;
@@ -176,6 +176,9 @@ static struct ha_view pick_view(void)
     view.dcs_ok = pick(2) != 0;
     view.members[0].dcs_ok = view.dcs_ok;
     view.is_leaving = pick(2) != 0;
+    if (view.lease == HA_LEASE_MINE && view.server.is_armed && view.is_reserved) {
+        view.members[0].trouble = (enum trouble)pick(TROUBLE_DISK_FULL + 1);
+    }
     if (view.lease == HA_LEASE_OTHER) {
         view.server.relation = (enum relation)pick(RELATION_DIVERGED + 1);
         view.server.is_starved = pick(2) != 0;
@@ -245,6 +248,7 @@ static void check_server_action(const struct ha_view *view, const struct ha_acti
     case HA_STOP:
         assert_true(view->server.state != SERVER_DOWN);
         assert_true(view->server.state == SERVER_PRIMARY || view->is_leaving || is_led);
+        assert_true(!action->is_for_room || !view->server.is_room_tried);
         break;
     case HA_NOTHING:
         break;
@@ -290,7 +294,11 @@ static void check_lease_action(const struct ha_view *view, const struct ha_actio
         assert_int_equal(view->lease, HA_LEASE_MINE);
     }
     if (action->kind == HA_RELEASE) {
-        assert_false(is_running);
+        assert_true(
+            !is_running || (view->server.state == SERVER_STANDBY &&
+                            (view->members[view->self].trouble != TROUBLE_NONE ||
+                             view->members[view->self].is_watchdog_failed)));
+        assert_false(view->server.is_busy && is_running);
         assert_false(view->server.is_promoting);
     }
 }
@@ -396,6 +404,166 @@ static void stop_overdue(struct ha_view *view)
     lead(view);
     view->server.state = SERVER_STOPPING;
     view->server.stopping_ms = view->settings.ttl_ms + 1;
+}
+
+/* A server or disk that lives and does not work (trouble.c), as the primary here sees it. */
+static void silent(struct ha_view *view)
+{
+    lead(view);
+    view->server.is_busy = true; /* an order that hangs as well must not keep it alive */
+    view->members[0].trouble = TROUBLE_SILENT;
+}
+
+static void silent_alone(struct ha_view *view)
+{
+    silent(view);
+    view->server.upstream = HA_NOBODY;
+    view->member_count = 1;
+}
+
+static void silent_paused(struct ha_view *view)
+{
+    silent(view);
+    view->server.is_busy = false;
+    view->settings.is_paused = true;
+}
+
+static void disk_hung(struct ha_view *view)
+{
+    lead(view);
+    view->members[0].trouble = TROUBLE_DISK_HUNG;
+}
+
+static void disk_failed(struct ha_view *view)
+{
+    lead(view);
+    view->members[0].trouble = TROUBLE_DISK_FAILED;
+}
+
+/* Reads still work here. */
+static void disk_failed_alone(struct ha_view *view)
+{
+    disk_failed(view);
+    view->members[1].trouble = TROUBLE_DISK_FAILED;
+    view->members[2].trouble = TROUBLE_SILENT;
+}
+
+static void disk_failed_down(struct ha_view *view)
+{
+    disk_failed(view);
+    view->server.state = SERVER_DOWN;
+    view->server.was_primary = true;
+    view->members[0].position.lsn = 2000; /* nobody has all of it */
+}
+
+static void disk_failed_complete(struct ha_view *view)
+{
+    disk_failed_down(view);
+    view->members[2].position.lsn = 2000;
+}
+
+static void disk_failed_down_alone(struct ha_view *view)
+{
+    disk_failed_down(view);
+    view->server.upstream = HA_NOBODY;
+    view->member_count = 1;
+}
+
+static void disk_hung_elected(struct ha_view *view)
+{
+    disk_hung(view);
+    view->server.state = SERVER_STANDBY;
+    view->is_reserved = true;
+}
+
+static void stuck(struct ha_view *view)
+{
+    disk_hung(view);
+    view->server.state = SERVER_STOPPING;
+    view->server.killed_ms = 3001;
+    view->is_renewal_due = true;
+}
+
+static void stuck_a_moment(struct ha_view *view)
+{
+    stuck(view);
+    view->server.killed_ms = 3000;
+}
+
+static void stuck_alone(struct ha_view *view)
+{
+    stuck(view);
+    view->server.upstream = HA_NOBODY;
+    view->member_count = 1;
+}
+
+static void disk_full(struct ha_view *view)
+{
+    lead(view);
+    view->members[0].trouble = TROUBLE_DISK_FULL;
+    view->members[1].trouble = TROUBLE_DISK_FULL;
+}
+
+static void disk_full_tried(struct ha_view *view)
+{
+    disk_full(view);
+    view->server.is_room_tried = true;
+}
+
+static void disk_full_everywhere(struct ha_view *view)
+{
+    disk_full(view);
+    view->members[2].trouble = TROUBLE_DISK_FULL;
+}
+
+static void disk_full_stopped(struct ha_view *view)
+{
+    disk_full_tried(view);
+    view->server.state = SERVER_DOWN;
+    view->server.was_clean = true;
+    view->server.was_primary = true;
+    view->members[2].position.lsn = 1000;
+}
+
+/* Nobody has got all of it while it stopped: it goes on here, full as it is. */
+static void disk_full_stopped_behind(struct ha_view *view)
+{
+    disk_full_stopped(view);
+    view->members[2].position.lsn = 900;
+    view->server.ended_ms = 3000;
+}
+
+static void disk_full_stopped_just_now(struct ha_view *view)
+{
+    disk_full_stopped_behind(view);
+    view->server.ended_ms = 2999;
+}
+
+static void unwatched(struct ha_view *view)
+{
+    lead(view);
+    view->members[0].is_watchdog_failed = true;
+}
+
+static void unwatched_elected(struct ha_view *view)
+{
+    unwatched(view);
+    view->server.state = SERVER_STANDBY;
+    view->is_reserved = true;
+}
+
+/* The others get what they lack from here, and one of them is opened then. */
+static void unwatched_ahead(struct ha_view *view)
+{
+    unwatched_elected(view);
+    view->members[0].position.lsn = 2000;
+}
+
+static void unwatched_promoting(struct ha_view *view)
+{
+    unwatched_elected(view);
+    view->server.is_promoting = true;
+    view->server.is_busy = true;
 }
 
 static void foreign(struct ha_view *view)
@@ -560,6 +728,37 @@ static const struct special specials[] = {
     {"race.paused", race_paused},
     {"race.returning", race_returning},
     {"stop.overdue", stop_overdue},
+    {"trouble.silent", silent},
+    {"trouble.silent", silent_alone},
+    {"primary.run", silent_paused},
+    {"trouble.disk", disk_hung},
+    {"trouble.disk", disk_failed},
+    {"primary.run", disk_failed_alone},
+    {"trouble.lapse", disk_failed_down},
+    {"start.trouble", disk_failed_down},
+    {"trouble.release", disk_failed_complete},
+    {"start.again", disk_failed_down_alone},
+    {"lease.hold", disk_failed_down_alone},
+    {"trouble.release", disk_hung_elected},
+    {"promote.unfit", disk_hung_elected},
+    {"trouble.stuck", stuck},
+    {"lease.renew", stuck_a_moment},
+    {"lease.renew", stuck_alone},
+    {"trouble.full", disk_full},
+    {"primary.run", disk_full_tried},
+    {"primary.run", disk_full_everywhere},
+    {"trouble.release", disk_full_stopped},
+    {"start.trouble", disk_full_stopped},
+    {"start.again", disk_full_stopped_behind},
+    {"start.trouble", disk_full_stopped_just_now},
+    {"lease.hold", disk_full_stopped_just_now},
+    {"trouble.unwatched", unwatched},
+    {"trouble.release", unwatched_elected},
+    {"promote.unfit", unwatched_elected},
+    {"promote.unfit", unwatched_ahead},
+    {"lease.hold", unwatched_ahead},
+    {"server.busy", unwatched_promoting},
+    {"lease.hold", unwatched_promoting},
     {"server.foreign", foreign},
     {"primary.checkpoint", first_checkpoint},
     {"server.paused", server_paused},

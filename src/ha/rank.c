@@ -1,4 +1,4 @@
-#include "ha/ha.h"
+#include "ha/rules.h"
 
 #include "base/assert.h"
 
@@ -49,6 +49,13 @@ const char *ha_bar(const struct ha_view *view, int at)
     if (member->server != SERVER_STANDBY) {
         return "its server is not running as a standby";
     }
+    if (member->trouble == TROUBLE_SILENT) {
+        return "its server answers nothing";
+    }
+    if (trouble_is_disk_bad(member->trouble)) {
+        return member->trouble == TROUBLE_DISK_HUNG ? "a write to its disk does not end"
+                                                    : "its disk takes no writes";
+    }
     if (member->position.timeline == 0 || member->position.lsn == 0) {
         return "its position is not known";
     }
@@ -73,8 +80,9 @@ const char *ha_bar(const struct ha_view *view, int at)
 
 /* Who should rather be primary:
  *   1. the most advanced position: timeline first, then LSN
- *   2. the higher failover_priority
- *   3. the smaller name, so that every node computes the same answer */
+ *   2. the one whose disk is not full
+ *   3. the higher failover_priority
+ *   4. the smaller name, so that every node computes the same answer */
 int ha_rank(const struct ha_view *view, int a, int b)
 {
     const struct ha_member *left = &view->members[a];
@@ -85,6 +93,9 @@ int ha_rank(const struct ha_view *view, int a, int b)
     ASSERT((unsigned)b < view->member_count);
     if (by_position != 0) {
         return by_position;
+    }
+    if ((left->trouble == TROUBLE_DISK_FULL) != (right->trouble == TROUBLE_DISK_FULL)) {
+        return left->trouble == TROUBLE_DISK_FULL ? 1 : -1;
     }
     if (left->priority != right->priority) {
         return left->priority > right->priority ? -1 : 1;

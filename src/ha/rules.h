@@ -36,6 +36,32 @@ bool is_hand_over_possible(const struct ha_view *view);
  * with that position. */
 bool is_ready_to_hand_over(const struct ha_view *view);
 
+/* trouble.c. Its disk takes no writes. */
+bool trouble_is_disk_bad(enum trouble trouble);
+
+/* This node should not be opened, and another one could be. */
+bool trouble_is_unfit_for(const struct ha_view *view);
+
+/* Who should have the lease instead of this node, whose server is not open; HA_NOBODY: this node may
+ * keep it. */
+int trouble_heir(const struct ha_view *view);
+
+/* Nobody has all that is here, but somebody could go on, and this node's disk takes no writes. */
+bool trouble_is_lapsing(const struct ha_view *view);
+
+/* Its server has stopped for that, and nobody has told yet that it has everything. */
+bool trouble_may_have_heir(const struct ha_view *view);
+
+/* The primary here: has no room, and a standby has; has no watchdog although it must, and a standby
+ * can go on; was killed and does not end. */
+bool trouble_is_room_elsewhere(const struct ha_view *view);
+bool trouble_is_unwatched(const struct ha_view *view);
+bool trouble_is_stuck(const struct ha_view *view);
+
+/* How long a server that was killed may take to end. The lease is not renewed for a longer time, so
+ * whoever takes over waits for it in full. */
+#define KILL_TAKES_MS 3000
+
 /* sync.c. Blocked: commits wait for ever. */
 bool ha_rule_is_equal(const struct ha_sync_rule *a, const struct ha_sync_rule *b);
 bool ha_rule_is_blocked(const struct ha_sync_rule *rule);

@@ -96,6 +96,11 @@ static bool crash_release(const struct ha_view *view)
     return is_mine_and_down(view) && !view->settings.is_paused && find_heir(view) != HA_NOBODY;
 }
 
+static bool trouble_release(const struct ha_view *view)
+{
+    return trouble_heir(view) != HA_NOBODY;
+}
+
 /* Others have promised to confirm nothing to a holder of this term. */
 static bool is_challenged(const struct ha_view *view)
 {
@@ -319,6 +324,11 @@ static void act_release_to_heir(const struct ha_view *view, struct ha_action *ac
     }
 }
 
+static void act_release_from_trouble(const struct ha_view *view, struct ha_action *action)
+{
+    release_to(view, action, trouble_heir(view));
+}
+
 static void act_release_to_target(const struct ha_view *view, struct ha_action *action)
 {
     release_to(view, action, hand_over_target(view));
@@ -341,10 +351,24 @@ static const struct ha_rule rows[] = {
      "the server has died, and a standby has all that it had, or can have acknowledged",
      "release the lease: a standby has everything that the dead server can have acknowledged",
      crash_release, act_release_to_heir},
+    {"trouble.release", TOPIC_LEASE,
+     "the server here is not open, this node's disk or required watchdog does not work, and "
+     "another one can take over",
+     "release the lease: this node's disk or watchdog does not work", trouble_release,
+     act_release_from_trouble},
     {"failover.release", TOPIC_LEASE,
      "the server cannot be started here within primary_start_timeout and a standby can take over",
      "release the lease: the server does not come back here", failover_release,
      act_release_to_best},
+    {"trouble.stuck", TOPIC_LEASE,
+     "the server was killed and does not end (its disk hangs), and another node can take over",
+     "let the lease run out: the server was killed and does not end", trouble_is_stuck, NULL},
+    {"trouble.lapse", TOPIC_LEASE,
+     "the server here is not open, this node's disk takes no writes, and nobody who could take "
+     "over "
+     "has all that is here",
+     "let the lease run out: this node's disk takes no writes, and nobody has all that it has",
+     trouble_is_lapsing, NULL},
     {"lease.next-term", TOPIC_LEASE,
      "the lease is held here, and others have promised not to follow a holder of its term",
      "renew the lease with the next term, so that the others follow this node again", is_challenged,

@@ -27,6 +27,56 @@ static bool is_stop_overdue(const struct ha_view *view)
     return view->server.state == SERVER_STOPPING && view->server.stopping_ms > stop_limit_ms(view);
 }
 
+/* Restarted it may work again, here or elsewhere; left alone it answers nobody. */
+static bool is_silent(const struct ha_view *view)
+{
+    return view->server.state == SERVER_PRIMARY && !view->settings.is_paused &&
+           view->members[view->self].trouble == TROUBLE_SILENT;
+}
+
+/* Nothing is gained by a restart: only for somebody who can go on. */
+static bool is_disk_bad(const struct ha_view *view)
+{
+    return view->server.state == SERVER_PRIMARY && !view->settings.is_paused &&
+           trouble_is_disk_bad(view->members[view->self].trouble) &&
+           ha_best(view, view->self) != HA_NOBODY;
+}
+
+static bool is_full(const struct ha_view *view)
+{
+    return view->lease == HA_LEASE_MINE && view->server.state == SERVER_PRIMARY &&
+           trouble_is_room_elsewhere(view);
+}
+
+static void act_stop_for_room(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_STOP;
+    action->member = view->self;
+    action->is_for_room = true;
+    action->stop_mode = STOP_FAST;
+}
+
+static bool is_unwatched(const struct ha_view *view)
+{
+    return view->lease == HA_LEASE_MINE && view->server.state == SERVER_PRIMARY &&
+           trouble_is_unwatched(view);
+}
+
+static void act_stop_here(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_STOP;
+    action->member = view->self;
+    action->stop_mode = STOP_FAST;
+}
+
+/* The others tell in a moment that they have got all of it. */
+static bool is_down_for_heir(const struct ha_view *view)
+{
+    return view->server.state == SERVER_DOWN &&
+           (trouble_heir(view) != HA_NOBODY || trouble_may_have_heir(view) ||
+            trouble_is_lapsing(view));
+}
+
 static bool is_busy(const struct ha_view *view)
 {
     return view->server.is_busy || view->server.state == SERVER_STOPPING ||
@@ -134,6 +184,11 @@ static bool is_elected_unruled(const struct ha_view *view)
     return is_elected(view) &&
            (!view->sync.is_known || !ha_rule_is_equal(&view->sync.rule, &rule) ||
             (rule.is_managed && !view->sync.is_settled));
+}
+
+static bool is_elected_unfit(const struct ha_view *view)
+{
+    return is_elected(view) && trouble_is_unfit_for(view);
 }
 
 static bool is_elected_late(const struct ha_view *view)
@@ -372,6 +427,12 @@ static const struct ha_rule rows[] = {
      "kill the server: this node does not hold the lease", is_writable_without_lease, act_kill},
     {"stop.overdue", TOPIC_SERVER, "a stop takes longer than primary_stop_timeout (default: ttl)",
      "kill the server: it does not stop in time", is_stop_overdue, act_kill},
+    {"trouble.silent", TOPIC_SERVER,
+     "the primary's processes live and have answered nothing for baton.hang_timeout",
+     "kill the server: it answers nothing, although its processes live", is_silent, act_kill},
+    {"trouble.disk", TOPIC_SERVER,
+     "the primary's disk has taken no write for baton.hang_timeout, and a standby can take over",
+     "kill the server: its disk takes no writes, and a standby can go on", is_disk_bad, act_kill},
     {"server.busy", TOPIC_SERVER, "an order is in progress or the state is not known yet",
      "waiting for the server", is_busy, NULL},
     {"server.broken", TOPIC_SERVER, "the data directory cannot be used",
@@ -391,6 +452,17 @@ static const struct ha_rule rows[] = {
      act_switchover_checkpoint},
     {"switchover.stop", TOPIC_SERVER, "a hand-over was asked for and the checkpoint is done",
      "stop the server to hand over", is_hand_over_possible, act_switchover_stop},
+    {"trouble.full", TOPIC_SERVER,
+     "the primary's disk is full, and a standby that streams has room; once while it is full",
+     "stop the server to hand over: its disk is full, and a standby has room", is_full,
+     act_stop_for_room},
+    {"trouble.unwatched", TOPIC_SERVER,
+     "the primary's watchdog, which watchdog.mode requires, has failed, and a standby streams",
+     "stop the server to hand over: its required watchdog has failed", is_unwatched, act_stop_here},
+    {"promote.unfit", TOPIC_SERVER,
+     "the lease is held here, this node's disk or required watchdog does not work, and another one "
+     "could take over",
+     "not promoting: this node's disk or watchdog does not work", is_elected_unfit, NULL},
     {"promote.unarmed", TOPIC_SERVER, "the lease is held here, the guard has not confirmed it",
      "waiting for the guard to confirm the deadline", is_elected_unarmed, NULL},
     {"promote.unreserved", TOPIC_SERVER, "the lease is held here, without a new timeline",
@@ -422,6 +494,9 @@ static const struct ha_rule rows[] = {
      "no data here: waiting for a primary to copy from", is_absent, about_holder},
     {"start.hand-over", TOPIC_SERVER, "the server is down for a hand-over",
      "waiting for the new primary", is_handing_over, NULL},
+    {"start.trouble", TOPIC_SERVER,
+     "the server is down, this node's disk or watchdog does not work, another one can take over",
+     "waiting for the release: another node goes on", is_down_for_heir, NULL},
     {"start.asking", TOPIC_SERVER, "the server has died, a standby may have all that it had",
      "asking the standbys whether one has everything", is_asking_standbys, NULL},
     {"start.unread", TOPIC_SERVER, "the server is down and the store has not been read",

@@ -43,6 +43,7 @@ struct cluster_settings {
     int64_t maximum_lag_on_failover; /* bytes */
     int64_t primary_start_timeout_ms;
     int64_t primary_stop_timeout_ms;
+    int64_t hang_timeout_ms; /* baton.hang_timeout; 0: a server or disk may hang for ever */
     enum sync_mode sync_mode;
     int64_t sync_node_count;         /* synchronous_node_count */
     int64_t maximum_lag_on_syncnode; /* bytes; negative: a slow one is never replaced */
@@ -57,8 +58,8 @@ struct cluster_settings {
     { \
         .ttl_ms = 30000, .loop_wait_ms = 10000, .retry_timeout_ms = 10000, \
         .maximum_lag_on_failover = 1048576, .primary_start_timeout_ms = 300000, \
-        .sync_node_count = 1, .maximum_lag_on_syncnode = -1, .use_pg_rewind = true, \
-        .use_slots = true \
+        .hang_timeout_ms = 30000, .sync_node_count = 1, .maximum_lag_on_syncnode = -1, \
+        .use_pg_rewind = true, .use_slots = true \
     }
 
 struct cluster {

@@ -33,3 +33,27 @@ enum fence_state fence_state_parse(const char *text)
     }
     return FENCE_UNKNOWN;
 }
+
+static const char *const trouble_texts[] = {
+    [TROUBLE_NONE] = "",
+    [TROUBLE_SILENT] = "silent",
+    [TROUBLE_DISK_HUNG] = "disk hung",
+    [TROUBLE_DISK_FAILED] = "disk failed",
+    [TROUBLE_DISK_FULL] = "disk full",
+};
+
+const char *trouble_text(enum trouble trouble)
+{
+    ASSERT((size_t)trouble < ARRAY_LEN(trouble_texts));
+    return trouble_texts[trouble];
+}
+
+enum trouble trouble_parse(const char *text)
+{
+    for (size_t at = 0; at < ARRAY_LEN(trouble_texts); at++) {
+        if (str_equal(trouble_texts[at], text)) {
+            return (enum trouble)at;
+        }
+    }
+    return TROUBLE_NONE;
+}

@@ -29,6 +29,21 @@ enum fence_state {
     FENCE_MISMATCH,  /* loaded, and reads another page, or one of another version */
 };
 
+/* What a server suffers from although its processes live. */
+enum trouble {
+    TROUBLE_NONE,
+    TROUBLE_SILENT,      /* it has answered nothing, not even "no", for too long */
+    TROUBLE_DISK_HUNG,   /* a write to its disk does not end */
+    TROUBLE_DISK_FAILED, /* its disk refuses writes: an I/O error, or it is read-only */
+    TROUBLE_DISK_FULL,
+};
+
+/* "silent", "disk hung", ...; "" for none. */
+const char *trouble_text(enum trouble trouble);
+
+/* TROUBLE_NONE for a text that is none of them. */
+enum trouble trouble_parse(const char *text);
+
 /* "enforcing", ...; "" for unknown. */
 const char *fence_state_text(enum fence_state state);
 

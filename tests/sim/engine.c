@@ -72,6 +72,24 @@ static void fill_position(const struct sim *sim, const struct node *node, struct
     }
 }
 
+static struct instant since(const struct sim *sim, const struct node *node, int64_t ns)
+{
+    return ns != 0 ? instant_add_ms(node_now(sim, node), -(sim->now_ns - ns) / MS)
+                   : (struct instant){0};
+}
+
+static void fill_trouble(const struct sim *sim, const struct node *node, struct engine_status *ret)
+{
+    ret->silent = since(sim, node, node->silent_ns);
+    if (node->disk_hung_ns != 0) {
+        ret->disk = TROUBLE_DISK_HUNG;
+        ret->disk_ill = since(sim, node, node->disk_hung_ns);
+    } else if (node->disk_full_ns != 0) {
+        ret->disk = TROUBLE_DISK_FULL;
+        ret->disk_ill = since(sim, node, node->disk_full_ns);
+    }
+}
+
 static void fill_status(const struct sim *sim, const struct node *node, struct engine_status *ret)
 {
     const struct disk *disk = &node->disk;
@@ -86,8 +104,11 @@ static void fill_status(const struct sim *sim, const struct node *node, struct e
         .is_streaming = node->server.run == RUN_STANDBY && node->server.is_streaming,
         .is_checkpointed = disk->is_checkpointed,
     };
-    ret->is_answering = ret->state == SERVER_STANDBY || ret->state == SERVER_PRIMARY;
     ret->looked = node_now(sim, node);
+    ret->is_answering =
+        (ret->state == SERVER_STANDBY || ret->state == SERVER_PRIMARY) && node->silent_ns == 0;
+    ret->is_watchdog_failed = node->is_watchdog_failed;
+    fill_trouble(sim, node, ret);
     if (disk->kind != DISK_PRESENT) {
         str_copy(
             ret->problem, sizeof(ret->problem),

@@ -52,6 +52,10 @@ enum kind {
     SYNC_CANCEL,
     SYNC_FREEZE,
     SYNC_BREAK,
+    HANG_SERVER, /* from here on: for scenarios only */
+    HANG_DISK,
+    FILL_DISK,
+    FAIL_WATCHDOG,
     KINDS,
 };
 
@@ -573,6 +577,10 @@ static const struct {
     [SYNC_CANCEL] = {"sync-cancel", 100, 0, 0, 3, sync_cancel, NULL},
     [SYNC_FREEZE] = {"sync-freeze", 250, 300 * MS, 12 * SECOND, 4, sync_freeze, NULL},
     [SYNC_BREAK] = {"sync-break", 350, 2 * SECOND, 12 * SECOND, 3, sync_break, sync_mend},
+    [HANG_SERVER] = {"hang-server", 0, 0, 0, 0, harsh_hang_server, harsh_hang_server},
+    [HANG_DISK] = {"hang-disk", 0, 0, 0, 0, harsh_hang_disk, harsh_hang_disk},
+    [FILL_DISK] = {"fill-disk", 0, 0, 0, 0, harsh_fill_disk, harsh_fill_disk},
+    [FAIL_WATCHDOG] = {"fail-watchdog", 0, 0, 0, 0, harsh_fail_watchdog, harsh_fail_watchdog},
 };
 
 void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size)
@@ -652,7 +660,7 @@ void faults_draw(struct sim *sim)
         };
         return;
     }
-    for (unsigned kind = 0; kind < (check_has_sync_rules() ? KINDS : SYNC_SWITCH); kind++) {
+    for (unsigned kind = 0; kind < (check_has_sync_rules() ? HANG_SERVER : SYNC_SWITCH); kind++) {
         draw_kind(sim, kind, span_ns);
     }
 }
@@ -749,6 +757,7 @@ void faults_heal(struct sim *sim)
         struct node *node = &sim->nodes[at];
 
         node->has_bad_disk = false;
+        node->is_watchdog_failed = false;
         node->stall_ns = 0;
         node->real_offset_ms = 0;
         /* The operator lets everybody stand who is left: the others' data may be gone for good. */

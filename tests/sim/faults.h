@@ -19,3 +19,7 @@ fault_fn harsh_lose_tail;
 fault_fn harsh_stale_store;
 fault_fn harsh_deny;
 fault_fn harsh_false_session;
+fault_fn harsh_hang_server;
+fault_fn harsh_hang_disk;
+fault_fn harsh_fill_disk;
+fault_fn harsh_fail_watchdog;

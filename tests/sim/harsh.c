@@ -137,3 +137,33 @@ void harsh_false_session(struct sim *sim, struct fault *fault, struct node *node
         store_expire_session(sim, node->index);
     }
 }
+
+/* ---- a server that lives and does not work ---- */
+
+void harsh_hang_server(struct sim *sim, struct fault *fault, struct node *node)
+{
+    node->silent_ns = fault->is_over ? 0 : sim->now_ns;
+    engine_changed(sim, node);
+}
+
+void harsh_hang_disk(struct sim *sim, struct fault *fault, struct node *node)
+{
+    node->disk_hung_ns = fault->is_over ? 0 : sim->now_ns;
+    if (fault->is_over && node->server.is_dying) {
+        server_kill(sim, node, "the disk goes on: what was killed ends");
+    }
+    engine_changed(sim, node);
+}
+
+/* Nothing can be written but the log, which has room for its end. */
+void harsh_fill_disk(struct sim *sim, struct fault *fault, struct node *node)
+{
+    node->disk_full_ns = fault->is_over ? 0 : sim->now_ns;
+    engine_changed(sim, node);
+}
+
+void harsh_fail_watchdog(struct sim *sim, struct fault *fault, struct node *node)
+{
+    node->is_watchdog_failed = !fault->is_over;
+    engine_changed(sim, node);
+}

@@ -105,6 +105,8 @@ static void fill_report(const struct api_snapshot *snapshot, struct peer_report 
         .down_ms = snapshot->down_ms,
         .age_ms = snapshot->age_ms,
         .suspected = snapshot->suspected,
+        .trouble = snapshot->trouble,
+        .is_watchdog_failed = status->is_watchdog_failed,
         .promised = snapshot->promised,
         .vote_term = snapshot->vote_term,
         .vote_seq = snapshot->vote_seq,

@@ -80,7 +80,7 @@ static bool set_option(struct story *story, struct shape *shape, const char *tex
     } times[] = {
         {"ttl=", &shape->ttl_ms, MS},          {"start_timeout=", &shape->start_timeout_ms, MS},
         {"recovery=", &shape->recovery_ns, 1}, {"clone=", &shape->clone_ns, 1},
-        {"lag=", &shape->lag_ns, 1},
+        {"lag=", &shape->lag_ns, 1},           {"hang=", &shape->hang_timeout_ms, MS},
     };
     int64_t value = 0;
 

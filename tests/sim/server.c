@@ -235,11 +235,24 @@ void server_follow(struct sim *sim, struct node *node, int upstream)
 
 static void on_client(struct sim *sim, struct event *event);
 
+/* A server that hangs does the same later, if it lives so long. */
+#define HUNG_POLL_NS (20 * MS)
+
+static bool is_hung(const struct node *node)
+{
+    return node->silent_ns != 0 || node->disk_hung_ns != 0 || node->disk_full_ns != 0;
+}
+
 static void on_ack(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
 
-    if (server_is_open(node) && commit_is_free(sim, node, (unsigned)event->b, (unsigned)event->a)) {
+    if (node->silent_ns != 0 || node->disk_hung_ns != 0) {
+        sim_post(
+            sim, node, ACTOR_SERVER, HUNG_POLL_NS,
+            &(struct event){.run = on_ack, .a = event->a, .b = event->b});
+    } else if (
+        server_is_open(node) && commit_is_free(sim, node, (unsigned)event->b, (unsigned)event->a)) {
         server_answered(sim, node, (unsigned)event->b, true);
     }
 }
@@ -276,6 +289,12 @@ static void on_client(struct sim *sim, struct event *event)
 
     ASSERT(event->data == NULL);
     if (!server_is_open(node)) {
+        return;
+    }
+    if (is_hung(node)) {
+        sim_post(
+            sim, node, ACTOR_SERVER, HUNG_POLL_NS,
+            &(struct event){.run = on_client, .b = event->b});
         return;
     }
     node->disk.end.lsn += (uint64_t)rng_log(sim, STREAM_CLIENT, 100, 20000);
@@ -320,6 +339,15 @@ void server_kill(struct sim *sim, struct node *node, const char *why)
         return;
     }
     sim_trace(sim, node, "server.kill", "%s", why);
+    node->silent_ns = 0;
+    if (node->disk_hung_ns != 0) {
+        node->server.was_primary = node->server.was_primary || node->server.run == RUN_PRIMARY;
+        node->server.has_clients = false;
+        node->server.is_dying = true;
+        set_run(sim, node, RUN_STOPPING);
+        check_open(sim);
+        return;
+    }
     end_run(sim, node, false);
 }
 

@@ -265,6 +265,7 @@ struct server {
     bool is_by_hand;   /* promotion by a DBA under way or done */
     uint32_t timeline; /* PROMOTING: the number for the new one */
     bool was_primary;  /* STOPPING */
+    bool is_dying;     /* STOPPING: killed, held by a disk that hangs */
     uint32_t stream;   /* number of the newest connection to an upstream */
     unsigned from;     /* streaming: whom that connection leads to */
     uint32_t upstream_epoch;
@@ -338,9 +339,15 @@ struct node {
     struct disk disk;
     struct server server;
     struct guard guard;
-    bool has_bad_disk;   /* starts fail */
-    struct place lied;   /* what its disk had said to have before it lost the end of that */
-    bool is_misled;      /* its agent began with an old reading of the store */
+    bool has_bad_disk; /* starts fail */
+    struct place lied; /* what its disk had said to have before it lost the end of that */
+    bool is_misled;    /* its agent began with an old reading of the store */
+    /* Since when its server answers nothing, or its disk takes no write; 0: all is well. On a disk
+     * that hangs the server ends, when killed, only after that. */
+    int64_t silent_ns;
+    int64_t disk_hung_ns;
+    int64_t disk_full_ns;
+    bool is_watchdog_failed;
     uint32_t made_epoch; /* of the agent that made a database here */
     uint64_t promised;   /* on disk */
     uint64_t told;       /* the promise that others know of */
@@ -380,6 +387,7 @@ struct shape {
     int64_t loop_wait_ms;
     int64_t retry_timeout_ms;
     int64_t start_timeout_ms;
+    int64_t hang_timeout_ms; /* 0: the default */
     int64_t maximum_lag;
     int64_t pace_ns;     /* of the engine's own probes */
     int64_t think_ns;    /* of a client between writes */

@@ -529,6 +529,16 @@ static void configure(struct sim *sim, struct node *node)
             (int)(sim->shape.start_timeout_ms / 1000),
             sim->shape.is_failsafe ? ",\"failsafe_mode\":true" : ""),
         "fits");
+    if (sim->shape.hang_timeout_ms > 0) {
+        /* For scenarios: seeds leave the default. */
+        size_t length = strlen(sim->base_config) - 1;
+
+        IGNORE(
+            !str_format(
+                sim->base_config + length, sizeof(sim->base_config) - length,
+                ",\"baton\":{\"hang_timeout\":%d}}", (int)(sim->shape.hang_timeout_ms / 1000)),
+            "fits");
+    }
     IGNORE(!str_copy(json, sizeof(json), sim->base_config), "larger");
     sync_add_config(sim, json, sizeof(json));
     str_copy(config->name, sizeof(config->name), node->name);

@@ -10,6 +10,7 @@
  *   slots        (slots.c)   replication slots of the members
  *   sync         (sync.c)    which rule of commits the server obeys for certain
  *   fence        (fence.c)   the lease page, and the module in the server that reads it
+ *   disk         (disk.c)    whether the disk takes writes
  *   order        (order.c)   the one order in progress: a row of steps
  *
  * pg_report (postgres.c) makes the status out of the facts. Everything runs on the loop but the
@@ -42,7 +43,9 @@
 #define PROBE_PACE_WAITING_MS 2
 #define PROBE_PACE_LOADING_MS 5 /* a standby may be opened as soon as it has a rule of commits */
 #define PROBE_LATE_MS 2000      /* no answer for so long: not answering */
-#define PROBE_TIMEOUT_MS 10000  /* then the connection is given up */
+/* Then the connection is given up: a backend that hangs alone is no server that hangs, and a few
+ * others are asked within baton.hang_timeout. */
+#define PROBE_TIMEOUT_MS 4000
 
 struct postgres;
 
@@ -270,7 +273,8 @@ struct postgres {
     bool was_ready;
     bool is_probing;
     bool probe_again;
-    bool was_asked; /* engine_probe: report even if nothing changed */
+    bool was_asked;        /* engine_probe: report even if nothing changed */
+    struct instant silent; /* since when the server has answered nothing at all */
     unsigned probe_count;
     unsigned lonely_count;
     struct pg_stall stall;
@@ -290,6 +294,7 @@ struct postgres {
     char complaint[160];
 
     struct pg_fence fence;
+    struct pg_disk *disk;
     struct pg_slots *slots;
     struct pg_sync *sync;
     struct pg_seen *seen; /* of a REVOKE */
@@ -385,6 +390,12 @@ bool pg_sync_is_managed(const struct postgres *pg);
 int pg_step_sync_write(struct postgres *pg, struct err *e);
 int pg_step_sync_load(struct postgres *pg, struct err *e);
 void pg_note_standby(struct pg_probe *probe, const char *name, uint64_t flushed_lsn);
+
+/* disk.c */
+void pg_disk_init(struct postgres *pg);
+void pg_disk_fini(struct postgres *pg);
+enum trouble pg_disk_trouble(const struct postgres *pg, struct instant *ret_since);
+const char *pg_disk_problem(const struct postgres *pg); /* "" none */
 
 /* revoke.c */
 void pg_detach_tick(struct postgres *pg); /* after each probe */

@@ -49,6 +49,7 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
     const struct pg_probe *probe = &pg->probe;
 
     status->is_answering = probe->is_known && !probe->is_late && status->state != SERVER_STOPPING;
+    status->silent = status->state != SERVER_STOPPING ? pg->silent : (struct instant){0};
     status->is_promoting =
         (pg->order.is_promoting || pg->is_promoted_by_hand) && status->state != SERVER_PRIMARY;
     status->is_streaming = probe->is_streaming;
@@ -103,6 +104,7 @@ static void fill_problem(const struct postgres *pg, struct engine_status *status
         text = text[0] == '\0' ? pg->stall.problem : text;
         text = text[0] == '\0' ? pg->complaint : text;
         text = text[0] == '\0' ? pg_fence_problem(pg) : text;
+        text = text[0] == '\0' ? pg_disk_problem(pg) : text;
     } else if (status->state == SERVER_BROKEN && pg->look.problem[0] == '\0') {
         str_format(
             status->problem, sizeof(status->problem),
@@ -142,6 +144,7 @@ void pg_report(struct postgres *pg)
     status.is_watchdog_failed = pg_is_watchdog_failed(pg);
     status.is_opened = pg->guard.is_open != 0;
     status.is_starved = pg->stall.is_starved;
+    status.disk = pg_disk_trouble(pg, &status.disk_ill);
     status.deadline = pg->has_guard ? pg->guard.deadline : (struct instant){0, 0};
     if (pg_is_running(pg)) {
         fill_running(pg, &status);
@@ -383,6 +386,7 @@ static void free_engine(struct engine *engine)
     ASSERT(!pg->is_closed);
     pg_probe_stop(pg);
     pg_fence_fini(pg);
+    pg_disk_fini(pg);
     guard_link_free(pg->link);
     pg->link = NULL;
     loop_watch_free(pg->promotion);
@@ -469,6 +473,7 @@ struct engine *postgres_new(
     str_copy(pg->guard_program, sizeof(pg->guard_program), options->guard_program);
     set_paths(pg);
     pg_fence_init(pg);
+    pg_disk_init(pg);
     process_user_name(pg->os_user_name, sizeof(pg->os_user_name));
     pg->session = session_new(loop);
     pg->identify = session_new(loop);

@@ -103,6 +103,12 @@ static int64_t pace_ms(const struct postgres *pg)
                                                                         : PROBE_PACE_MS;
 }
 
+/* Any word of the server, a refusal too (it has no connection left), shows that it works. */
+static void hear(struct postgres *pg)
+{
+    pg->silent = (struct instant){0};
+}
+
 static void end_probe(struct postgres *pg)
 {
     /* The order that waits may end here, and whoever hears of it may free the driver: each of these
@@ -119,6 +125,11 @@ static void end_probe(struct postgres *pg)
 /* Nothing was learned, except how the server refused. */
 static void fail_probe(struct postgres *pg, const struct err *why)
 {
+    if (!session_is_closed(pg->session) || strstr(err_text(why), "FATAL:") != NULL) {
+        hear(pg);
+    } else if (!instant_is_set(pg->silent)) {
+        pg->silent = pg->probing.begun;
+    }
     session_close(pg->session);
     pg->probe.is_late = pg->probe.is_known;
     str_copy(pg->connect_problem, sizeof(pg->connect_problem), err_text(why));
@@ -145,6 +156,7 @@ static void succeed(struct postgres *pg)
 {
     bool is_lonely;
 
+    hear(pg);
     pg->probing.is_known = true;
     pg->probing.version = session_version(pg->session);
     pg->probe = pg->probing;
@@ -452,6 +464,7 @@ static void on_open(void *arg, const PGresult *result, const struct err *why)
         fail_probe(pg, why);
         return;
     }
+    hear(pg);
     query(pg, main_query, on_main);
 }
 
@@ -460,6 +473,9 @@ static void on_late(void *arg)
     struct postgres *pg = arg;
 
     pg->probe.is_late = true;
+    if (!instant_is_set(pg->silent)) {
+        pg->silent = pg->probing.begun;
+    }
     pg_report(pg);
 }
 
@@ -622,6 +638,7 @@ void pg_probe_reset(struct postgres *pg)
 {
     pg_probe_stop(pg);
     pg->probe = (struct pg_probe){0};
+    hear(pg);
     pg->detach = (struct pg_detach){0};
     pg->probe_count = 0;
     pg->was_reached = false;

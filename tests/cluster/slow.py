@@ -1,0 +1,331 @@
+"""A world that is frozen, slow or full: servers whose processes live and do not work, disks that hang, refuse or are full.
+
+The lines of these tests begin with "cluster/slow/". Each node's data lies on a file system of its own (ext4 on a file), the
+store is an external one, so that only the database's disk suffers. What an operator wants in each case, and the rule that
+does it: docs/decisions/2026-11-25-slow-world.md.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+from cluster import USER, Cluster, Failure, Skip, children_of, now, send_signal, wait_until
+from etcd import Etcd
+from faults import fill, is_root, listing, log_end, log_since, wait_listed
+import groups
+from groups import check, check_no_loss, new_folder, note
+
+GROUPS = []
+TTL = 5
+HANG = 10
+DISK_MB = 1500
+
+group = groups.into(GROUPS, "slow")
+
+
+class OwnDisks(Cluster):
+    """Each node's data and runtime folder on an ext4 of its own; the agent's log is elsewhere, as a journal's is."""
+
+    def mount(self):
+        for node in self.nodes:
+            path = os.path.join(node.folder, "disk")
+            image = os.path.join(node.folder, "image")
+            os.mkdir(path)
+            with open(image, "wb") as file:
+                file.truncate(DISK_MB << 20)
+            subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+            subprocess.run(["mount", "-o", "loop", image, path], check=True)
+            self.own(path)
+            node.disk = path
+            node.data = os.path.join(path, "data")
+            node.write_config()
+
+    def stop(self):
+        for node in self.nodes:
+            thaw(node)
+        super().stop()
+        for node in self.nodes:
+            subprocess.run(["umount", "-l", os.path.join(node.folder, "disk")], check=False, stderr=subprocess.DEVNULL)
+
+
+def freeze(node):
+    subprocess.run(["fsfreeze", "-f", node.disk], check=True)
+
+
+def thaw(node):
+    subprocess.run(["fsfreeze", "-u", os.path.join(node.folder, "disk")], check=False, stderr=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def stopped(pids):
+    for pid in pids:
+        send_signal(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            send_signal(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def injected(pids, inject):
+    """System calls of running processes, and of those that they make, fail or wait."""
+    if not shutil.which("strace"):
+        raise Skip("needs strace")
+    words = ["strace", "-f", "-q", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", f"inject=fsync,fdatasync:{inject}"]
+    for pid in pids:
+        words += ["-p", str(pid)]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    time.sleep(0.5)
+    check(process.poll() is None, "strace cannot attach")
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def server_pids(node):
+    postmaster = node.postmaster()
+    return [postmaster] + children_of(postmaster)
+
+
+def wait_rule(node, position, rule, seconds):
+    wait_until(f"{node.name} decides {rule}", lambda: f"rule={rule} " in log_since(node, position), seconds, 0.1)
+
+
+def outage(cluster, begin, what, longest):
+    cluster.wait_acks(20, 60)
+    gap = cluster.longest_gap(begin)
+    note(f"{what}: writes paused for {gap:.1f} s")
+    check(gap < longest, f"writes paused for {gap:.1f} s")
+
+
+@contextlib.contextmanager
+def nothing_happens(cluster):
+    """The primary stays, its server is not restarted, the lease keeps its term."""
+    primary = cluster.wait_primary()
+    pid, term, position = primary.postmaster(), primary.status()["baton"]["term"], log_end(primary)
+    yield primary
+    check(primary.is_primary() and primary.postmaster() == pid, "the server was restarted, or is not the primary any more")
+    check(primary.status()["baton"]["term"] == term, "the lease was taken anew")
+    check("rule=trouble." not in log_since(primary, position), "a rule for a server that hangs has decided")
+
+
+def disks_up(cluster):
+    cluster.mount()
+    cluster.start()
+    cluster.wait_healthy(90)
+    cluster.start_load()
+
+
+# --- the server ---------------------------------------------------------------------------------------------------------
+
+def server_frozen(cluster):
+    """P11: all processes of the primary's server are stopped: they live, connections are taken, nothing is answered."""
+    primary, begin = cluster.wait_primary(), now()
+    position = log_end(primary)
+    with stopped(server_pids(primary)):
+        wait_rule(primary, position, "trouble.silent", HANG + 10)
+        check(now() - begin > HANG - 1, "it was killed too soon")
+        outage(cluster, begin, "server frozen", HANG + TTL + 10)
+    cluster.wait_healthy(90)
+    check_no_loss(cluster)
+
+
+def agents_backend_frozen(cluster):
+    """One backend that hangs, the agent's own, is no server that hangs."""
+    with nothing_happens(cluster) as primary:
+        pids = primary.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'baton'").split()
+        check(pids, "the agent has no connection")
+        with stopped([int(pid) for pid in pids]):
+            time.sleep(HANG + 5)
+    cluster.wait_acks()
+
+
+def helper_frozen(cluster):
+    """P12: checkpointer or WAL writer alone: commits and the agent's questions are answered."""
+    for word in ("checkpointer", "walwriter"):
+        with nothing_happens(cluster) as primary:
+            pid = int(primary.sql(f"SELECT pid FROM pg_stat_activity WHERE backend_type = '{word}'"))
+            with stopped([pid]):
+                time.sleep(HANG + 4)
+                cluster.wait_acks()
+
+
+def connect(node):
+    """A connection of a superuser on the server's own socket, as the agent's is; None when there is none left."""
+    one = socket.socket(socket.AF_UNIX)
+    one.settimeout(5)
+    user = pwd.getpwnam(USER).pw_uid
+    os.seteuid(user)  # the server asks the kernel who it is
+    try:
+        one.connect(os.path.join(node.data + ".baton", f".s.PGSQL.{node.pg}"))
+    finally:
+        os.seteuid(0)
+    words = struct.pack("!I", 196608) + b"user\0postgres\0database\0postgres\0\0"
+    one.sendall(struct.pack("!I", len(words) + 4) + words)
+    said = b""
+    with contextlib.suppress(socket.timeout):
+        while b"Z\0\0\0\5I" not in said:
+            more = one.recv(4096)
+            if not more:
+                break
+            said += more
+    if b"Z\0\0\0\5I" in said:
+        return one
+    one.close()
+    check(b"53300" in said, f"no connection: {said}")
+    return None
+
+
+def connections_exhausted(cluster):
+    """W4: clients have all connections, those for superusers too, and the agent loses its own."""
+    with nothing_happens(cluster) as primary, contextlib.ExitStack() as stack:
+        held = []
+        def take():
+            while (one := connect(primary)) is not None:
+                held.append(stack.enter_context(one))
+        take()
+        check(len(held) > 90, f"only {len(held)} connections could be taken")
+        send_signal(backend_of_agent(primary), signal.SIGTERM)
+        for _ in range(20):
+            take()
+            time.sleep(0.02)
+        time.sleep(HANG + 4)
+        said = primary.status()["baton"]["problem"]
+        note(f"connections exhausted: {said or 'the agent has got its connection back'}")
+        cluster.wait_acks()
+    cluster.wait_healthy(60)
+
+
+def backend_of_agent(node):
+    """The process that serves the agent: of the connections on the server's own socket the oldest, the test's are younger."""
+    found = []
+    for pid in children_of(node.postmaster()):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+            if b"postgres postgres [local]" in file.read():
+                found.append(pid)
+    check(found, "the agent has no connection")
+    return min(found)
+
+
+# --- the disk -----------------------------------------------------------------------------------------------------------
+
+def flush_slow(cluster):
+    """S4: each flush of the server and of the agent takes 5 s: the lease is renewed all the same, nobody takes over."""
+    with nothing_happens(cluster) as primary:
+        with injected(server_pids(primary) + [primary.agent.pid], "delay_enter=5000000"):
+            time.sleep(3 * TTL + 2)
+    cluster.wait_acks()
+    cluster.wait_healthy(60)
+    check_no_loss(cluster)
+
+
+def disk_hung(cluster):
+    """The primary's disk takes no write and refuses none: killed processes cannot even end. A standby goes on."""
+    primary, begin = cluster.wait_primary(), now()
+    position = log_end(primary)
+    freeze(primary)
+    try:
+        wait_rule(primary, position, "trouble.disk", HANG + 15)
+        new = cluster.wait_primary(3 + 3 * TTL + 10, but=primary)
+        outage(cluster, begin, "disk hung", HANG + 3 + 3 * TTL + 10)
+        text = listing(new)
+        check("hangs" in text, f"`baton list` does not say it: {text}")
+    finally:
+        thaw(primary)
+    cluster.wait_healthy(90)
+    check_no_loss(cluster)
+
+
+def standbys_disk_hung(cluster):
+    """A standby whose disk hangs is shown, and is no candidate."""
+    with nothing_happens(cluster):
+        node = cluster.standbys()[0]
+        freeze(node)
+        try:
+            wait_listed(node, "hangs", seconds=HANG + 10)
+            wait_until("it is no candidate", lambda: node.status()["baton"].get("trouble") == "disk hung", HANG + 10, 0.2)
+            check(node.status()["baton"]["candidate"] is False, "it is a candidate")
+        finally:
+            thaw(node)
+        cluster.wait_acks()
+    cluster.wait_healthy(60)
+
+
+def disk_refuses(cluster):
+    """S3, S5: flushes of the primary's disk fail; the server has not noticed yet, the agent has. A standby goes on."""
+    primary, begin = cluster.wait_primary(), now()
+    position = log_end(primary)
+    with injected([primary.agent.pid], "error=EIO"):
+        wait_rule(primary, position, "trouble.disk", HANG + 15)
+        new = cluster.wait_primary(3 * TTL + 15, but=primary)
+        outage(cluster, begin, "disk refuses", 2 * TTL + 10)
+        wait_listed(new, "takes no writes", seconds=10)
+        check(log_since(primary, position).count("rule=promote.run ") == 0, "it was opened again")
+    cluster.wait_healthy(60)
+    check_no_loss(cluster)
+
+
+def disk_full(cluster):
+    """The primary's disk is full, a standby's is not: it hands over once, and nothing is lost."""
+    primary, begin = cluster.wait_primary(), now()
+    position = log_end(primary)
+    ballast = fill(primary.disk)
+    try:
+        new = cluster.wait_primary(HANG + 25, but=primary)
+        said = log_since(primary, position)
+        note("disk full: " + ("handed over" if "rule=trouble.full " in said else "the server ended by itself"))
+        outage(cluster, begin, "disk full", HANG + 20)
+        wait_until("it is shown", lambda: "make room" in listing(new) or "No space left" in listing(new), 15, 0.2)
+        check(new.status()["baton"].get("trouble") is None, "the new one is in trouble as well")
+    finally:
+        os.remove(ballast)
+    cluster.wait_healthy(90)
+    check_no_loss(cluster)
+
+
+# --- agent and node -----------------------------------------------------------------------------------------------------
+
+def agent_stopped(cluster):
+    """The agent alone is stopped for longer than the ttl: the guard ends the server, another node goes on."""
+    primary, begin = cluster.wait_primary(), now()
+    with stopped([primary.agent.pid]):
+        cluster.wait_primary(3 * TTL + 10, but=primary)
+        check(primary.postmaster() is None, "its server lives on beside the new primary")
+        outage(cluster, begin, "agent stopped", 2 * TTL + 8)
+    cluster.wait_healthy(90)
+    check_no_loss(cluster)
+
+
+def agent_stopped_shortly(cluster):
+    """For less than the lease lasts: nothing happens."""
+    with nothing_happens(cluster) as primary:
+        with stopped([primary.agent.pid]):
+            time.sleep(TTL / 4)
+        time.sleep(1)
+    cluster.wait_acks()
+
+
+@group(disks_up, server_frozen, agents_backend_frozen, helper_frozen, connections_exhausted, flush_slow, disk_hung,
+       standbys_disk_hung, disk_refuses, disk_full, agent_stopped, agent_stopped_shortly)
+def slow_world():
+    if not is_root():
+        return "needs root"
+    folder = new_folder()
+    store = Etcd(folder)
+    cluster = OwnDisks(os.path.join(folder, "cluster"), ttl=TTL, loop_wait=1, etcd=store.clients,
+                       settings=f"    maximum_lag_on_failover: 1GB\n    baton:\n      hang_timeout: {HANG}")
+    cluster.store = store
+    return cluster
