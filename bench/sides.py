@@ -88,10 +88,11 @@ class Side(Cluster):
     def keep_logs(self, folder, fault):
         """What the agents and the workload have said since the fault, for bench/phases."""
         os.makedirs(folder)
-        for node in self.nodes:
-            with open(node.log, "rb") as log, open(os.path.join(folder, f"{node.name}.log"), "wb") as kept:
-                log.seek(fault["sizes"][node.name])
-                shutil.copyfileobj(log, kept)
+        for path, (name, begin) in fault.pop("logs").items():
+            if os.path.exists(path):
+                with open(path, "rb") as log, open(os.path.join(folder, name), "wb") as kept:
+                    log.seek(begin)
+                    shutil.copyfileobj(log, kept)
         with open(os.path.join(folder, "load.log"), "w", encoding="ascii") as kept, \
                 open(self.load_log, encoding="ascii") as log:
             kept.writelines(line for line in log if int(line.split()[0]) / 1e9 > fault["at"] - 1)
@@ -100,11 +101,17 @@ class Side(Cluster):
 
     def fault(self, node):
         """Call right before the fault: the same instant on the workload's clock and on the logs'."""
-        return {"victim": node.name, "at": now(), "utc": time.time(),
-                "sizes": {one.name: os.path.getsize(one.log) for one in self.nodes}}
+        logs = {}
+        for one in self.nodes:
+            for path, name in ((one.log, f"{one.name}.log"), (one.server_log(), f"{one.name}-server.log")):
+                logs[path] = (name, os.path.getsize(path) if os.path.exists(path) else 0)
+        return {"victim": node.name, "at": now(), "utc": time.time(), "logs": logs}
 
 
 class BatonNode(Node):
+    def server_log(self):
+        return os.path.join(self.data + ".baton", "postgres.log")
+
     def agent_pids(self):
         return [self.agent.pid] + self.guards()
 
@@ -141,6 +148,9 @@ class PatroniNode(Node):
         if postmaster is not None:
             pids += [postmaster] + children_of(postmaster)
         return list(dict.fromkeys(pids))
+
+    def server_log(self):
+        return self.log  # Patroni's server writes where Patroni does
 
     def agent_pids(self):
         return [self.agent.pid]
