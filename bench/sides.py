@@ -232,7 +232,10 @@ def kill_server_complete(side, node):
     send_signal(postmaster, signal.SIGSTOP)  # it lets nobody in, and does not react to what follows
     for pid in writers.split():
         send_signal(int(pid), signal.SIGTERM)
-    time.sleep(0.02)
-    for pid in [postmaster] + children_of(postmaster):
+    end = now() + 0.02
+    pids = [postmaster] + children_of(postmaster)
+    time.sleep(max(0, end - now()))
+    for pid in pids:
         send_signal(pid, signal.SIGKILL)
+    fault["struck"] = now() - fault["at"]
     return fault
