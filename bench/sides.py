@@ -202,7 +202,7 @@ bootstrap:
 {self.settings}
     postgresql:
       use_pg_rewind: true
-      parameters: {{max_connections: 50, shared_buffers: 16MB}}
+      parameters: {{max_connections: 120, shared_buffers: 16MB}}
   initdb: [encoding: UTF8, data-checksums]
   pg_hba:
     - local all all trust
