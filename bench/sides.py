@@ -43,8 +43,12 @@ class Side(Cluster):
         mode = "" if setting.mode == "off" else f"    synchronous_mode: {setting.mode}\n"
         super().__init__(os.path.join(folder, self.scope), ttl=setting.ttl, loop_wait=setting.loop_wait, etcd=etcd,
                          settings=mode, node_settings=f"  fence: {setting.fence}\n")
-        self.start()
-        self.wait_healthy(180)
+        try:
+            self.start()
+            self.wait_healthy(180)
+        except BaseException:
+            self.stop()  # nobody else knows of it yet
+            raise
 
     def begin_round(self, patience_ms):
         """All is well, and one client writes into an empty table."""
