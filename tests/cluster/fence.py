@@ -214,8 +214,8 @@ def frozen_between_commit_and_answer(cluster):
 class Crowd:
     """Writers that wait for their answer as long as it takes, and ask nobody else."""
 
-    def __init__(self, cluster, node):
-        self.logs = [os.path.join(cluster.folder, f"crowd-{now():.0f}-{at}.log") for at in range(WRITERS)]
+    def __init__(self, cluster, node, count=WRITERS):
+        self.logs = [os.path.join(cluster.folder, f"crowd-{now():.0f}-{at}.log") for at in range(count)]
         self.writers = [
             subprocess.Popen([LOAD, log, node.conninfo()], stdin=subprocess.DEVNULL,
                              env=dict(os.environ, BATON_LOAD_PATIENCE_MS="120000")) for log in self.logs]

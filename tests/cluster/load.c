@@ -181,6 +181,7 @@ static void write_rows(char **conninfos, unsigned count)
         if (outcome <= 0) {
             PQfinish(connection);
             connection = NULL;
+            server = (server + 1) % count;
         }
     }
     if (connection != NULL) {
