@@ -51,6 +51,7 @@ struct peer_facts {
     struct instant pinged; /* the last ping of its server; {0,0}: none since it was heard */
     bool is_pinging;
     bool is_ping_lost;       /* one that began since it was heard had no answer */
+    bool is_ping_refused;    /* nobody listens there, and the host says so */
     struct instant together; /* it last streamed from the primary here, or there was none here */
 };
 

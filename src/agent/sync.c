@@ -7,11 +7,15 @@
  * promised, and who is not heard any more.
  *
  * The holder of the lease is suspected when for SUSPECT_MS neither its agent has answered nor its
- * server: an agent that is restarted costs nobody the primary. Time in which this agent itself did
- * not run does not count. */
+ * server: an agent that is restarted costs nobody the primary. A host that says itself that nobody
+ * listens is believed sooner. Time in which this agent itself did not run does not count. */
 
 /* Five heartbeats of 100 ms. */
 #define SUSPECT_MS 500
+
+/* Where the host refuses both: processes are gone, not only slow. */
+#define SUSPECT_REFUSED_MS 250
+#define REFUSED_WITHIN_MS 100
 
 /* When its server is asked as well, how often, and how long an answer may take. */
 #define PING_AFTER_MS 150
@@ -39,6 +43,7 @@ void agent_on_sign_of_life(struct peer_facts *peer, struct instant now)
     peer->heard = now;
     peer->pinged = (struct instant){0};
     peer->is_ping_lost = false;
+    peer->is_ping_refused = false;
 }
 
 void agent_on_ping(void *arg, const char *name, bool is_alive)
@@ -54,6 +59,9 @@ void agent_on_ping(void *arg, const char *name, bool is_alive)
         agent_on_sign_of_life(peer, agent->ports.now(agent->ports.arg));
     } else if (instant_is_set(peer->pinged)) {
         peer->is_ping_lost = true;
+        peer->is_ping_refused =
+            instant_elapsed_max_ms(peer->pinged, agent->ports.now(agent->ports.arg)) <
+            REFUSED_WITHIN_MS;
     }
 }
 
@@ -81,7 +89,9 @@ bool agent_suspects(const struct agent *agent, struct instant now)
     const struct peer_facts *holder = holder_of(agent);
 
     return holder != NULL && agent_is_sync(agent) && !agent_holds(agent, now, NULL) &&
-           holder->is_ping_lost && silence_ms(agent, holder, now) >= SUSPECT_MS;
+           holder->is_ping_lost &&
+           silence_ms(agent, holder, now) >=
+               (holder->is_ping_refused ? SUSPECT_REFUSED_MS : SUSPECT_MS);
 }
 
 bool agent_is_suspicion(const struct agent *agent)

@@ -241,7 +241,10 @@ static bool connect_server(struct client *c)
     if (c->kind->setting == NULL) {
         return true;
     }
-    snprintf(text, sizeof(text), "SET synchronous_commit = %s", c->kind->setting);
+    /* The fence lets nobody commit for itself who has not said that this is meant. */
+    snprintf(
+        text, sizeof(text), "SET baton_fence.allow_local_commit = on; SET synchronous_commit = %s",
+        c->kind->setting);
     execute(c, text, &answer);
     if (strcmp(answer.outcome, "ok") != 0) {
         disconnect(c);

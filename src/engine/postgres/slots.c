@@ -3,9 +3,9 @@
  *   idle --(members or role changed, or 10 s)--> open --> list --> create or drop, one at a time
  *    ^------------------------- close <------------------------------------------------|
  *
- * Wanted: on a primary the slot of every other member, unless it replicates from somebody else or
- * does not stream; on a standby those that name it in replicatefrom. Made if missing, with their
- * WAL reserved at once. Dropped are inactive physical slots that are not wanted, of members known
+ * Wanted: on a primary, or one that is being opened, the slot of every other member, unless it
+ * replicates from somebody else or does not stream; on a standby those that name it in
+ * replicatefrom. Made if missing, with their WAL reserved at once. Dropped are inactive physical slots that are not wanted, of members known
  * now or remembered: a slot that nobody reads keeps WAL until the disk is full. Names stay
  * remembered in runtime_dir/slots, because the members are gone when it matters. Other people's
  * slots are not touched. */
@@ -313,7 +313,9 @@ void pg_slots_due(struct postgres *pg)
 void pg_slots_tick(struct postgres *pg)
 {
     struct pg_slots *slots = pg->slots;
-    bool is_primary = !pg->probe.in_recovery;
+    /* Whoever follows comes while the server is being opened: without its slot it is refused, and
+     * tries again only after wal_retrieve_retry_interval. */
+    bool is_primary = !pg->probe.in_recovery || pg->order.args.order == ORDER_PROMOTE;
     struct session_options options;
 
     if (slots->was_primary != is_primary) {
