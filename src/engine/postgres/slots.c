@@ -5,10 +5,10 @@
  *
  * Wanted: on a primary, or one that is being opened, the slot of every other member, unless it
  * replicates from somebody else or does not stream; on a standby those that name it in
- * replicatefrom. Made if missing, with their WAL reserved at once. Dropped are inactive physical slots that are not wanted, of members known
- * now or remembered: a slot that nobody reads keeps WAL until the disk is full. Names stay
- * remembered in runtime_dir/slots, because the members are gone when it matters. Other people's
- * slots are not touched. */
+ * replicatefrom. Made if missing, with their WAL reserved at once. Dropped are inactive physical
+ * slots that are not wanted, of members known now or remembered: a slot that nobody reads keeps WAL
+ * until the disk is full. Names stay remembered in runtime_dir/slots, because the members are gone
+ * when it matters. Other people's slots are not touched. */
 #include "base/assert.h"
 #include "codec/codec.h"
 #include "engine/postgres/driver.h"
