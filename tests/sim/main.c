@@ -269,7 +269,8 @@ static int run_many(const struct options *options)
     }
     printf(
         "%" PRId64 " seeds: %u fine, %u liveness, %u safety; %" PRIu64 " faults, %" PRIu64
-        " events, %" PRIu64 "/s; slowest convergence %" PRId64 " ms; %u writes lost within the rules\n",
+        " events, %" PRIu64 "/s; slowest convergence %" PRId64
+        " ms; %u writes lost within the rules\n",
         options->seeds, counts[0], counts[1], counts[2], faults, events, per_second(events),
         slowest_ns / MS, lost);
     printf("acknowledged beside another primary: %u; prevented:", excused);
