@@ -44,6 +44,7 @@ struct result {
     uint64_t hash;
     uint64_t events;
     unsigned fault_count;
+    unsigned met; /* faults that happened, those of their ends not counted */
     char what[512];
     struct check check;
     bool marks[MARKS];
@@ -117,6 +118,9 @@ static struct result run(uint64_t seed, bool is_tracing, bool is_printing, bool 
     result.hash = sim->hash;
     result.events = sim->events;
     result.fault_count = sim->fault_count;
+    for (unsigned at = 0; at < sim->fault_count; at++) {
+        result.met += sim->faults[at].is_applied ? 1 : 0;
+    }
     result.check = sim->check;
     memcpy(result.marks, sim->marks, sizeof(result.marks));
     memcpy(result.what, sim->check.what, sizeof(result.what));
@@ -228,6 +232,7 @@ static void print_marks(const unsigned *marks)
 static int run_many(const struct options *options)
 {
     uint64_t events = 0;
+    uint64_t faults = 0;
     unsigned counts[3] = {0};
     int worst = 0;
     int64_t slowest_ns = 0;
@@ -242,6 +247,7 @@ static int run_many(const struct options *options)
 
         count_marks(&result, marks);
         events += result.events;
+        faults += result.met;
         counts[result.verdict]++;
         lost += result.check.lost;
         excused += result.check.excused;
@@ -262,9 +268,10 @@ static int run_many(const struct options *options)
         return worst;
     }
     printf(
-        "%" PRId64 " seeds: %u fine, %u liveness, %u safety; %" PRIu64 " events, %" PRIu64
-        "/s; slowest convergence %" PRId64 " ms; %u writes lost within the rules\n",
-        options->seeds, counts[0], counts[1], counts[2], events, per_second(events),
+        "%" PRId64 " seeds: %u fine, %u liveness, %u safety; %" PRIu64 " faults, %" PRIu64
+        " events, %" PRIu64 "/s; slowest convergence %" PRId64
+        " ms; %u writes lost within the rules\n",
+        options->seeds, counts[0], counts[1], counts[2], faults, events, per_second(events),
         slowest_ns / MS, lost);
     printf("acknowledged beside another primary: %u; prevented:", excused);
     for (unsigned fence = FENCE_EXTENSION; fence < FENCES; fence++) {
