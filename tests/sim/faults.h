@@ -19,3 +19,4 @@ fault_fn harsh_lose_tail;
 fault_fn harsh_stale_store;
 fault_fn harsh_deny;
 fault_fn harsh_false_session;
+fault_fn harsh_failsafe;
