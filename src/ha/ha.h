@@ -284,8 +284,9 @@ bool ha_sync_is_safe(const struct ha_sync_rule *rule, const struct ha_sync_key *
  * floor of a release, or because nothing is published. For a lease that is not this node's. */
 bool ha_sync_covers(const struct ha_view *view, int at);
 
-/* failsafe.c, of COUNT members: so many, with the holder, must promise that it can go on without the
- * store; so many, without it, must say that they do not, before another node may take the lease. */
+/* failsafe.c, of COUNT members: so many, with the holder, must promise that it can go on without
+ * the store; so many, without it, must say that they do not, before another node may take the
+ * lease. */
 unsigned ha_failsafe_promises(unsigned count);
 unsigned ha_failsafe_votes(unsigned count);
 

@@ -160,8 +160,9 @@ static void on_restart(struct sim *sim, struct event *event)
     }
 }
 
-/* NODE cannot reach the store, others perhaps neither; it can reach some of them, and not always: they
- * help it, and others would take its lease. Agents that have promised or voted are restarted. */
+/* NODE cannot reach the store, others perhaps neither; it can reach some of them, and not
+ * always: they help it, and others would take its lease. Agents that have promised or voted are
+ * restarted. */
 void harsh_failsafe(struct sim *sim, struct fault *fault, struct node *met)
 {
     const struct node *node = fault->is_over ? met : sim_leader(sim);
