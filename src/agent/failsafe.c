@@ -3,8 +3,8 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-/* Failsafe mode in the agent: who may hold the lease without the store, what was promised and voted.
- * The proof is in ha/failsafe.c. */
+/* Failsafe mode in the agent: who may hold the lease without the store, what was promised and
+ * voted. The proof is in ha/failsafe.c. */
 
 /* Between two rounds of questions, as a part of the time that one may take. */
 #define ASK_PAUSE_PART 4
@@ -31,7 +31,8 @@ static bool is_named(const struct lease_record *record, const char *name)
     return false;
 }
 
-/* Patroni's nodes neither keep a promise nor vote: with one of them nobody holds without the store. */
+/* Patroni's nodes neither keep a promise nor vote: with one of them nobody holds without the
+ * store. */
 static bool is_possible(const struct agent *agent)
 {
     const struct cluster *cluster = &agent->cluster;
@@ -279,7 +280,8 @@ void agent_begin_failsafe(struct agent *agent, const struct lease_record *record
     agent->failsafe.refused = (struct failsafe_mark){record->term, record->seq};
 }
 
-/* A vote is of use to those who reach the store only; while nobody does, the holder may still come. */
+/* A vote is of use to those who reach the store only; while nobody does, the holder may still
+ * come. */
 static bool is_vote_wanted(const struct agent *agent, struct instant now)
 {
     bool is_wanted = agent->dcs.is_connected;

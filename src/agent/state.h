@@ -113,7 +113,8 @@ struct failsafe_facts {
     uint64_t bound_term;
     int64_t bound_ms;
 
-    /* The same for a Patroni node, which has no record: it asks all, so one that keeps it is enough. */
+    /* The same for a Patroni node, which has no record: it asks all, so one that keeps it is
+     * enough. */
     char patroni[MEMBER_NAME_SIZE];
     struct instant patroni_bound;
 
@@ -277,9 +278,9 @@ bool agent_is_reserved(const struct agent *agent);
 /* Whether a promotion is ahead and its timeline is not reserved yet. */
 bool agent_needs_timeline(const struct agent *agent);
 
-/* failsafe.c: name the members in WANTED, a record to be written; ask them all; for how long a promise
- * keeps the lease of the known record in force; note the first RECORD that is read, and vote when it is
- * time; fill the view. */
+/* failsafe.c: name the members in WANTED, a record to be written; ask them all; for how long a
+ * promise keeps the lease of the known record in force; note the first RECORD that is read, and
+ * vote when it is time; fill the view. */
 void agent_name_failsafe(const struct agent *agent, struct lease_record *wanted);
 void agent_ask_failsafe(struct agent *agent);
 int64_t agent_bound_ms(const struct agent *agent, struct instant now);

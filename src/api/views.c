@@ -284,6 +284,9 @@ static json_t *encode_baton(const struct api_snapshot *snapshot)
     if (!snapshot->is_led && cluster->lease.holder[0] != '\0') {
         field_set_text(out, "last_holder", cluster->lease.holder);
     }
+    if (snapshot->is_failsafe_active) {
+        field_set_true(out, "failsafe");
+    }
     field_set(out, "decision", encode_decision(snapshot));
     return out;
 }

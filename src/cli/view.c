@@ -12,6 +12,9 @@
 #define RED "\033[31m"
 #define PLAIN "\033[0m"
 #define MAINTENANCE " Maintenance mode: on\n"
+#define FAILSAFE \
+    " Failsafe mode: the primary goes on without the store while most agents answer it\n" \
+    "     to do: bring the store back; nobody can take over until then\n"
 
 int view_fetch(struct target *target, json_t **ret, struct err *e)
 {
@@ -265,6 +268,9 @@ static void add_schedule(const json_t *cluster, struct str *out)
 
     if (field_flag(cluster, "pause")) {
         str_add(out, MAINTENANCE);
+    }
+    if (field_flag(json_object_get(cluster, "baton"), "failsafe")) {
+        str_add(out, FAILSAFE);
     }
     if (schedule == NULL) {
         return;

@@ -60,11 +60,13 @@ MUST_CHECK int record_lease_decode(const char *json, struct lease_record *ret, s
 char *record_sync_encode(const struct sync_record *sync);
 MUST_CHECK int record_sync_decode(const char *json, struct sync_record *ret, struct err *e);
 
-/* failsafe: {"n1":"http://10.0.0.1:8008/patroni",...}, the members of CLUSTER that have an address. */
+/* failsafe: {"n1":"http://10.0.0.1:8008/patroni",...}, the members of CLUSTER that have an
+ * address. */
 char *record_failsafe_encode(const struct cluster *cluster);
 
-/* Body of POST /failsafe: {"name":..,"conn_url":..,"api_url":..,"slots":{}}, as Patroni sends it, and
- * "node", "term", "seq" and "length_ms" of baton's lease; a Patroni node has none: term 0. */
+/* Body of POST /failsafe: {"name":..,"conn_url":..,"api_url":..,"slots":{}}, as Patroni sends
+ * it, and "node", "term", "seq" and "length_ms" of baton's lease; a Patroni node has none: term
+ * 0. */
 struct failsafe_ask {
     char name[MEMBER_NAME_SIZE];
     char node[NODE_ID_SIZE];
@@ -100,8 +102,8 @@ MUST_CHECK int record_history_decode(const char *json, struct timeline_history *
 
 /* What one agent tells another (GET /patroni): Patroni's status fields, and a "baton" object:
  * {"dcs_ok":true,"term":7,"candidate":true,"down_ms":0,"position":"5/0/3000148","problem":"",
- *  "timeline":5,"history":[[4,50331800]],"age_ms":12,"suspected":0,"promised":0,"vote_term":7,"vote_seq":42};
- *  the timeline is the history's, a vote is there only when it was given. */
+ *  "timeline":5,"history":[[4,50331800]],"age_ms":12,"suspected":0,"promised":0,
+ *  "vote_term":7,"vote_seq":42}; the timeline is the history's, a vote is there only when it was given. */
 struct peer_report {
     enum member_state state;
     enum member_role role;
@@ -125,8 +127,8 @@ struct peer_report {
     /* It has promised never to confirm anything to a holder of an earlier term than this one, and
      * its position is final; 0: no promise is in force. */
     uint64_t promised;
-    /* Failsafe mode: it does not help a holder any more to keep the lease of this term and this seq,
-     * or an earlier one, in force; 0: it has not said so. */
+    /* Failsafe mode: it does not help a holder any more to keep the lease of this term and this
+     * seq, or an earlier one, in force; 0: it has not said so. */
     uint64_t vote_term;
     uint64_t vote_seq;
     struct timeline_history history;

@@ -1,5 +1,5 @@
-/* Failsafe mode: every small set of promises against every set of votes, a view for each of its rules, and
- * no view in which an expired lease is taken without the votes. */
+/* Failsafe mode: every small set of promises against every set of votes, a view for each of its
+ * rules, and no view in which an expired lease is taken without the votes. */
 #include "ha/rules.h"
 
 #include "base/str.h"

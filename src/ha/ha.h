@@ -293,8 +293,9 @@ bool ha_sync_covers(const struct ha_view *view, int at);
  * them is ahead of AT. */
 bool ha_sync_is_confirmed(const struct ha_view *view, int at);
 
-/* failsafe.c, of COUNT members: so many, with the holder, must promise that it can go on without the
- * store; so many, without it, must say that they do not, before another node may take the lease. */
+/* failsafe.c, of COUNT members: so many, with the holder, must promise that it can go on without
+ * the store; so many, without it, must say that they do not, before another node may take the
+ * lease. */
 unsigned ha_failsafe_promises(unsigned count);
 unsigned ha_failsafe_votes(unsigned count);
 

@@ -70,8 +70,8 @@ bool ha_rule_is_blocked(const struct ha_sync_rule *rule);
 struct ha_sync_key ha_key_of(const struct ha_sync_rule *rule);
 struct ha_sync_rule ha_rule_of(const struct ha_view *view, const struct ha_sync_key *key);
 
-/* The key under which somebody can still be elected while BEFORE gives way to AFTER; false: there
- * is none that could be written down. */
+/* The key under which somebody can still be elected while BEFORE gives way to AFTER; false:
+ * there is none that could be written down. */
 bool ha_key_between(
     const struct ha_sync_rule *before, const struct ha_sync_rule *after, struct ha_sync_key *ret);
 
@@ -82,8 +82,8 @@ struct ha_sync_rule ha_rule_wanted(const struct ha_view *view);
 struct ha_sync_rule ha_rule_to_open(const struct ha_view *view);
 
 /* revoke.c. Only this node cannot hear the holder, as far as is known; it should promise; it has
- * promised, and then: it cannot be a candidate, too few others have promised, another one is better
- * (which). */
+ * promised, and then: it cannot be a candidate, too few others have promised, another one is
+ * better (which). */
 bool revoke_is_alone(const struct ha_view *view);
 bool revoke_may_promise(const struct ha_view *view);
 bool revoke_is_promised(const struct ha_view *view);
@@ -92,8 +92,8 @@ bool revoke_is_short(const struct ha_view *view);
 bool revoke_is_behind(const struct ha_view *view);
 int revoke_better(const struct ha_view *view);
 
-/* failsafe.c. The others must be asked; their promises hold the lease; too few members have said that
- * the last holder cannot go on without the store. */
+/* failsafe.c. The others must be asked; their promises hold the lease; too few members have said
+ * that the last holder cannot go on without the store. */
 bool failsafe_is_due(const struct ha_view *view);
 bool failsafe_is_held(const struct ha_view *view);
 bool failsafe_is_guarded(const struct ha_view *view);

@@ -22,8 +22,8 @@ struct lease_record {
     int64_t length_ms;
     uint32_t timeline; /* reserved for the holder's promotion, never given twice; 0: none yet */
     struct position floor;
-    /* Failsafe mode: of these members (the holder is one) a majority can keep the hold in force without
-     * the store; none: nobody can. */
+    /* Failsafe mode: of these members (the holder is one) a majority can keep the hold in force
+     * without the store; none: nobody can. */
     unsigned failsafe_count;
     char failsafe[MEMBERS_MAX][MEMBER_NAME_SIZE];
 };

@@ -71,6 +71,14 @@ class Network:
                  " chain out { type filter hook output priority 0; oifname eth0 drop; }\n}\n")
         subprocess.run(["ip", "netns", "exec", name, "nft", "-f", "-"], input=rules.encode(), check=True)
 
+    def cut(self, name, *hosts):
+        """Drop everything between the namespace and the addresses; what was cut there before is healed."""
+        addresses = "{ " + ", ".join(hosts) + " }"
+        rules = ("table inet baton {\n}\ndelete table inet baton\ntable inet baton {\n"
+                 f" chain in {{ type filter hook input priority 0; ip saddr {addresses} drop; }}\n"
+                 f" chain out {{ type filter hook output priority 0; ip daddr {addresses} drop; }}\n}}\n")
+        subprocess.run(["ip", "netns", "exec", name, "nft", "-f", "-"], input=rules.encode(), check=True)
+
     def heal(self):
         for host in self.hosts:
             subprocess.run(["ip", "netns", "exec", host.name, "nft", "delete", "table", "inet", "baton"],

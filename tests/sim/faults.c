@@ -52,6 +52,7 @@ enum kind {
     SYNC_CANCEL,
     SYNC_FREEZE,
     SYNC_BREAK,
+    FAILSAFE,
     HANG_SERVER, /* from here on: for scenarios only */
     HANG_DISK,
     FILL_DISK,
@@ -577,6 +578,7 @@ static const struct {
     [SYNC_CANCEL] = {"sync-cancel", 100, 0, 0, 3, sync_cancel, NULL},
     [SYNC_FREEZE] = {"sync-freeze", 250, 300 * MS, 12 * SECOND, 4, sync_freeze, NULL},
     [SYNC_BREAK] = {"sync-break", 350, 2 * SECOND, 12 * SECOND, 3, sync_break, sync_mend},
+    [FAILSAFE] = {"failsafe", 800, 3 * SECOND, 14 * SECOND, 3, harsh_failsafe, harsh_failsafe},
     [HANG_SERVER] = {"hang-server", 0, 0, 0, 0, harsh_hang_server, harsh_hang_server},
     [HANG_DISK] = {"hang-disk", 0, 0, 0, 0, harsh_hang_disk, harsh_hang_disk},
     [FILL_DISK] = {"fill-disk", 0, 0, 0, 0, harsh_fill_disk, harsh_fill_disk},
@@ -620,12 +622,29 @@ int fault_find(const char *name)
 
 /* ---- drawing ---- */
 
+/* What seeds have that are about failsafe mode; the others have that seldom enough. */
+static bool is_drawn(const struct sim *sim, unsigned kind)
+{
+    static const unsigned few[] = {KILL_NODE,  FREEZE_NODE, STALL_AGENT, CUT_PEER,
+                                   CLOCK_SLEW, STORE_LATE,  FAILSAFE};
+
+    if (!sim->shape.is_cut_off) {
+        return kind != FAILSAFE || sim->shape.is_failsafe;
+    }
+    for (size_t at = 0; at < ARRAY_LEN(few); at++) {
+        if (few[at] == kind) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void draw_kind(struct sim *sim, unsigned kind, int64_t span_ns)
 {
     enum stream stream = (enum stream)(STREAM_FAULTS + (int)kind);
     unsigned count;
 
-    if (!rng_chance(sim, stream, kinds[kind].weight)) {
+    if (!is_drawn(sim, kind) || !rng_chance(sim, stream, kinds[kind].weight)) {
         return;
     }
     count = (unsigned)rng_log(sim, stream, 1, kinds[kind].most);

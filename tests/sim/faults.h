@@ -23,3 +23,4 @@ fault_fn harsh_hang_server;
 fault_fn harsh_hang_disk;
 fault_fn harsh_fill_disk;
 fault_fn harsh_fail_watchdog;
+fault_fn harsh_failsafe;

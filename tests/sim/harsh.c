@@ -167,3 +167,53 @@ void harsh_fail_watchdog(struct sim *sim, struct fault *fault, struct node *node
     node->is_watchdog_failed = !fault->is_over;
     engine_changed(sim, node);
 }
+
+/* ---- failsafe mode ---- */
+
+static void cut_both(struct sim *sim, unsigned a, unsigned b, int by)
+{
+    net_cut(sim, a, b, by);
+    net_cut(sim, b, a, by);
+}
+
+static void on_restarted(struct sim *sim, struct event *event)
+{
+    agent_begin(sim, &sim->nodes[event->node]);
+}
+
+static void on_restart(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+
+    if (!sim->is_healed && node->agent != NULL) {
+        agent_kill(sim, node);
+        sim_post(sim, node, ACTOR_WORLD, 150 * MS, &(struct event){.run = on_restarted});
+    }
+}
+
+/* NODE cannot reach the store, others perhaps neither; it can reach some of them, and not
+ * always: they help it, and others would take its lease. Agents that have promised or voted are
+ * restarted. */
+void harsh_failsafe(struct sim *sim, struct fault *fault, struct node *met)
+{
+    const struct node *node = fault->is_over ? met : sim_leader(sim);
+    unsigned count = sim->shape.node_count;
+    unsigned other = (node->index + 1 + (unsigned)(fault->amount / 8) % MAX(count - 1, 1u)) % count;
+    unsigned third = (other + 1) % count == node->index ? (other + 2) % count : (other + 1) % count;
+    int by = fault->is_over ? -1 : 1;
+
+    fault->resolved = (int)node->index;
+    cut_both(sim, node->index, STORE_PLACE, by);
+    if (fault->amount % 2 == 0) {
+        cut_both(sim, other, STORE_PLACE, by);
+    }
+    if (fault->amount / 2 % 2 == 0) {
+        cut_both(sim, node->index, third, by);
+    }
+    for (unsigned at = 0; !fault->is_over && at < 3 && fault->amount / 4 % 2 == 0; at++) {
+        sim_post(
+            sim, &sim->nodes[at % 2 == 0 ? other : third], ACTOR_WORLD,
+            (fault->amount * (at + 1) % 997) * fault->length_ns / 997,
+            &(struct event){.run = on_restart});
+    }
+}

@@ -53,6 +53,8 @@ void sim_shape_draw(struct sim *sim)
     }
     sync_draw(sim);
     shape->is_failsafe = rng_chance(sim, STREAM_FAILSAFE, 400);
+    shape->is_cut_off =
+        shape->is_failsafe && !shape->is_calm && rng_chance(sim, STREAM_FAILSAFE, 300);
 }
 
 static void wait_for_convergence(struct sim *sim, int64_t limit_ns, const char *after)

@@ -409,6 +409,7 @@ struct shape {
     int nosync;       /* node with the tag; -1 none */
     int end_known;    /* per mille: the end of a killed primary's log can be found */
     bool is_failsafe; /* failsafe_mode */
+    bool is_cut_off;  /* and few faults but those that it is for */
 };
 
 /* ---- faults (faults.c) ---- */
