@@ -854,8 +854,10 @@ static void test_rank_is_a_total_order(void **state)
     view.members[3].position = (struct position){.timeline = 2, .lsn = 10};
     view.members[1].position.lsn = 2000;
     view.members[4].priority = 5;
+    view.members[0].priority = 9;
+    view.members[0].trouble = TROUBLE_DISK_FULL;
     {
-        static const int order[] = {3, 1, 4, 0, 2};
+        static const int order[] = {3, 1, 4, 2, 0};
 
         for (size_t better = 0; better < ARRAY_LEN(order); better++) {
             for (size_t worse = better + 1; worse < ARRAY_LEN(order); worse++) {
@@ -881,6 +883,15 @@ static void test_bars(void **state)
     assert_string_equal(
         ha_bar(&view, 0), "its watchdog does not work, and watchdog.mode is required");
     view.members[0].is_watchdog_failed = false;
+    view.members[0].trouble = TROUBLE_SILENT;
+    assert_string_equal(ha_bar(&view, 0), "its server answers nothing");
+    view.members[0].trouble = TROUBLE_DISK_HUNG;
+    assert_string_equal(ha_bar(&view, 0), "a write to its disk does not end");
+    view.members[0].trouble = TROUBLE_DISK_FAILED;
+    assert_string_equal(ha_bar(&view, 0), "its disk takes no writes");
+    view.members[0].trouble = TROUBLE_DISK_FULL; /* when all are full, somebody must lead */
+    assert_null(ha_bar(&view, 0));
+    view.members[0].trouble = TROUBLE_NONE;
     view.cluster_lsn = 1000 + 1048576;
     assert_null(ha_bar(&view, 0));
     view.cluster_lsn++;
