@@ -392,8 +392,8 @@ void check_by_hand(struct sim *sim, struct node *node)
 void check_killed(struct sim *sim, const struct node *node)
 {
     if (server_is_open(node) && !node->server.is_by_hand && node->silent_ns == 0 &&
-        node->disk_hung_ns == 0 && str_equal(sim->check.holder, node->name) &&
-        instant_is_set(node->guard.deadline) &&
+        node->disk_hung_ns == 0 && node->disk_failed_ns == 0 &&
+        str_equal(sim->check.holder, node->name) && instant_is_set(node->guard.deadline) &&
         instant_left_ms(node->guard.deadline, node_now(sim, node)) > KILL_MARGIN_MS) {
         check_fail(
             sim, VERDICT_LIVENESS, "K: %s is killed by its agent although it holds the lease",

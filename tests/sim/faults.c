@@ -54,6 +54,7 @@ enum kind {
     SYNC_BREAK,
     HANG_SERVER, /* from here on: for scenarios only */
     HANG_DISK,
+    FAIL_DISK,
     FILL_DISK,
     FAIL_WATCHDOG,
     KINDS,
@@ -576,6 +577,7 @@ static const struct {
     [SYNC_BREAK] = {"sync-break", 350, 2 * SECOND, 12 * SECOND, 3, sync_break, sync_mend},
     [HANG_SERVER] = {"hang-server", 0, 0, 0, 0, harsh_hang_server, harsh_hang_server},
     [HANG_DISK] = {"hang-disk", 0, 0, 0, 0, harsh_hang_disk, harsh_hang_disk},
+    [FAIL_DISK] = {"fail-disk", 0, 0, 0, 0, harsh_fail_disk, harsh_fail_disk},
     [FILL_DISK] = {"fill-disk", 0, 0, 0, 0, harsh_fill_disk, harsh_fill_disk},
     [FAIL_WATCHDOG] = {"fail-watchdog", 0, 0, 0, 0, harsh_fail_watchdog, harsh_fail_watchdog},
 };
