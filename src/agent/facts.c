@@ -367,6 +367,12 @@ static void note_trouble(struct server_facts *server, const struct engine_status
         status->state == SERVER_BROKEN || status->state == SERVER_STARTING) {
         server->killed = (struct instant){0};
     }
+    if (status->state == SERVER_PRIMARY) {
+        server->end = (struct position){0};
+    } else if (status->state == SERVER_DOWN) {
+        server->end =
+            status->was_clean || status->is_end_known ? status->position : (struct position){0};
+    }
     if (status->state == SERVER_PRIMARY && status->disk == TROUBLE_NONE) {
         server->is_room_tried = false;
     }

@@ -130,6 +130,7 @@ struct server_facts {
     enum engine_order order;  /* in progress */
     struct instant answering; /* when it last answered as a standby or primary */
     struct instant stopping;  /* when it began to stop */
+    struct position end;      /* of its log, when it was last down and that was known; {0,0}: not */
     struct instant watched;   /* since when this agent looks at it without a long pause */
     struct instant killed;    /* and not ended since; {0,0}: it was not */
     bool is_room_tried;       /* it was stopped because its disk is full */

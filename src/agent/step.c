@@ -9,8 +9,8 @@
 
 #define SYNC_PROBE_MS 250
 
-/* The longest pause between turns, whatever loop_wait says: ages in what is shown stay honest. After
- * one that is much longer this agent has been away, and perhaps its whole host. */
+/* The longest pause between turns, whatever loop_wait says: ages in what is shown stay honest.
+ * After one that is much longer this agent was away, and perhaps its whole host. */
 #define TURN_MAX_MS 1000
 #define TURN_AWAY_MS (3 * TURN_MAX_MS)
 

@@ -308,6 +308,19 @@ static enum relation view_relation(const struct agent *agent, const struct ha_vi
     return timeline_relate(status->position, &history);
 }
 
+/* A receiver begins where the log ends that is here. */
+static bool is_whole(const struct server_facts *facts)
+{
+    const struct engine_status *status = &facts->status;
+
+    if (status->state == SERVER_DOWN) {
+        return status->was_clean || status->is_end_known;
+    }
+    return status->state == SERVER_STANDBY &&
+           (status->is_detached || status->received_lsn != 0 ||
+            (facts->end.lsn != 0 && position_compare(status->position, facts->end) >= 0));
+}
+
 static void view_server(const struct agent *agent, struct instant now, struct ha_view *view)
 {
     const struct server_facts *facts = &agent->server;
@@ -345,6 +358,7 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
         server->killed_ms = instant_elapsed_min_ms(facts->killed, now);
     }
     server->is_room_tried = facts->is_room_tried;
+    server->is_whole = is_whole(facts);
     server->relation = view_relation(agent, view);
 }
 

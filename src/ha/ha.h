@@ -138,6 +138,7 @@ struct ha_server {
     int64_t stopping_ms;     /* since it was asked to stop */
     int64_t killed_ms;       /* since it was killed, while it does not end; else 0 */
     bool is_room_tried;      /* it was stopped once because its disk is full */
+    bool is_whole;           /* DOWN, STANDBY: its position is the end of all that is here */
     uint64_t system_id;      /* 0: unknown */
     enum relation relation;  /* of its position to the holder's history */
     int upstream;            /* index, HA_NOBODY or HA_STRANGER */

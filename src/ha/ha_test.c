@@ -178,6 +178,7 @@ static struct ha_view pick_view(void)
     view.is_leaving = pick(2) != 0;
     if (view.lease == HA_LEASE_MINE && view.server.is_armed && view.is_reserved) {
         view.members[0].trouble = (enum trouble)pick(TROUBLE_DISK_FULL + 1);
+        view.server.is_whole = view.members[0].trouble != TROUBLE_NONE && pick(2) != 0;
     }
     if (view.lease == HA_LEASE_OTHER) {
         view.server.relation = (enum relation)pick(RELATION_DIVERGED + 1);
@@ -298,6 +299,7 @@ static void check_lease_action(const struct ha_view *view, const struct ha_actio
             !is_running || (view->server.state == SERVER_STANDBY &&
                             (view->members[view->self].trouble != TROUBLE_NONE ||
                              view->members[view->self].is_watchdog_failed)));
+        assert_true(!is_running || view->server.is_whole);
         assert_false(view->server.is_busy && is_running);
         assert_false(view->server.is_promoting);
     }
@@ -404,166 +406,6 @@ static void stop_overdue(struct ha_view *view)
     lead(view);
     view->server.state = SERVER_STOPPING;
     view->server.stopping_ms = view->settings.ttl_ms + 1;
-}
-
-/* A server or disk that lives and does not work (trouble.c), as the primary here sees it. */
-static void silent(struct ha_view *view)
-{
-    lead(view);
-    view->server.is_busy = true; /* an order that hangs as well must not keep it alive */
-    view->members[0].trouble = TROUBLE_SILENT;
-}
-
-static void silent_alone(struct ha_view *view)
-{
-    silent(view);
-    view->server.upstream = HA_NOBODY;
-    view->member_count = 1;
-}
-
-static void silent_paused(struct ha_view *view)
-{
-    silent(view);
-    view->server.is_busy = false;
-    view->settings.is_paused = true;
-}
-
-static void disk_hung(struct ha_view *view)
-{
-    lead(view);
-    view->members[0].trouble = TROUBLE_DISK_HUNG;
-}
-
-static void disk_failed(struct ha_view *view)
-{
-    lead(view);
-    view->members[0].trouble = TROUBLE_DISK_FAILED;
-}
-
-/* Reads still work here. */
-static void disk_failed_alone(struct ha_view *view)
-{
-    disk_failed(view);
-    view->members[1].trouble = TROUBLE_DISK_FAILED;
-    view->members[2].trouble = TROUBLE_SILENT;
-}
-
-static void disk_failed_down(struct ha_view *view)
-{
-    disk_failed(view);
-    view->server.state = SERVER_DOWN;
-    view->server.was_primary = true;
-    view->members[0].position.lsn = 2000; /* nobody has all of it */
-}
-
-static void disk_failed_complete(struct ha_view *view)
-{
-    disk_failed_down(view);
-    view->members[2].position.lsn = 2000;
-}
-
-static void disk_failed_down_alone(struct ha_view *view)
-{
-    disk_failed_down(view);
-    view->server.upstream = HA_NOBODY;
-    view->member_count = 1;
-}
-
-static void disk_hung_elected(struct ha_view *view)
-{
-    disk_hung(view);
-    view->server.state = SERVER_STANDBY;
-    view->is_reserved = true;
-}
-
-static void stuck(struct ha_view *view)
-{
-    disk_hung(view);
-    view->server.state = SERVER_STOPPING;
-    view->server.killed_ms = 3001;
-    view->is_renewal_due = true;
-}
-
-static void stuck_a_moment(struct ha_view *view)
-{
-    stuck(view);
-    view->server.killed_ms = 3000;
-}
-
-static void stuck_alone(struct ha_view *view)
-{
-    stuck(view);
-    view->server.upstream = HA_NOBODY;
-    view->member_count = 1;
-}
-
-static void disk_full(struct ha_view *view)
-{
-    lead(view);
-    view->members[0].trouble = TROUBLE_DISK_FULL;
-    view->members[1].trouble = TROUBLE_DISK_FULL;
-}
-
-static void disk_full_tried(struct ha_view *view)
-{
-    disk_full(view);
-    view->server.is_room_tried = true;
-}
-
-static void disk_full_everywhere(struct ha_view *view)
-{
-    disk_full(view);
-    view->members[2].trouble = TROUBLE_DISK_FULL;
-}
-
-static void disk_full_stopped(struct ha_view *view)
-{
-    disk_full_tried(view);
-    view->server.state = SERVER_DOWN;
-    view->server.was_clean = true;
-    view->server.was_primary = true;
-    view->members[2].position.lsn = 1000;
-}
-
-/* Nobody has got all of it while it stopped: it goes on here, full as it is. */
-static void disk_full_stopped_behind(struct ha_view *view)
-{
-    disk_full_stopped(view);
-    view->members[2].position.lsn = 900;
-    view->server.ended_ms = 3000;
-}
-
-static void disk_full_stopped_just_now(struct ha_view *view)
-{
-    disk_full_stopped_behind(view);
-    view->server.ended_ms = 2999;
-}
-
-static void unwatched(struct ha_view *view)
-{
-    lead(view);
-    view->members[0].is_watchdog_failed = true;
-}
-
-static void unwatched_elected(struct ha_view *view)
-{
-    unwatched(view);
-    view->server.state = SERVER_STANDBY;
-    view->is_reserved = true;
-}
-
-/* The others get what they lack from here, and one of them is opened then. */
-static void unwatched_ahead(struct ha_view *view)
-{
-    unwatched_elected(view);
-    view->members[0].position.lsn = 2000;
-}
-
-static void unwatched_promoting(struct ha_view *view)
-{
-    unwatched_elected(view);
-    view->server.is_promoting = true;
-    view->server.is_busy = true;
 }
 
 static void foreign(struct ha_view *view)
@@ -728,37 +570,6 @@ static const struct special specials[] = {
     {"race.paused", race_paused},
     {"race.returning", race_returning},
     {"stop.overdue", stop_overdue},
-    {"trouble.silent", silent},
-    {"trouble.silent", silent_alone},
-    {"primary.run", silent_paused},
-    {"trouble.disk", disk_hung},
-    {"trouble.disk", disk_failed},
-    {"primary.run", disk_failed_alone},
-    {"trouble.lapse", disk_failed_down},
-    {"start.trouble", disk_failed_down},
-    {"trouble.release", disk_failed_complete},
-    {"start.again", disk_failed_down_alone},
-    {"lease.hold", disk_failed_down_alone},
-    {"trouble.release", disk_hung_elected},
-    {"promote.unfit", disk_hung_elected},
-    {"trouble.stuck", stuck},
-    {"lease.renew", stuck_a_moment},
-    {"lease.renew", stuck_alone},
-    {"trouble.full", disk_full},
-    {"primary.run", disk_full_tried},
-    {"primary.run", disk_full_everywhere},
-    {"trouble.release", disk_full_stopped},
-    {"start.trouble", disk_full_stopped},
-    {"start.again", disk_full_stopped_behind},
-    {"start.trouble", disk_full_stopped_just_now},
-    {"lease.hold", disk_full_stopped_just_now},
-    {"trouble.unwatched", unwatched},
-    {"trouble.release", unwatched_elected},
-    {"promote.unfit", unwatched_elected},
-    {"promote.unfit", unwatched_ahead},
-    {"lease.hold", unwatched_ahead},
-    {"server.busy", unwatched_promoting},
-    {"lease.hold", unwatched_promoting},
     {"server.foreign", foreign},
     {"primary.checkpoint", first_checkpoint},
     {"server.paused", server_paused},
@@ -807,19 +618,20 @@ static void test_special_views(void **state)
     }
 }
 
-/* revoke_test.c and failsafe_test.c have the views of those. */
-static bool is_of_a_mode(const struct ha_rule *rule)
+/* revoke_test.c, failsafe_test.c and trouble_test.c have the views of those. */
+static bool is_of_others(const struct ha_rule *rule)
 {
-    static const char *const others[] = {"crash.release",   "lease.next-term", "start.asking",
-                                         "promote.unruled", "failsafe.ask",    "failsafe.hold",
-                                         "record.failsafe", "race.failsafe"};
+    static const char *const others[] = {
+        "crash.release", "lease.next-term", "start.asking",  "promote.unruled", "failsafe.ask",
+        "failsafe.hold", "record.failsafe", "race.failsafe", "promote.unfit",   "start.trouble"};
 
     for (size_t at = 0; at < ARRAY_LEN(others); at++) {
         if (str_equal(others[at], rule->id)) {
             return true;
         }
     }
-    return rule->topic == TOPIC_SYNC || str_starts(rule->id, "revoke.");
+    return rule->topic == TOPIC_SYNC || str_starts(rule->id, "revoke.") ||
+           str_starts(rule->id, "trouble.");
 }
 
 static void test_every_rule_is_reached(void **state)
@@ -835,7 +647,7 @@ static void test_every_rule_is_reached(void **state)
         for (unsigned other = 0; other < at; other++) {
             assert_string_not_equal(rule->id, ha_rule_at(other)->id);
         }
-        if (reached[at] == 0 && !is_of_a_mode(rule)) {
+        if (reached[at] == 0 && !is_of_others(rule)) {
             print_message("never reached: %s\n", rule->id);
             missing++;
         }
@@ -858,8 +670,10 @@ static void test_rank_is_a_total_order(void **state)
     view.members[3].position = (struct position){.timeline = 2, .lsn = 10};
     view.members[1].position.lsn = 2000;
     view.members[4].priority = 5;
+    view.members[0].priority = 9;
+    view.members[0].trouble = TROUBLE_DISK_FULL;
     {
-        static const int order[] = {3, 1, 4, 0, 2};
+        static const int order[] = {3, 1, 4, 2, 0};
 
         for (size_t better = 0; better < ARRAY_LEN(order); better++) {
             for (size_t worse = better + 1; worse < ARRAY_LEN(order); worse++) {
@@ -885,6 +699,15 @@ static void test_bars(void **state)
     assert_string_equal(
         ha_bar(&view, 0), "its watchdog does not work, and watchdog.mode is required");
     view.members[0].is_watchdog_failed = false;
+    view.members[0].trouble = TROUBLE_SILENT;
+    assert_string_equal(ha_bar(&view, 0), "its server answers nothing");
+    view.members[0].trouble = TROUBLE_DISK_HUNG;
+    assert_string_equal(ha_bar(&view, 0), "a write to its disk does not end");
+    view.members[0].trouble = TROUBLE_DISK_FAILED;
+    assert_string_equal(ha_bar(&view, 0), "its disk takes no writes");
+    view.members[0].trouble = TROUBLE_DISK_FULL; /* when all are full, somebody must lead */
+    assert_null(ha_bar(&view, 0));
+    view.members[0].trouble = TROUBLE_NONE;
     view.cluster_lsn = 1000 + 1048576;
     assert_null(ha_bar(&view, 0));
     view.cluster_lsn++;

@@ -42,8 +42,8 @@ bool trouble_is_disk_bad(enum trouble trouble);
 /* This node should not be opened, and another one could be. */
 bool trouble_is_unfit_for(const struct ha_view *view);
 
-/* Who should have the lease instead of this node, whose server is not open; HA_NOBODY: this node may
- * keep it. */
+/* Who should have the lease instead of this node, whose server is not open; HA_NOBODY: this node
+ * may keep it. */
 int trouble_heir(const struct ha_view *view);
 
 /* Nobody has all that is here, but somebody could go on, and this node's disk takes no writes. */

@@ -47,12 +47,13 @@ static bool is_free(const struct ha_view *view)
            (server->state == SERVER_STANDBY || (server->state == SERVER_DOWN && !server->is_torn));
 }
 
-/* Nobody goes first who lacks a part of what is here. */
+/* Nobody goes first who lacks a part of what is here. A server that was started again shows less at
+ * first: it has not replayed all of its log. */
 int trouble_heir(const struct ha_view *view)
 {
     struct ha_view asked = *view;
 
-    if (!is_free(view)) {
+    if (!is_free(view) || !view->server.is_whole) {
         return HA_NOBODY;
     }
     asked.floor = view->members[view->self].position;
@@ -64,11 +65,15 @@ int trouble_heir(const struct ha_view *view)
                : HA_NOBODY;
 }
 
-/* What a disk that fails has alone may be lost in any case, and nobody knows for how long one hangs:
- * the others wait for the lease, and go by maximum_lag_on_failover. */
+/* What a disk that fails has alone may be lost in any case, and nobody knows for how long one
+ * hangs: the others wait for the lease, and go by maximum_lag_on_failover. From a standby that lacks only
+ * its watchdog they get what they lack. */
 bool trouble_is_lapsing(const struct ha_view *view)
 {
-    return is_free(view) && trouble_is_disk_bad(view->members[view->self].trouble) &&
+    bool is_disk_bad = trouble_is_disk_bad(view->members[view->self].trouble);
+    bool is_uncertain = view->server.state == SERVER_STANDBY && !view->server.is_whole;
+
+    return is_free(view) && is_unfit(view) && (is_disk_bad || is_uncertain) &&
            ha_best(view, view->self) != HA_NOBODY && trouble_heir(view) == HA_NOBODY;
 }
 

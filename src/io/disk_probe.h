@@ -14,12 +14,13 @@ struct disk_probe;
 struct disk_probe *disk_probe_new(
     struct loop *loop, void (*done)(void *arg, int error, const char *path), void *arg);
 
-/* Write 8 kB and fsync them, once on each file system, in each of the COUNT (at most DISK_PROBE_PATHS) folders of PATHS, which
- * are copied. False: the last attempt has not ended (or there is no thread to be had), nothing was
- * begun. */
+/* Write 8 kB and fsync them, once on each file system, in each of the COUNT (at most
+ * DISK_PROBE_PATHS) folders of PATHS, which are copied. False: the last attempt has not ended (or
+ * there is no thread to be had), nothing was begun. */
 #define DISK_PROBE_PATHS 2
 bool disk_probe_start(struct disk_probe *probe, const char *const *paths, unsigned count);
 
+/* An attempt has not ended. */
 bool disk_probe_is_busy(const struct disk_probe *probe);
 
 /* Does not wait; DONE does not come any more. NULL is accepted. */

@@ -84,6 +84,9 @@ static void fill_trouble(const struct sim *sim, const struct node *node, struct 
     if (node->disk_hung_ns != 0) {
         ret->disk = TROUBLE_DISK_HUNG;
         ret->disk_ill = since(sim, node, node->disk_hung_ns);
+    } else if (node->disk_failed_ns != 0) {
+        ret->disk = TROUBLE_DISK_FAILED;
+        ret->disk_ill = since(sim, node, node->disk_failed_ns);
     } else if (node->disk_full_ns != 0) {
         ret->disk = TROUBLE_DISK_FULL;
         ret->disk_ill = since(sim, node, node->disk_full_ns);

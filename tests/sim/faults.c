@@ -55,6 +55,7 @@ enum kind {
     FAILSAFE,
     HANG_SERVER, /* from here on: for scenarios only */
     HANG_DISK,
+    FAIL_DISK,
     FILL_DISK,
     FAIL_WATCHDOG,
     KINDS,
@@ -581,6 +582,7 @@ static const struct {
     [FAILSAFE] = {"failsafe", 800, 3 * SECOND, 14 * SECOND, 3, harsh_failsafe, harsh_failsafe},
     [HANG_SERVER] = {"hang-server", 0, 0, 0, 0, harsh_hang_server, harsh_hang_server},
     [HANG_DISK] = {"hang-disk", 0, 0, 0, 0, harsh_hang_disk, harsh_hang_disk},
+    [FAIL_DISK] = {"fail-disk", 0, 0, 0, 0, harsh_fail_disk, harsh_fail_disk},
     [FILL_DISK] = {"fill-disk", 0, 0, 0, 0, harsh_fill_disk, harsh_fill_disk},
     [FAIL_WATCHDOG] = {"fail-watchdog", 0, 0, 0, 0, harsh_fail_watchdog, harsh_fail_watchdog},
 };

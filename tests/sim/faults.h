@@ -21,6 +21,7 @@ fault_fn harsh_deny;
 fault_fn harsh_false_session;
 fault_fn harsh_hang_server;
 fault_fn harsh_hang_disk;
+fault_fn harsh_fail_disk;
 fault_fn harsh_fill_disk;
 fault_fn harsh_fail_watchdog;
 fault_fn harsh_failsafe;

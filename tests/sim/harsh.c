@@ -155,6 +155,12 @@ void harsh_hang_disk(struct sim *sim, struct fault *fault, struct node *node)
     engine_changed(sim, node);
 }
 
+void harsh_fail_disk(struct sim *sim, struct fault *fault, struct node *node)
+{
+    node->disk_failed_ns = fault->is_over ? 0 : sim->now_ns;
+    engine_changed(sim, node);
+}
+
 /* Nothing can be written but the log, which has room for its end. */
 void harsh_fill_disk(struct sim *sim, struct fault *fault, struct node *node)
 {

@@ -346,6 +346,7 @@ struct node {
      * that hangs the server ends, when killed, only after that. */
     int64_t silent_ns;
     int64_t disk_hung_ns;
+    int64_t disk_failed_ns; /* it refuses a write that nobody but the agent has tried */
     int64_t disk_full_ns;
     bool is_watchdog_failed;
     uint32_t made_epoch; /* of the agent that made a database here */

@@ -20,12 +20,19 @@ struct pg_disk {
     char problem[192];
 };
 
+#define HINT_FULL "make room on that file system"
+#define HINT_FAILED "read the kernel's log on that host"
+
 static const struct {
     int error;
     enum trouble trouble;
+    const char *hint;
 } errors[] = {
-    {0, TROUBLE_NONE},           {EIO, TROUBLE_DISK_FAILED},  {EROFS, TROUBLE_DISK_FAILED},
-    {ENOSPC, TROUBLE_DISK_FULL}, {EDQUOT, TROUBLE_DISK_FULL},
+    {0, TROUBLE_NONE, NULL},
+    {EIO, TROUBLE_DISK_FAILED, HINT_FAILED},
+    {EROFS, TROUBLE_DISK_FAILED, HINT_FAILED},
+    {ENOSPC, TROUBLE_DISK_FULL, HINT_FULL},
+    {EDQUOT, TROUBLE_DISK_FULL, HINT_FULL},
 };
 
 static void set(struct postgres *pg, enum trouble trouble)
@@ -52,8 +59,8 @@ static void on_done(void *arg, int error, const char *path)
         if (errors[at].error == error) {
             if (error != 0) {
                 str_format(
-                    disk->problem, sizeof(disk->problem), "%.120s takes no writes: %s%s", path,
-                    strerror(error), error == ENOSPC || error == EDQUOT ? "; make room" : "");
+                    disk->problem, sizeof(disk->problem), "%.80s takes no writes: %s\nhint: %s",
+                    path, strerror(error), errors[at].hint);
             }
             set(pg, errors[at].trouble);
             return;
@@ -78,7 +85,8 @@ static void on_pace(void *arg)
     loop_timer_start(disk->pace, pace_ms(pg));
     if (disk_probe_is_busy(disk->probe)) {
         str_format(
-            disk->problem, sizeof(disk->problem), "the disk of %.120s hangs, or is very slow",
+            disk->problem, sizeof(disk->problem),
+            "the disk of %.80s hangs, or is very slow\nhint: read the kernel's log on that host",
             pg->paths.data_dir);
         set(pg, TROUBLE_DISK_HUNG);
     } else if (pg_is_running(pg)) {

@@ -92,7 +92,10 @@ static void fill_problem(const struct postgres *pg, struct engine_status *status
 {
     const char *text = "";
 
-    if (!pg->was_told) {
+    /* What else is wrong follows from that. */
+    if (pg_disk_problem(pg)[0] != '\0') {
+        text = pg_disk_problem(pg);
+    } else if (!pg->was_told) {
         text = pg->look.problem;
     } else if (!pg->has_guard) {
         text = "the guard does not answer";
@@ -104,7 +107,6 @@ static void fill_problem(const struct postgres *pg, struct engine_status *status
         text = text[0] == '\0' ? pg->stall.problem : text;
         text = text[0] == '\0' ? pg->complaint : text;
         text = text[0] == '\0' ? pg_fence_problem(pg) : text;
-        text = text[0] == '\0' ? pg_disk_problem(pg) : text;
     } else if (status->state == SERVER_BROKEN && pg->look.problem[0] == '\0') {
         str_format(
             status->problem, sizeof(status->problem),
