@@ -113,6 +113,7 @@ static void view_self(const struct agent *agent, struct ha_member *member)
         .nosync = agent->config->tags.nosync,
         .sync_priority = agent->config->tags.sync_priority,
         .is_watchdog_failed = status->is_watchdog_failed,
+        .is_outgrown = status->is_outgrown,
     };
     IGNORE(!str_copy(member->name, sizeof(member->name), agent->config->name), "same size");
 }
@@ -181,6 +182,7 @@ static void view_peer(
         .nosync = report->tags.nosync,
         .sync_priority = report->tags.sync_priority,
         .is_watchdog_failed = report->is_watchdog_failed,
+        .is_outgrown = report->is_outgrown,
     };
     IGNORE(!str_copy(ret->name, sizeof(ret->name), peer->name), "same size");
 }

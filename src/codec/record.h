@@ -102,6 +102,7 @@ struct peer_report {
     bool has_baton; /* the fields below were there */
     bool dcs_ok;
     uint64_t term;      /* of the newest lease record that it has seen */
+    bool is_outgrown;   /* its replay has stopped until it is restarted */
     bool is_candidate;  /* its own opinion: could it be promoted now? */
     int64_t age_ms;     /* of `position`, when the report was made */
     int64_t down_ms;    /* how long its server has not been running; 0: running */
@@ -138,7 +139,7 @@ struct record_report {
     uint8_t guard_means; /* model/guard_message.h; 0: there is no guard, or none that tells */
     uint8_t guard_powers;
     uint8_t watchdog;
-    const char *fence;   /* baton's own: state of the fence in the server; "" unknown */
+    const char *fence; /* baton's own: state of the fence in the server; "" unknown */
 };
 
 /* The status JSON, spaced as Patroni's REST bodies are. As there, what comes from the server

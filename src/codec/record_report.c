@@ -123,6 +123,9 @@ static json_t *encode_baton(const struct record_report *report)
     field_set_u64(baton, "age_ms", (uint64_t)MAX(peer->age_ms, 0));
     field_set_u64(baton, "suspected", peer->suspected);
     field_set_u64(baton, "promised", peer->promised);
+    if (peer->is_outgrown) {
+        field_set_true(baton, "outgrown");
+    }
     if (report->guard_means != GUARD_MEANS_UNKNOWN) {
         field_set(baton, "guard", encode_guard(report));
     }
@@ -216,6 +219,7 @@ static int decode_baton(const json_t *baton, struct peer_report *peer, struct er
     peer->has_baton = true;
     peer->dcs_ok = field_flag(baton, "dcs_ok");
     peer->is_candidate = field_flag(baton, "candidate");
+    peer->is_outgrown = field_flag(baton, "outgrown");
     r = field_u64(baton, "term", &peer->term, e);
     if (r == 0) {
         r = field_i64(baton, "down_ms", &peer->down_ms, e);

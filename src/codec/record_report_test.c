@@ -204,7 +204,7 @@ static void test_refusals(void **state)
 static void test_guard_and_watchdog(void **state)
 {
     struct record_report report = {
-        .peer = {.has_baton = true, .is_watchdog_failed = true},
+        .peer = {.has_baton = true, .is_watchdog_failed = true, .is_outgrown = true},
         .guard_means = GUARD_MEANS_CGROUP,
         .guard_powers = GUARD_POWER_MEMORY | GUARD_POWER_NICE,
         .watchdog = GUARD_WATCHDOG_FAILED,
@@ -219,6 +219,7 @@ static void test_guard_and_watchdog(void **state)
     assert_non_null(strstr(json, "\"watchdog_failed\": true"));
     assert_int_equal(record_report_decode(json, &peer, NULL), 0);
     assert_true(peer.is_watchdog_failed);
+    assert_true(peer.is_outgrown);
     json = mem_free(json);
     report.peer.is_watchdog_failed = false;
     report.guard_means = GUARD_MEANS_UNKNOWN;

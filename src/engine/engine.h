@@ -45,6 +45,10 @@ struct engine_status {
     /* STANDBY: it follows nobody, its receiver is gone and what it received is replayed: the
      * position is final until it is told to follow again. */
     bool is_detached;
+    bool is_paused; /* STANDBY: its replay is paused, by whomever */
+    /* STANDBY: its replay has stopped for good: its log wants larger settings than the server was
+     * started with. A restart helps; it must not be promoted. */
+    bool is_outgrown;
     bool is_checkpointed; /* PRIMARY: a checkpoint has completed on this timeline */
     bool pending_restart; /* a changed parameter waits for a restart */
     uint64_t system_id;
@@ -66,8 +70,8 @@ struct engine_status {
     uint8_t guard_powers;            /* enum guard_power */
     uint8_t watchdog;                /* enum guard_watchdog */
     bool is_watchdog_failed;         /* there must be one (engine_watch), and it does not work */
-    bool is_opened;    /* the guard was told so by a promotion: it cannot be disarmed */
-    enum fence_state fence;          /* of the running server */
+    bool is_opened;         /* the guard was told so by a promotion: it cannot be disarmed */
+    enum fence_state fence; /* of the running server */
     char problem[192]; /* why it is broken or does not start, for people; "" when all is well */
     /* The newest rule of engine_set_sync that is in force for certain; 0: none yet. */
     uint64_t sync_serial;

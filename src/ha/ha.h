@@ -69,6 +69,7 @@ struct ha_member {
     bool nosync;
     int sync_priority;
     bool is_watchdog_failed; /* it must have a kernel watchdog, and that does not work */
+    bool is_outgrown;        /* STANDBY: its replay has stopped until it is restarted */
 
     /* Of others, when the primary runs here: */
     bool is_replicating;  /* streams from it directly, and its agent answers */

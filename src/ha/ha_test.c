@@ -475,6 +475,22 @@ static void follow(struct ha_view *view)
     view->server.upstream = 2;
 }
 
+static void outgrown(struct ha_view *view)
+{
+    view->lease = HA_LEASE_OTHER;
+    view->holder = 1;
+    view->members[1].server = SERVER_PRIMARY;
+    view->members[0].is_outgrown = true;
+}
+
+static void outgrown_with_lease(struct ha_view *view)
+{
+    lead(view);
+    view->server.state = SERVER_STANDBY;
+    view->members[0].is_outgrown = true;
+    view->settings.is_paused = true;
+}
+
 static void unreserved(struct ha_view *view)
 {
     lead(view);
@@ -570,6 +586,8 @@ static const struct special specials[] = {
     {"clone.diverged", clone_diverged},
     {"standby.follow", follow},
     {"promote.unreserved", unreserved},
+    {"standby.outgrown", outgrown},
+    {"standby.outgrown", outgrown_with_lease},
     {"record.config", config_missing},
     {"record.status", status_due},
     {"record.history", history_missing},
@@ -682,6 +700,10 @@ static void test_bars(void **state)
     assert_string_equal(
         ha_bar(&view, 0), "its watchdog does not work, and watchdog.mode is required");
     view.members[0].is_watchdog_failed = false;
+    view.members[0].is_outgrown = true;
+    assert_string_equal(
+        ha_bar(&view, 0), "its replay has stopped until it is restarted: a parameter was raised");
+    view.members[0].is_outgrown = false;
     view.cluster_lsn = 1000 + 1048576;
     assert_null(ha_bar(&view, 0));
     view.cluster_lsn++;

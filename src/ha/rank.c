@@ -35,6 +35,9 @@ const char *ha_bar(const struct ha_view *view, int at)
     if (member->server != SERVER_STANDBY) {
         return "its server is not running as a standby";
     }
+    if (member->is_outgrown) {
+        return "its replay has stopped until it is restarted: a parameter was raised";
+    }
     if (member->position.timeline == 0 || member->position.lsn == 0) {
         return "its position is not known";
     }

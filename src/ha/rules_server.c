@@ -116,6 +116,13 @@ static bool is_elected(const struct ha_view *view)
     return view->lease == HA_LEASE_MINE && view->server.state == SERVER_STANDBY;
 }
 
+/* A promotion would end it; an operator who has switched maintenance on restarts it himself. */
+static bool is_outgrown(const struct ha_view *view)
+{
+    return view->server.state == SERVER_STANDBY && view->members[view->self].is_outgrown &&
+           (!view->settings.is_paused || view->lease == HA_LEASE_MINE);
+}
+
 static bool is_elected_unarmed(const struct ha_view *view)
 {
     return is_elected(view) && !view->server.is_armed;
@@ -391,6 +398,10 @@ static const struct ha_rule rows[] = {
      act_switchover_checkpoint},
     {"switchover.stop", TOPIC_SERVER, "a hand-over was asked for and the checkpoint is done",
      "stop the server to hand over", is_hand_over_possible, act_switchover_stop},
+    {"standby.outgrown", TOPIC_SERVER,
+     "replay has stopped: the primary has raised a parameter that the standby runs with",
+     "stop the server to start it with the primary's parameters: its replay has stopped",
+     is_outgrown, act_stop_if_running},
     {"promote.unarmed", TOPIC_SERVER, "the lease is held here, the guard has not confirmed it",
      "waiting for the guard to confirm the deadline", is_elected_unarmed, NULL},
     {"promote.unreserved", TOPIC_SERVER, "the lease is held here, without a new timeline",

@@ -86,6 +86,7 @@ static void fill_status(const struct sim *sim, const struct node *node, struct e
         .is_streaming = node->server.run == RUN_STANDBY && node->server.is_streaming,
         .is_checkpointed = disk->is_checkpointed,
     };
+    ret->is_outgrown = ret->state == SERVER_STANDBY && node->server.is_outgrown;
     ret->is_answering = ret->state == SERVER_STANDBY || ret->state == SERVER_PRIMARY;
     if (disk->kind != DISK_PRESENT) {
         str_copy(

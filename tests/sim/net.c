@@ -97,6 +97,7 @@ static void fill_report(const struct api_snapshot *snapshot, struct peer_report 
         .replayed_lsn = status->replayed_lsn,
         .is_streaming = status->is_streaming,
         .is_paused = snapshot->cluster.settings.is_paused,
+        .is_outgrown = status->is_outgrown,
         .tags = snapshot->config->tags,
         .has_baton = true,
         .dcs_ok = snapshot->dcs_ok,

@@ -448,6 +448,16 @@ static void do_starve(struct story *story, const struct words *words)
     }
 }
 
+static void do_outgrow(struct story *story, const struct words *words)
+{
+    struct node *node = story_node(story, words->items[0]);
+
+    if (node != NULL) {
+        node->server.is_outgrown = true;
+        engine_changed(story->sim, node);
+    }
+}
+
 static void do_clear_data(struct story *story, const struct words *words)
 {
     struct node *node = story_node(story, words->items[0]);
@@ -497,6 +507,7 @@ static const struct {
     {"break-data", 1, 1, do_break_data}, /* n1: it cannot be used */
     {"clear-data", 1, 1, do_clear_data}, /* n1: an operator removes it */
     {"starve", 1, 1, do_starve},         /* n1, which is down: log that it needs is removed */
+    {"outgrow", 1, 1, do_outgrow},       /* n1: its replay stops until a restart */
     {"disk-full", 1, 1, do_disk_full},   /* n1: the server dies, starts fail until `heal` */
     {"delete", 1, 1, do_delete},         /* a key of the store */
 };

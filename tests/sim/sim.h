@@ -261,6 +261,7 @@ struct server {
     bool is_streaming;
     bool has_received;
     bool is_push_under_way;
+    bool is_outgrown;  /* STANDBY: a promotion, or resuming its replay, would end it */
     bool is_by_hand;   /* promotion by a DBA under way or done */
     uint32_t timeline; /* PROMOTING: the number for the new one */
     bool was_primary;  /* STOPPING */
