@@ -253,6 +253,9 @@ void agent_on_health(void *arg, const struct dcs_health *health)
             health->is_connected ? "the store answers: %s" : "the store does not answer: %s",
             health->is_connected ? health->endpoint : health->problem);
     }
+    if (health->is_replaced && !agent->dcs.is_replaced) {
+        agent_log(agent, LOG_LEVEL_ERROR, "store.replaced", "%s", health->problem);
+    }
     if (health->is_connected) {
         agent->dcs_seen_real_ms = agent->ports.real_ms(agent->ports.arg);
     }
