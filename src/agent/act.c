@@ -298,6 +298,9 @@ static void give_order(
     if (engine_order(agent->ports.engine, &args, &e) < 0) {
         agent_log(agent, LOG_LEVEL_ERROR, action->rule, "%s", err_text(&e));
         agent->server.retry = instant_add_ms(agent->ports.now(agent->ports.arg), 1000);
+        if (args.order == ORDER_PROMOTE) {
+            agent->server.promote_retry = agent->server.retry;
+        }
         return;
     }
     agent->server.order = args.order;

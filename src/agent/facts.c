@@ -291,6 +291,8 @@ void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
         learn_lease(agent, &lease->wanted, revision, revision);
         if (txn == LEASE_TXN_ACQUIRE) {
             agent_own_sync(agent, revision);
+            agent->server.promote_failures = 0;
+            agent->server.promote_retry = (struct instant){0};
         }
         if (txn != LEASE_TXN_RENEW) {
             agent_log(
@@ -399,6 +401,17 @@ static bool is_start_like(enum engine_order order)
            order == ORDER_BOOTSTRAP;
 }
 
+/* The number was given out for it: it is used up only if a server has begun with it. */
+static void note_failed_promotion(struct agent *agent, struct instant now)
+{
+    struct server_facts *server = &agent->server;
+
+    server->promote_failures++;
+    server->promote_retry = instant_add_ms(
+        now, MIN((int64_t)RETRY_MS * server->promote_failures, (int64_t)RETRY_LONG_MS));
+    agent->lease.is_timeline_used = server->status.tried_timeline >= agent->lease.record.timeline;
+}
+
 void agent_on_order(void *arg, enum engine_order order, int result, const struct err *why)
 {
     struct agent *agent = arg;
@@ -414,6 +427,9 @@ void agent_on_order(void *arg, enum engine_order order, int result, const struct
         }
         if (order == ORDER_CHECKPOINT && agent->request.is_present) {
             agent->request.is_checkpointed = true;
+        }
+        if (order == ORDER_PROMOTE) {
+            server->promote_failures = 0;
         }
         if (order == ORDER_CLONE) {
             server->has_rewind_failed = false;
@@ -432,6 +448,9 @@ void agent_on_order(void *arg, enum engine_order order, int result, const struct
         server->failure);
     if (order == ORDER_REWIND) {
         server->has_rewind_failed = true;
+    }
+    if (order == ORDER_PROMOTE) {
+        note_failed_promotion(agent, now);
     }
     if (is_start_like(order)) {
         server->start_failures++;

@@ -26,7 +26,7 @@ struct lease_facts {
     struct instant renewed;  /* when the last renewal that succeeded was begun */
     struct instant tried;    /* when the last one was begun */
 
-    bool is_timeline_used; /* a promotion with record.timeline was asked for */
+    bool is_timeline_used; /* a promotion with record.timeline was asked for, and may have begun */
 
     enum lease_txn txn;         /* under way */
     struct lease_record wanted; /* what it writes */
@@ -95,7 +95,9 @@ struct server_facts {
     struct instant stopping;  /* when it began to stop */
     struct instant retry;     /* no start, clone, rewind or bootstrap before this */
     unsigned start_failures;
-    struct instant ended;       /* when its end was seen; {0,0}: it runs, or never did */
+    unsigned promote_failures;    /* in a row, since the lease was taken */
+    struct instant promote_retry; /* no promotion before this */
+    struct instant ended;         /* when its end was seen; {0,0}: it runs, or never did */
     struct instant started;     /* the last start was done; {0,0}: none, or its end was looked at */
     unsigned short_lives;       /* of the server, in a row */
     bool has_rewind_failed;     /* against the present primary */

@@ -151,6 +151,9 @@ static void plan_wake(struct agent *agent, const struct ha_view *view, struct in
     if (view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED) {
         agent_wake(agent, HEARTBEAT_RACE_MS);
     }
+    if (instant_left_ms(agent->server.promote_retry, now) > 0) {
+        agent_wake(agent, instant_left_ms(agent->server.promote_retry, now) + 1);
+    }
     if (instant_left_ms(agent->server.retry, now) > 0) {
         agent_wake(agent, instant_left_ms(agent->server.retry, now) + 1);
     }

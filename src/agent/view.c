@@ -295,6 +295,9 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
     server->is_starved = status->is_starved;
     server->is_armed = instant_is_set(status->deadline) && left_ms >= view->promote_budget_ms;
     server->is_start_due = !instant_is_set(facts->retry) || instant_left_ms(facts->retry, now) <= 0;
+    server->is_promote_due =
+        !instant_is_set(facts->promote_retry) || instant_left_ms(facts->promote_retry, now) <= 0;
+    server->promote_failures = facts->promote_failures;
     server->is_virgin = facts->is_virgin;
     server->is_detached = server->state == SERVER_STANDBY && status->is_detached;
     server->is_end_known = server->state == SERVER_DOWN && status->is_end_known;

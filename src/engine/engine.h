@@ -51,6 +51,9 @@ struct engine_status {
     bool is_outgrown;
     bool is_checkpointed; /* PRIMARY: a checkpoint has completed on this timeline */
     bool pending_restart; /* a changed parameter waits for a restart */
+    /* The last number that a promotion may have used: one that was begun with it, or a server's
+     * history that is here already. 0: none since the driver began. */
+    uint32_t tried_timeline;
     uint64_t system_id;
     uint32_t version; /* PostgreSQL's server_version_num; 0 unknown */
     /* PRIMARY: flushed; STANDBY: the larger of received and replayed; DOWN and is_end_known: the

@@ -121,23 +121,25 @@ struct ha_server {
     enum server_state state;
     bool is_busy; /* an order is in progress */
     bool is_promoting;
-    bool was_clean;          /* DOWN */
-    bool was_primary;        /* DOWN: it was writable when it last ran */
-    bool is_torn;            /* DOWN: a rewind was interrupted: only a clone helps */
-    bool is_starved;         /* its upstream has removed log that it needs: only a clone helps */
-    bool is_armed;           /* the guard has confirmed the deadline of this lease */
-    bool is_start_due;       /* no back-off is running after a failed start, clone or rewind */
-    bool is_detached;        /* STANDBY: follows nobody, all that it received is replayed */
-    bool is_end_known;       /* DOWN: its position is the exact end of its log */
-    int64_t ended_ms;        /* DOWN: since this was first seen; 0 otherwise */
-    bool is_virgin;          /* made here a moment ago, and never opened for writing */
-    bool can_rewind;         /* pg_rewind is allowed and has not failed against this primary */
-    unsigned start_failures; /* in a row; an end by itself soon after a start is one */
-    int64_t down_ms;         /* since it was last seen answering; 0 while it is */
-    int64_t stopping_ms;     /* since it was asked to stop */
-    uint64_t system_id;      /* 0: unknown */
-    enum relation relation;  /* of its position to the holder's history */
-    int upstream;            /* index, HA_NOBODY or HA_STRANGER */
+    bool was_clean;            /* DOWN */
+    bool was_primary;          /* DOWN: it was writable when it last ran */
+    bool is_torn;              /* DOWN: a rewind was interrupted: only a clone helps */
+    bool is_starved;           /* its upstream has removed log that it needs: only a clone helps */
+    bool is_armed;             /* the guard has confirmed the deadline of this lease */
+    bool is_start_due;         /* no back-off is running after a failed start, clone or rewind */
+    bool is_promote_due;       /* ... after a failed promotion */
+    unsigned promote_failures; /* in a row, since the lease was taken */
+    bool is_detached;          /* STANDBY: follows nobody, all that it received is replayed */
+    bool is_end_known;         /* DOWN: its position is the exact end of its log */
+    int64_t ended_ms;          /* DOWN: since this was first seen; 0 otherwise */
+    bool is_virgin;            /* made here a moment ago, and never opened for writing */
+    bool can_rewind;           /* pg_rewind is allowed and has not failed against this primary */
+    unsigned start_failures;   /* in a row; an end by itself soon after a start is one */
+    int64_t down_ms;           /* since it was last seen answering; 0 while it is */
+    int64_t stopping_ms;       /* since it was asked to stop */
+    uint64_t system_id;        /* 0: unknown */
+    enum relation relation;    /* of its position to the holder's history */
+    int upstream;              /* index, HA_NOBODY or HA_STRANGER */
 };
 
 /* An operator's request (key failover). */

@@ -111,6 +111,7 @@ static struct ha_view base_view(void)
         .server =
             {.state = SERVER_STANDBY,
              .is_start_due = true,
+             .is_promote_due = true,
              .can_rewind = true,
              .system_id = SYSTEM_ID},
         .request = {.leader = HA_NOBODY, .candidate = HA_NOBODY},
@@ -497,6 +498,21 @@ static void unreserved(struct ha_view *view)
     view->server.state = SERVER_STANDBY;
 }
 
+static void promotion_failed(struct ha_view *view)
+{
+    lead(view);
+    view->server.state = SERVER_STANDBY;
+    view->is_reserved = true;
+    view->server.is_promote_due = false;
+    view->server.promote_failures = 1;
+}
+
+static void promotion_failed_twice(struct ha_view *view)
+{
+    promotion_failed(view);
+    view->server.promote_failures = 2;
+}
+
 static void config_missing(struct ha_view *view)
 {
     lead(view);
@@ -586,6 +602,10 @@ static const struct special specials[] = {
     {"clone.diverged", clone_diverged},
     {"standby.follow", follow},
     {"promote.unreserved", unreserved},
+    {"promote.back-off", promotion_failed},
+    {"lease.hold", promotion_failed},
+    {"failover.release", promotion_failed_twice},
+    {"promote.back-off", promotion_failed_twice},
     {"standby.outgrown", outgrown},
     {"standby.outgrown", outgrown_with_lease},
     {"record.config", config_missing},

@@ -42,10 +42,39 @@ static bool is_hopeless(const struct ha_view *view)
     return server->start_failures >= 2 || server->down_ms > view->settings.primary_start_timeout_ms;
 }
 
+/* It cannot be opened here. A standby is given up only while no promotion can begin (in the same
+ * turn), nor has begun: the number that was reserved for it is still good. */
+static bool is_unpromotable(const struct ha_view *view)
+{
+    const struct ha_server *server = &view->server;
+
+    return server->promote_failures >= 2 &&
+           (server->state == SERVER_DOWN || (server->state == SERVER_STANDBY && !server->is_busy &&
+                                             !server->is_promote_due && view->is_reserved));
+}
+
+/* A standby that was elected has all acknowledged changes: whoever has what it has can go on. */
+static bool is_release_by_position(const struct ha_view *view)
+{
+    return view->server.state == SERVER_STANDBY && view->sync.is_published;
+}
+
+static int find_heir(const struct ha_view *view)
+{
+    struct ha_view asked;
+
+    if (!is_release_by_position(view)) {
+        return ha_best(view, view->self);
+    }
+    asked = *view;
+    asked.floor = view->members[view->self].position;
+    return ha_best(&asked, view->self);
+}
+
 static bool failover_release(const struct ha_view *view)
 {
-    return is_mine(view) && is_hopeless(view) && !view->server.is_promoting &&
-           ha_best(view, view->self) != HA_NOBODY;
+    return is_mine(view) && (is_hopeless(view) || is_unpromotable(view)) &&
+           !view->server.is_promoting && find_heir(view) != HA_NOBODY;
 }
 
 /* Somebody who certainly has all that the dead server here had can go on at once. */
@@ -264,15 +293,16 @@ static void release_to(const struct ha_view *view, struct ha_action *action, int
     action->kind = HA_RELEASE;
     action->member = member;
     action->about = member;
-    if (view->server.state == SERVER_DOWN && !view->server.is_torn &&
-        (view->server.was_clean || view->server.is_end_known)) {
+    if (is_release_by_position(view) ||
+        (view->server.state == SERVER_DOWN && !view->server.is_torn &&
+         (view->server.was_clean || view->server.is_end_known))) {
         action->floor = view->members[view->self].position;
     }
 }
 
 static void act_release_to_best(const struct ha_view *view, struct ha_action *action)
 {
-    release_to(view, action, ha_best(view, view->self));
+    release_to(view, action, find_heir(view));
 }
 
 static void act_release_to_complete(const struct ha_view *view, struct ha_action *action)
@@ -299,7 +329,8 @@ static const struct ha_rule rows[] = {
      "release the lease: a standby has everything that the dead server had", crash_release,
      act_release_to_complete},
     {"failover.release", TOPIC_LEASE,
-     "the server cannot be started here within primary_start_timeout and a standby can take over",
+     "the server cannot be started here within primary_start_timeout, or two promotions have "
+     "failed, and a standby can take over",
      "release the lease: the server does not come back here", failover_release,
      act_release_to_best},
     {"lease.next-term", TOPIC_LEASE,

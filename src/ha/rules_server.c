@@ -143,6 +143,11 @@ static bool is_elected_unruled(const struct ha_view *view)
             (rule.is_managed && !view->sync.is_settled));
 }
 
+static bool is_elected_backing_off(const struct ha_view *view)
+{
+    return is_elected(view) && !view->server.is_promote_due;
+}
+
 static bool is_elected_late(const struct ha_view *view)
 {
     return is_elected(view) && view->lease_left_ms < view->promote_budget_ms;
@@ -411,6 +416,9 @@ static const struct ha_rule rows[] = {
      "waiting until the server knows what commits wait for", is_elected_unruled, NULL},
     {"promote.late", TOPIC_SERVER, "the lease is held here, too little of it is left",
      "waiting for a renewal: too little of the lease is left to promote", is_elected_late, NULL},
+    {"promote.back-off", TOPIC_SERVER,
+     "the lease is held here, the last promotion failed a moment ago",
+     "waiting before the next promotion: the last one failed", is_elected_backing_off, NULL},
     {"promote.run", TOPIC_SERVER, "the lease is held here and armed, the server is a standby",
      "promote: this node holds the lease", is_elected, act_promote},
     {"primary.checkpoint", TOPIC_SERVER, "the primary has not checkpointed since its promotion",

@@ -337,7 +337,8 @@ struct node {
     struct disk disk;
     struct server server;
     struct guard guard;
-    bool has_bad_disk;   /* starts fail */
+    bool has_bad_disk; /* starts fail */
+    bool is_promotion_refused;
     uint32_t made_epoch; /* of the agent that made a database here */
     uint64_t promised;   /* on disk */
     uint64_t told;       /* the promise that others know of */

@@ -285,7 +285,8 @@ struct postgres {
     struct pg_outgrown outgrown;
     struct timeline_history history; /* of the running server's timeline */
     uint32_t history_wanted;
-    unsigned tidyings; /* jobs of pg_tidy_timelines under way */
+    uint32_t tried_timeline; /* see engine_status */
+    unsigned tidyings;       /* jobs of pg_tidy_timelines under way */
 
     struct cluster cluster;
     bool has_cluster;

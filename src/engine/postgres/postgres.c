@@ -145,6 +145,7 @@ void pg_report(struct postgres *pg)
     status.is_watchdog_failed = pg_is_watchdog_failed(pg);
     status.is_opened = pg->guard.is_open != 0;
     status.is_starved = pg->stall.is_starved;
+    status.tried_timeline = pg->tried_timeline;
     status.deadline = pg->has_guard ? pg->guard.deadline : (struct instant){0, 0};
     if (pg_is_running(pg)) {
         fill_running(pg, &status);
