@@ -28,12 +28,21 @@
 
 struct agent;
 
+/* The furthest that was ever seen of the lease (past.c). */
+struct lease_past {
+    uint64_t system_id; /* of the cluster that it is about; 0: nothing was seen */
+    uint64_t term;
+    uint32_t timeline; /* that a lease gave out */
+    int64_t length_ms;
+};
+
 /* The world. All functions are required; `arg` goes to each of them. */
 struct agent_ports {
-    const char *node_id;   /* borrowed; see NODE_ID_SIZE */
-    uint64_t promised;     /* what the last promise said, as it is on disk; 0 none */
-    struct dcs *dcs;       /* borrowed */
-    struct engine *engine; /* borrowed */
+    const char *node_id;    /* borrowed; see NODE_ID_SIZE */
+    uint64_t promised;      /* what the last promise said, as it is on disk; 0 none */
+    struct lease_past past; /* as it is on disk */
+    struct dcs *dcs;        /* borrowed */
+    struct engine *engine;  /* borrowed */
     struct instant (*now)(void *arg);
     int64_t (*real_ms)(void *arg);
     /* Ask the member NAME for a report: agent_on_report follows exactly once. IS_URGENT: it should
@@ -44,6 +53,8 @@ struct agent_ports {
      * TERM: agent_on_promise follows exactly once, when that is durable or has failed. One at a
      * time. */
     void (*promise)(void *arg, uint64_t term);
+    /* Write PAST down: agent_on_remembered follows exactly once. One at a time. */
+    void (*remember)(void *arg, const struct lease_past *past);
     /* One log line; FIELDS ends with a NULL name. */
     void (*log)(void *arg, enum log_level level, const struct log_field *fields, const char *text);
     void *arg;
@@ -64,6 +75,9 @@ void agent_on_report(struct agent *agent, const char *name, const struct peer_re
 
 /* The end of a promise; RESULT negative: with WHY. */
 void agent_on_promise(struct agent *agent, uint64_t term, int result, const struct err *why);
+
+/* The same of ports.remember. */
+void agent_on_remembered(struct agent *agent, int result, const struct err *why);
 
 /* Somebody asked for a report and needs a fresh one: look at the server. */
 void agent_look(struct agent *agent);

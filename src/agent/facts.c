@@ -232,6 +232,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     agent->has_cluster = true;
     agent->dcs_seen_real_ms = agent->ports.real_ms(agent->ports.arg);
     learn_lease(agent, &agent->cluster.lease, agent->cluster.lease_revision, snapshot->revision);
+    agent_learn_past(agent);
     agent_learn_sync(agent, &sync, sync_revision, snapshot->revision);
     learn_request(agent);
     if (!are_peers_known(agent)) {
@@ -289,6 +290,7 @@ void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
             hold_until(agent, lease->t0);
         }
         learn_lease(agent, &lease->wanted, revision, revision);
+        agent_learn_past(agent);
         if (txn == LEASE_TXN_ACQUIRE) {
             agent_own_sync(agent, revision);
             agent->server.promote_failures = 0;

@@ -37,6 +37,17 @@ struct lease_facts {
     struct instant doubted_t0; /* when the first of them was begun: nobody can tell which it was */
 };
 
+/* What was seen of the lease, in this life and those before (past.c). */
+struct past_facts {
+    struct lease_past known;
+    struct lease_past saved; /* on disk */
+    struct lease_past saving;
+    bool is_saving;
+    struct instant retry;
+    struct instant old_since; /* the store has shown a lower term; {0,0}: it does not */
+    bool is_told;
+};
+
 /* A member other than this one. */
 struct peer_facts {
     char name[MEMBER_NAME_SIZE];
@@ -158,6 +169,7 @@ struct agent {
     int64_t dcs_seen_real_ms;
 
     struct lease_facts lease;
+    struct past_facts past;
     struct server_facts server;
     struct peer_facts peers[MEMBERS_MAX];
     unsigned peer_count;
@@ -194,6 +206,14 @@ void agent_learn_sync(
     struct agent *agent, const struct sync_record *former, int64_t former_revision,
     int64_t known_at);
 void agent_on_sign_of_life(struct peer_facts *peer, struct instant now);
+
+/* past.c: the highest term that this node or a peer has seen, and the newest timeline that a lease
+ * gave out; note what was read; fill the view. */
+uint64_t agent_past_term(const struct agent *agent);
+uint32_t agent_past_timeline(const struct agent *agent);
+void agent_learn_past(struct agent *agent);
+void agent_note_past(struct agent *agent, struct instant now);
+void agent_view_past(const struct agent *agent, struct instant now, struct ha_view *view);
 
 /* The lease was taken here at REVISION: the key sync was written with it. */
 void agent_own_sync(struct agent *agent, int64_t revision);

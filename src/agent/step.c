@@ -45,6 +45,8 @@ struct agent *agent_new(const struct config *config, const struct agent_ports *p
     agent->cluster.settings = (struct cluster_settings)CLUSTER_SETTINGS_DEFAULT;
     agent->times = agent_times(agent);
     agent->sync.promised = ports->promised;
+    agent->past.known = ports->past;
+    agent->past.saved = ports->past;
     return agent;
 }
 
@@ -210,6 +212,7 @@ int64_t agent_step(struct agent *agent)
 
     agent->wake_ms = MIN((int64_t)TURN_MAX_MS, agent->cluster.settings.loop_wait_ms);
     agent_note_time(agent, now);
+    agent_note_past(agent, now);
     agent->stepped = now;
     note_request_due(agent, now);
     keep_armed(agent, now);
@@ -320,6 +323,8 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
     ret->promised = agent->server.status.is_detached && agent->server.order == ORDER_NONE
                         ? agent->sync.promised
                         : 0;
+    ret->past_term = agent_past_term(agent);
+    ret->past_timeline = agent_past_timeline(agent);
     ret->config_json = agent->config_json;
     ret->history_json = agent->history_json;
     ret->cluster.lease = agent->lease.record;

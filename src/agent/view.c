@@ -393,6 +393,7 @@ void agent_view(const struct agent *agent, struct ha_view *view)
     view_server(agent, now, view);
     view_request(agent, now, view);
     agent_view_sync(agent, now, view);
+    agent_view_past(agent, now, view);
     view->has_history = is_history_known(agent);
     view->is_status_due = agent->server.status.position.lsn != agent->status_lsn &&
                           (!instant_is_set(agent->status_at) ||

@@ -104,6 +104,9 @@ static json_t *encode_baton(const struct record_report *report)
     position_format(peer->position, position);
     field_set(baton, "dcs_ok", json_boolean(peer->dcs_ok));
     field_set_u64(baton, "term", peer->term);
+    if (peer->given_timeline != 0) {
+        field_set_u64(baton, "given_timeline", peer->given_timeline);
+    }
     field_set(baton, "candidate", json_boolean(peer->is_candidate));
     field_set_u64(baton, "down_ms", (uint64_t)MAX(peer->down_ms, 0));
     field_set_text(baton, "position", position);
@@ -223,6 +226,9 @@ static int decode_baton(const json_t *baton, struct peer_report *peer, struct er
     r = field_u64(baton, "term", &peer->term, e);
     if (r == 0) {
         r = field_i64(baton, "down_ms", &peer->down_ms, e);
+    }
+    if (r == 0) {
+        r = field_u32(baton, "given_timeline", &peer->given_timeline, e);
     }
     if (r == 0) {
         r = field_u32(baton, "timeline", &peer->history.timeline, e);

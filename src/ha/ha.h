@@ -164,6 +164,8 @@ struct ha_view {
     int holder;            /* of the lease, in force or last */
     int64_t lease_left_ms; /* MINE: until the deadline */
     bool is_renewal_due;
+    bool is_store_old;     /* it shows a lower term than was seen: wiped, or set back */
+    bool is_old_new;       /* ... since less than a length: a later holder may still be there */
     bool is_lease_busy;    /* a transaction on the lease is under way */
     int released_to;       /* FREE: who may go first */
     bool is_grace;         /* ... and the time for that is not over */

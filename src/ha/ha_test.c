@@ -484,14 +484,6 @@ static void outgrown(struct ha_view *view)
     view->members[0].is_outgrown = true;
 }
 
-static void outgrown_with_lease(struct ha_view *view)
-{
-    lead(view);
-    view->server.state = SERVER_STANDBY;
-    view->members[0].is_outgrown = true;
-    view->settings.is_paused = true;
-}
-
 static void unreserved(struct ha_view *view)
 {
     lead(view);
@@ -507,10 +499,25 @@ static void promotion_failed(struct ha_view *view)
     view->server.promote_failures = 1;
 }
 
-static void promotion_failed_twice(struct ha_view *view)
+static void promotion_failed_again(struct ha_view *view)
 {
     promotion_failed(view);
     view->server.promote_failures = 2;
+}
+
+static void store_set_back(struct ha_view *view)
+{
+    view->lease = HA_LEASE_FREE;
+    view->is_store_old = true;
+    view->is_old_new = true;
+}
+
+static void sync_store_set_back(struct ha_view *view)
+{
+    store_set_back(view);
+    view->is_old_new = false;
+    view->settings.sync_mode = SYNC_ON;
+    view->members[2].is_fresh = false;
 }
 
 static void config_missing(struct ha_view *view)
@@ -602,12 +609,11 @@ static const struct special specials[] = {
     {"clone.diverged", clone_diverged},
     {"standby.follow", follow},
     {"promote.unreserved", unreserved},
+    {"race.old-store", store_set_back},
+    {"race.barred", sync_store_set_back},
     {"promote.back-off", promotion_failed},
-    {"lease.hold", promotion_failed},
-    {"failover.release", promotion_failed_twice},
-    {"promote.back-off", promotion_failed_twice},
+    {"failover.release", promotion_failed_again},
     {"standby.outgrown", outgrown},
-    {"standby.outgrown", outgrown_with_lease},
     {"record.config", config_missing},
     {"record.status", status_due},
     {"record.history", history_missing},

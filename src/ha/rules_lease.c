@@ -129,6 +129,11 @@ static bool is_store_lost(const struct ha_view *view)
     return !view->dcs_ok;
 }
 
+static bool is_store_just_set_back(const struct ha_view *view)
+{
+    return view->is_old_new;
+}
+
 static bool is_uninitialized(const struct ha_view *view)
 {
     return view->initialize != HA_INITIALIZE_SET || view->system_id != view->server.system_id;
@@ -373,6 +378,11 @@ static const struct ha_rule rows[] = {
      "another node holds the lease", is_other, about_holder},
     {"race.no-store", TOPIC_LEASE, "the store cannot be reached",
      "not racing: the store cannot be reached", is_store_lost, NULL},
+    {"race.old-store", TOPIC_LEASE,
+     "the store shows a lower term than was seen, since less than the lease's length",
+     "waiting: a higher term of the lease was seen than the store shows, its holder may still be "
+     "there",
+     is_store_just_set_back, NULL},
     {"race.uninitialized", TOPIC_LEASE, "this node's data is not the cluster's",
      "not racing: the cluster is not initialized with this node's data", is_uninitialized, NULL},
     {"race.busy", TOPIC_LEASE, "the server is being changed",

@@ -339,10 +339,11 @@ struct node {
     struct guard guard;
     bool has_bad_disk; /* starts fail */
     bool is_promotion_refused;
-    uint32_t made_epoch; /* of the agent that made a database here */
-    uint64_t promised;   /* on disk */
-    uint64_t told;       /* the promise that others know of */
-    uint64_t held;       /* term of the lease that it had last */
+    uint32_t made_epoch;    /* of the agent that made a database here */
+    uint64_t promised;      /* on disk */
+    struct lease_past past; /* on disk */
+    uint64_t told;          /* the promise that others know of */
+    uint64_t held;          /* term of the lease that it had last */
     struct driver driver;
 };
 
@@ -490,6 +491,7 @@ struct check {
     enum verdict verdict;
     char what[512];
     uint64_t term;
+    uint64_t term_max; /* ever, whatever the store says now */
     char holder[MEMBER_NAME_SIZE];
     unsigned takeovers;      /* commits that changed the holder */
     bool is_released;        /* the lease was released with a floor since the last opening */
@@ -625,6 +627,11 @@ void store_expire_session(struct sim *sim, unsigned node);
 bool store_has_quorum(const struct sim *sim);
 /* As an operator: put a key at once; read one (NULL: none). */
 void store_put(struct sim *sim, const char *key, const char *value);
+
+/* Keep a copy of what the store has; set it back to that, or wipe it when there is none. */
+void store_keep(struct sim *sim);
+void store_restore(struct sim *sim);
+
 void store_delete(struct sim *sim, const char *key);
 const char *store_get(const struct sim *sim, const char *key);
 
@@ -684,6 +691,7 @@ void check_ack(struct sim *sim, struct node *node, struct place end);
 void check_prevented(struct sim *sim, const struct node *node, enum fence fence);
 void check_lease(struct sim *sim, const char *before, const char *after);
 void check_status(struct sim *sim, const char *value);
+void check_store_restored(struct sim *sim);
 void check_promote_order(struct sim *sim, struct node *node, struct instant deadline);
 void check_promoted(struct sim *sim, struct node *node, int branch);
 /* The agent has its server killed. */
