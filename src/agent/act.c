@@ -47,7 +47,7 @@ static void begin_lease_txn(
  * histories under one number could not be told apart. Timeline 1 has no standbys yet. */
 static uint32_t next_timeline(const struct agent *agent)
 {
-    uint32_t newest = MAX(agent->lease.record.timeline, agent->cluster.history.timeline);
+    uint32_t newest = MAX(agent_past_timeline(agent), agent->cluster.history.timeline);
 
     newest = MAX(newest, agent->server.status.position.timeline);
     newest = MAX(newest, agent->server.status.history.timeline);
@@ -67,10 +67,11 @@ static void renew(struct agent *agent, bool is_next_term)
     struct dcs_txn txn = {0};
 
     wanted.seq++;
-    if (is_next_term) {
+    /* A store that was set back knows less than was seen, and so does this record. */
+    if (is_next_term || agent_past_term(agent) > wanted.term) {
         uint64_t promised = agent_highest_promise(agent, agent->ports.now(agent->ports.arg));
 
-        wanted.term = MAX(wanted.term + 1, promised);
+        wanted.term = MAX(agent_past_term(agent) + 1, promised);
         wanted.seq = 1;
     }
     wanted.length_ms = agent->times.length_ms;
@@ -99,7 +100,7 @@ static void renew(struct agent *agent, bool is_next_term)
 static void acquire(struct agent *agent)
 {
     struct lease_record wanted = {
-        .term = MAX(agent->lease.record.term + 1, agent->sync.promised),
+        .term = MAX(agent_past_term(agent) + 1, agent->sync.promised),
         .seq = 1,
         .length_ms = agent->times.length_ms,
         .timeline = next_timeline(agent),
@@ -310,6 +311,9 @@ static void give_order(
     if (engine_order(agent->ports.engine, &args, &e) < 0) {
         agent_log(agent, LOG_LEVEL_ERROR, action->rule, "%s", err_text(&e));
         agent->server.retry = instant_add_ms(agent->ports.now(agent->ports.arg), 1000);
+        if (args.order == ORDER_PROMOTE) {
+            agent->server.promote_retry = agent->server.retry;
+        }
         return;
     }
     agent->server.order = args.order;

@@ -28,12 +28,21 @@
 
 struct agent;
 
+/* The furthest that was ever seen of the lease (past.c). */
+struct lease_past {
+    uint64_t system_id; /* of the cluster that it is about; 0: nothing was seen */
+    uint64_t term;
+    uint32_t timeline; /* that a lease gave out */
+    int64_t length_ms;
+};
+
 /* The world. All functions are required; `arg` goes to each of them. */
 struct agent_ports {
-    const char *node_id;   /* borrowed; see NODE_ID_SIZE */
-    uint64_t promised;     /* what the last promise said, as it is on disk; 0 none */
-    struct dcs *dcs;       /* borrowed */
-    struct engine *engine; /* borrowed */
+    const char *node_id;    /* borrowed; see NODE_ID_SIZE */
+    uint64_t promised;      /* what the last promise said, as it is on disk; 0 none */
+    struct lease_past past; /* as it is on disk */
+    struct dcs *dcs;        /* borrowed */
+    struct engine *engine;  /* borrowed */
     struct instant (*now)(void *arg);
     int64_t (*real_ms)(void *arg);
     /* Ask the member NAME for a report: agent_on_report follows exactly once. IS_URGENT: it should
@@ -47,6 +56,8 @@ struct agent_ports {
     /* POST BODY to /failsafe of the member NAME: agent_on_failsafe follows exactly once. */
     void (*failsafe)(
         void *arg, const char *name, const char *api_url, const char *body, int64_t timeout_ms);
+    /* Write PAST down: agent_on_remembered follows exactly once. One at a time. */
+    void (*remember)(void *arg, const struct lease_past *past);
     /* One log line; FIELDS ends with a NULL name. */
     void (*log)(void *arg, enum log_level level, const struct log_field *fields, const char *text);
     void *arg;
@@ -73,6 +84,9 @@ void agent_on_failsafe(struct agent *agent, const char *name, bool is_promised);
 
 /* Another node asks in failsafe mode: NULL if it is promised what it asks for, else why not. */
 const char *agent_failsafe(struct agent *agent, const struct failsafe_ask *ask);
+
+/* The same of ports.remember. */
+void agent_on_remembered(struct agent *agent, int result, const struct err *why);
 
 /* Somebody asked for a report and needs a fresh one: look at the server. */
 void agent_look(struct agent *agent);

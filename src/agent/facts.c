@@ -244,6 +244,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     agent->has_cluster = true;
     agent->dcs_seen_real_ms = agent->ports.real_ms(agent->ports.arg);
     learn_lease(agent, &agent->cluster.lease, agent->cluster.lease_revision, snapshot->revision);
+    agent_learn_past(agent);
     agent_learn_sync(agent, snapshot->revision);
     learn_request(agent);
     if (!are_peers_known(agent)) {
@@ -264,6 +265,9 @@ void agent_on_health(void *arg, const struct dcs_health *health)
             agent, health->is_connected ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "store.health",
             health->is_connected ? "the store answers: %s" : "the store does not answer: %s",
             health->is_connected ? health->endpoint : health->problem);
+    }
+    if (health->is_replaced && !agent->dcs.is_replaced) {
+        agent_log(agent, LOG_LEVEL_ERROR, "store.replaced", "%s", health->problem);
     }
     if (health->is_connected) {
         agent->dcs_seen_real_ms = agent->ports.real_ms(agent->ports.arg);
@@ -298,8 +302,11 @@ void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
             hold_until(agent, lease->t0);
         }
         learn_lease(agent, &lease->wanted, revision, revision);
+        agent_learn_past(agent);
         if (txn == LEASE_TXN_ACQUIRE) {
             agent_own_sync(agent, revision);
+            agent->server.promote_failures = 0;
+            agent->server.promote_retry = (struct instant){0};
         }
         if (txn != LEASE_TXN_RENEW) {
             agent_log(
@@ -427,6 +434,17 @@ static bool is_start_like(enum engine_order order)
            order == ORDER_BOOTSTRAP;
 }
 
+/* The number was given out for it: it is used up only if a server has begun with it. */
+static void note_failed_promotion(struct agent *agent, struct instant now)
+{
+    struct server_facts *server = &agent->server;
+
+    server->promote_failures++;
+    server->promote_retry = instant_add_ms(
+        now, MIN((int64_t)RETRY_MS * server->promote_failures, (int64_t)RETRY_LONG_MS));
+    agent->lease.is_timeline_used = server->status.tried_timeline >= agent->lease.record.timeline;
+}
+
 void agent_on_order(void *arg, enum engine_order order, int result, const struct err *why)
 {
     struct agent *agent = arg;
@@ -442,6 +460,9 @@ void agent_on_order(void *arg, enum engine_order order, int result, const struct
         }
         if (order == ORDER_CHECKPOINT && agent->request.is_present) {
             agent->request.is_checkpointed = true;
+        }
+        if (order == ORDER_PROMOTE) {
+            server->promote_failures = 0;
         }
         if (order == ORDER_CLONE) {
             server->has_rewind_failed = false;
@@ -460,6 +481,9 @@ void agent_on_order(void *arg, enum engine_order order, int result, const struct
         server->failure);
     if (order == ORDER_REWIND) {
         server->has_rewind_failed = true;
+    }
+    if (order == ORDER_PROMOTE) {
+        note_failed_promotion(agent, now);
     }
     if (is_start_like(order)) {
         server->start_failures++;

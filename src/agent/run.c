@@ -26,6 +26,9 @@
  */
 #define LAST_MS 200
 
+#define PAST_TEXT_SIZE 128
+#define LENGTH_MAX_MS 86400000u
+
 struct daemon {
     struct config *config;
     struct sink *sink;
@@ -43,6 +46,7 @@ struct daemon {
     struct loop_timer *starter; /* ends the accounts phase outside of its callbacks */
     struct loop_signal *signals[4];
     struct promise_job *promise; /* under way */
+    struct past_job *past;       /* the same */
     const char *path;
     char guard_program[PATH_SIZE];
     char node_id[NODE_ID_SIZE];
@@ -214,6 +218,100 @@ static int know_promise(struct daemon *daemon, uint64_t *ret, struct err *e)
             path);
     }
     return 0;
+}
+
+/* Beside the data as well: "SYSTEM-ID TERM TIMELINE LENGTH". */
+struct past_job {
+    struct daemon *daemon; /* NULL: it has ended meanwhile */
+    struct lease_past past;
+    char path[PATH_SIZE + 16];
+    int result;
+    struct err why;
+};
+
+static void past_path(const struct config *config, char *buffer, size_t size)
+{
+    IGNORE(
+        !str_format(buffer, size, "%s.seen", config->postgresql.data_dir), "config limits paths");
+}
+
+static void work_past(void *arg)
+{
+    struct past_job *job = arg;
+    char text[PAST_TEXT_SIZE];
+
+    IGNORE(
+        !str_format(
+            text, sizeof(text), "%" PRIu64 " %" PRIu64 " %" PRIu32 " %" PRId64 "\n",
+            job->past.system_id, job->past.term, job->past.timeline, job->past.length_ms),
+        "numbers fit");
+    job->result = file_write(job->path, text, strlen(text), 0600, &job->why);
+}
+
+static void done_past(void *arg)
+{
+    AUTO_FREE struct past_job *job = arg;
+
+    if (job->daemon != NULL) {
+        job->daemon->past = NULL;
+        agent_on_remembered(job->daemon->agent, job->result, &job->why);
+    }
+}
+
+static void remember(void *arg, const struct lease_past *past)
+{
+    struct daemon *daemon = arg;
+    struct past_job *job = mem_alloc(sizeof(*job));
+
+    ASSERT(daemon->past == NULL);
+    *job = (struct past_job){.daemon = daemon, .past = *past};
+    past_path(daemon->config, job->path, sizeof(job->path));
+    daemon->past = job;
+    loop_work(daemon->loop, work_past, done_past, job);
+}
+
+static bool parse_past(char *text, struct lease_past *ret)
+{
+    uint64_t numbers[4];
+
+    for (size_t at = 0; at < ARRAY_LEN(numbers); at++) {
+        size_t length = strcspn(text, " \n");
+        char *next = text + length + (text[length] != '\0' ? 1 : 0);
+
+        text[length] = '\0';
+        if (parse_u64(text, &numbers[at], NULL) < 0) {
+            return false;
+        }
+        text = next;
+    }
+    *ret = (struct lease_past){
+        .system_id = numbers[0],
+        .term = numbers[1],
+        .timeline = (uint32_t)numbers[2],
+        .length_ms = (int64_t)numbers[3],
+    };
+    return numbers[2] <= UINT32_MAX && numbers[3] <= LENGTH_MAX_MS;
+}
+
+static int know_past(struct daemon *daemon, struct lease_past *ret, struct err *e)
+{
+    AUTO_FREE char *text = NULL;
+    char path[PATH_SIZE + 16];
+    int r;
+
+    past_path(daemon->config, path, sizeof(path));
+    r = file_read(path, PAST_TEXT_SIZE, &text, NULL, e);
+    if (r == ERR_NOT_FOUND) {
+        *ret = (struct lease_past){0};
+        return 0;
+    }
+    if (r == 0 && !parse_past(text, ret)) {
+        return FAIL(
+            e, ERR_CORRUPT,
+            "%s is damaged\nhint: remove it, unless the store was wiped or restored a moment ago",
+            path);
+    }
+    return r;
 }
 
 /* A stop is complete: the server is down and the lease given away. */
@@ -533,6 +631,7 @@ static int build(struct daemon *daemon, struct err *e)
         .poll = poll_peer,
         .promise = promise,
         .failsafe = ask_failsafe,
+        .remember = remember,
         .log = log_line,
         .arg = daemon,
     };
@@ -540,6 +639,9 @@ static int build(struct daemon *daemon, struct err *e)
 
     daemon->client = client_new(daemon->loop, daemon->config);
     r = know_promise(daemon, &ports.promised, e);
+    if (r == 0) {
+        r = know_past(daemon, &ports.past, e);
+    }
     if (r == 0) {
         r = store_new(
             daemon->loop, daemon->config, daemon->client, daemon->guard_program, &daemon->store, e);
@@ -587,6 +689,9 @@ static void stop(struct daemon *daemon)
     api_free(daemon->api);
     if (daemon->promise != NULL) {
         daemon->promise->daemon = NULL;
+    }
+    if (daemon->past != NULL) {
+        daemon->past->daemon = NULL;
     }
     if (daemon->store != NULL) {
         store_disconnect(daemon->store, daemon->accounts_dcs);

@@ -26,7 +26,7 @@ struct lease_facts {
     struct instant renewed;  /* when the last renewal that succeeded was begun */
     struct instant tried;    /* when the last one was begun */
 
-    bool is_timeline_used; /* a promotion with record.timeline was asked for */
+    bool is_timeline_used; /* a promotion with record.timeline was asked for, and may have begun */
 
     enum lease_txn txn;         /* under way */
     struct lease_record wanted; /* what it writes */
@@ -35,6 +35,17 @@ struct lease_facts {
     enum lease_txn doubtful;     /* ended unknown: a reading may still show that it was committed */
     struct lease_record doubted; /* what that one wrote, and others after it that ended unknown */
     struct instant doubted_t0; /* when the first of them was begun: nobody can tell which it was */
+};
+
+/* What was seen of the lease, in this life and those before (past.c). */
+struct past_facts {
+    struct lease_past known;
+    struct lease_past saved; /* on disk */
+    struct lease_past saving;
+    bool is_saving;
+    struct instant retry;
+    struct instant old_since; /* the store has shown a lower term; {0,0}: it does not */
+    bool is_told;
 };
 
 /* A member other than this one. */
@@ -136,7 +147,9 @@ struct server_facts {
     bool is_room_tried;       /* it was stopped because its disk is full */
     struct instant retry;     /* no start, clone, rewind or bootstrap before this */
     unsigned start_failures;
-    struct instant ended;       /* when its end was seen; {0,0}: it runs, or never did */
+    unsigned promote_failures;    /* in a row, since the lease was taken */
+    struct instant promote_retry; /* no promotion before this */
+    struct instant ended;         /* when its end was seen; {0,0}: it runs, or never did */
     struct instant started;     /* the last start was done; {0,0}: none, or its end was looked at */
     unsigned short_lives;       /* of the server, in a row */
     bool has_rewind_failed;     /* against the present primary */
@@ -197,6 +210,7 @@ struct agent {
     int64_t dcs_seen_real_ms;
 
     struct lease_facts lease;
+    struct past_facts past;
     struct server_facts server;
     struct peer_facts peers[MEMBERS_MAX];
     unsigned peer_count;
@@ -234,6 +248,14 @@ void agent_promise(struct agent *agent);
 /* The key was read at REVISION of the store. */
 void agent_learn_sync(struct agent *agent, int64_t revision);
 void agent_on_sign_of_life(struct peer_facts *peer, struct instant now);
+
+/* past.c: the highest term that this node or a peer has seen, and the newest timeline that a lease
+ * gave out; note what was read; fill the view. */
+uint64_t agent_past_term(const struct agent *agent);
+uint32_t agent_past_timeline(const struct agent *agent);
+void agent_learn_past(struct agent *agent);
+void agent_note_past(struct agent *agent, struct instant now);
+void agent_view_past(const struct agent *agent, struct instant now, struct ha_view *view);
 
 /* The lease was taken here at REVISION: the key sync was written with it. */
 void agent_own_sync(struct agent *agent, int64_t revision);

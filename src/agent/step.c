@@ -47,6 +47,8 @@ struct agent *agent_new(const struct config *config, const struct agent_ports *p
     agent->cluster.settings = (struct cluster_settings)CLUSTER_SETTINGS_DEFAULT;
     agent->times = agent_times(agent);
     agent->sync.promised = ports->promised;
+    agent->past.known = ports->past;
+    agent->past.saved = ports->past;
     return agent;
 }
 
@@ -168,6 +170,9 @@ static void plan_wake(struct agent *agent, const struct ha_view *view, struct in
     if (view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED) {
         agent_wake(agent, HEARTBEAT_RACE_MS);
     }
+    if (instant_left_ms(agent->server.promote_retry, now) > 0) {
+        agent_wake(agent, instant_left_ms(agent->server.promote_retry, now) + 1);
+    }
     if (instant_left_ms(agent->server.retry, now) > 0) {
         agent_wake(agent, instant_left_ms(agent->server.retry, now) + 1);
     }
@@ -228,6 +233,7 @@ int64_t agent_step(struct agent *agent)
         instant_elapsed_max_ms(agent->stepped, now) > TURN_AWAY_MS) {
         agent->server.watched = now;
     }
+    agent_note_past(agent, now);
     agent->stepped = now;
     note_request_due(agent, now);
     keep_armed(agent, now);
@@ -344,6 +350,8 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
     ret->vote_seq = agent->failsafe.voted.seq;
     ret->is_failsafe_active = view.failsafe.is_bound || view.failsafe.is_held;
     ret->failsafe_json = agent->failsafe_json;
+    ret->past_term = agent_past_term(agent);
+    ret->past_timeline = agent_past_timeline(agent);
     ret->config_json = agent->config_json;
     ret->history_json = agent->history_json;
     ret->cluster.lease = agent->lease.record;

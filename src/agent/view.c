@@ -137,6 +137,7 @@ static void view_self(const struct agent *agent, struct instant now, struct ha_m
         .sync_priority = agent->config->tags.sync_priority,
         .is_watchdog_failed = status->is_watchdog_failed,
         .trouble = agent_trouble(agent, now),
+        .is_outgrown = status->is_outgrown,
     };
     IGNORE(!str_copy(member->name, sizeof(member->name), agent->config->name), "same size");
 }
@@ -206,6 +207,7 @@ static void view_peer(
         .sync_priority = report->tags.sync_priority,
         .is_watchdog_failed = report->is_watchdog_failed,
         .trouble = report->trouble,
+        .is_outgrown = report->is_outgrown,
     };
     IGNORE(!str_copy(ret->name, sizeof(ret->name), peer->name), "same size");
 }
@@ -337,6 +339,9 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
     server->is_starved = status->is_starved;
     server->is_armed = instant_is_set(status->deadline) && left_ms >= view->promote_budget_ms;
     server->is_start_due = !instant_is_set(facts->retry) || instant_left_ms(facts->retry, now) <= 0;
+    server->is_promote_due =
+        !instant_is_set(facts->promote_retry) || instant_left_ms(facts->promote_retry, now) <= 0;
+    server->promote_failures = facts->promote_failures;
     server->is_virgin = facts->is_virgin;
     server->is_detached = server->state == SERVER_STANDBY && status->is_detached;
     server->is_end_known = server->state == SERVER_DOWN && status->is_end_known;
@@ -438,6 +443,7 @@ void agent_view(const struct agent *agent, struct ha_view *view)
     view_request(agent, now, view);
     agent_view_sync(agent, now, view);
     agent_view_failsafe(agent, now, view);
+    agent_view_past(agent, now, view);
     view->has_history = is_history_known(agent);
     view->is_status_due = agent->server.status.position.lsn != agent->status_lsn &&
                           (!instant_is_set(agent->status_at) ||

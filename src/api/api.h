@@ -44,6 +44,8 @@ struct api_snapshot {
     int64_t down_ms;
     int64_t age_ms;     /* of the position */
     uint64_t suspected; /* as in struct peer_report */
+    uint64_t past_term; /* the highest, and the newest, that were ever seen of the lease */
+    uint32_t past_timeline;
     uint64_t promised;
     uint64_t vote_term;
     uint64_t vote_seq;

@@ -119,11 +119,13 @@ struct peer_report {
     bool has_baton; /* the fields below were there */
     enum trouble trouble;
     bool dcs_ok;
-    uint64_t term;      /* of the newest lease record that it has seen */
-    bool is_candidate;  /* its own opinion: could it be promoted now? */
-    int64_t age_ms;     /* of `position`, when the report was made */
-    int64_t down_ms;    /* how long its server has not been running; 0: running */
-    uint64_t suspected; /* term of the lease whose holder it cannot hear any more; 0: it can */
+    uint64_t term;           /* the highest of a lease that it has ever seen */
+    uint32_t given_timeline; /* the newest that it has seen a lease give out */
+    bool is_outgrown;        /* its replay has stopped until it is restarted */
+    bool is_candidate;       /* its own opinion: could it be promoted now? */
+    int64_t age_ms;          /* of `position`, when the report was made */
+    int64_t down_ms;         /* how long its server has not been running; 0: running */
+    uint64_t suspected;      /* term of the lease whose holder it cannot hear any more; 0: it can */
     /* It has promised never to confirm anything to a holder of an earlier term than this one, and
      * its position is final; 0: no promise is in force. */
     uint64_t promised;

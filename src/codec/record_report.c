@@ -104,6 +104,9 @@ static json_t *encode_baton(const struct record_report *report)
     position_format(peer->position, position);
     field_set(baton, "dcs_ok", json_boolean(peer->dcs_ok));
     field_set_u64(baton, "term", peer->term);
+    if (peer->given_timeline != 0) {
+        field_set_u64(baton, "given_timeline", peer->given_timeline);
+    }
     field_set(baton, "candidate", json_boolean(peer->is_candidate));
     field_set_u64(baton, "down_ms", (uint64_t)MAX(peer->down_ms, 0));
     field_set_text(baton, "position", position);
@@ -129,6 +132,9 @@ static json_t *encode_baton(const struct record_report *report)
     if (peer->vote_term != 0) {
         field_set_u64(baton, "vote_term", peer->vote_term);
         field_set_u64(baton, "vote_seq", peer->vote_seq);
+    }
+    if (peer->is_outgrown) {
+        field_set_true(baton, "outgrown");
     }
     if (report->guard_means != GUARD_MEANS_UNKNOWN) {
         field_set(baton, "guard", encode_guard(report));
@@ -223,9 +229,13 @@ static int decode_baton(const json_t *baton, struct peer_report *peer, struct er
     peer->has_baton = true;
     peer->dcs_ok = field_flag(baton, "dcs_ok");
     peer->is_candidate = field_flag(baton, "candidate");
+    peer->is_outgrown = field_flag(baton, "outgrown");
     r = field_u64(baton, "term", &peer->term, e);
     if (r == 0) {
         r = field_i64(baton, "down_ms", &peer->down_ms, e);
+    }
+    if (r == 0) {
+        r = field_u32(baton, "given_timeline", &peer->given_timeline, e);
     }
     if (r == 0) {
         r = field_u32(baton, "timeline", &peer->history.timeline, e);

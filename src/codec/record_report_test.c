@@ -204,7 +204,12 @@ static void test_refusals(void **state)
 static void test_guard_and_watchdog(void **state)
 {
     struct record_report report = {
-        .peer = {.has_baton = true, .is_watchdog_failed = true, .trouble = TROUBLE_DISK_FULL},
+        .peer =
+            {.has_baton = true,
+             .is_watchdog_failed = true,
+             .trouble = TROUBLE_DISK_FULL,
+             .is_outgrown = true,
+             .given_timeline = 9},
         .guard_means = GUARD_MEANS_CGROUP,
         .guard_powers = GUARD_POWER_MEMORY | GUARD_POWER_NICE,
         .watchdog = GUARD_WATCHDOG_FAILED,
@@ -220,6 +225,8 @@ static void test_guard_and_watchdog(void **state)
     assert_int_equal(record_report_decode(json, &peer, NULL), 0);
     assert_true(peer.is_watchdog_failed);
     assert_int_equal(peer.trouble, TROUBLE_DISK_FULL);
+    assert_true(peer.is_outgrown);
+    assert_int_equal(peer.given_timeline, 9);
     json = mem_free(json);
     report.peer.trouble = TROUBLE_NONE;
     report.peer.is_watchdog_failed = false;

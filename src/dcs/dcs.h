@@ -95,6 +95,7 @@ struct dcs_snapshot {
 struct dcs_health {
     bool is_connected; /* the snapshot is being kept fresh */
     bool has_session;
+    bool is_replaced;   /* it has forgotten what it told: nothing is done by it any more */
     char endpoint[128]; /* in use, for people */
     char problem[256];  /* why not, "" when all is well */
 };

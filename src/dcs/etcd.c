@@ -63,6 +63,7 @@ static void compose_health(const struct etcd *etcd, struct dcs_health *ret)
     if (!ret->is_connected && problem[0] == '\0') {
         problem = etcd->pool->why[0] != '\0' ? etcd->pool->why : "connecting";
     }
+    ret->is_replaced = etcd->pool->is_replaced;
     if (etcd->pool->is_replaced) {
         problem = "the store was replaced or restored: it knows less than it has told before. "
                   "Nothing is done until this agent is restarted";
@@ -74,7 +75,8 @@ static void compose_health(const struct etcd *etcd, struct dcs_health *ret)
 static bool is_same_health(const struct dcs_health *a, const struct dcs_health *b)
 {
     return a->is_connected == b->is_connected && a->has_session == b->has_session &&
-           str_equal(a->endpoint, b->endpoint) && str_equal(a->problem, b->problem);
+           a->is_replaced == b->is_replaced && str_equal(a->endpoint, b->endpoint) &&
+           str_equal(a->problem, b->problem);
 }
 
 static void tell_health(struct etcd *etcd)

@@ -385,6 +385,7 @@ static void test_stale(void **state)
     assert_int_equal(client.stub->txns, 0);
     run_until(client.loop, 4000, NULL, NULL);
     assert_non_null(strstr(client.health.problem, "replaced or restored"));
+    assert_true(client.health.is_replaced);
     assert_false(client.health.is_connected);
     client.stub->revision += 100;
     run_until(client.loop, 3000, NULL, NULL);

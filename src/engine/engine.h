@@ -50,8 +50,15 @@ struct engine_status {
     /* STANDBY: it follows nobody, its receiver is gone and what it received is replayed: the
      * position is final until it is told to follow again. */
     bool is_detached;
+    bool is_paused; /* STANDBY: its replay is paused, by whomever */
+    /* STANDBY: its replay has stopped for good: its log wants larger settings than the server was
+     * started with. A restart helps; it must not be promoted. */
+    bool is_outgrown;
     bool is_checkpointed; /* PRIMARY: a checkpoint has completed on this timeline */
     bool pending_restart; /* a changed parameter waits for a restart */
+    /* The last number that a promotion may have used: one that was begun with it, or a server's
+     * history that is here already. 0: none since the driver began. */
+    uint32_t tried_timeline;
     uint64_t system_id;
     uint32_t version; /* PostgreSQL's server_version_num; 0 unknown */
     /* PRIMARY: flushed; STANDBY: the larger of received and replayed; DOWN and is_end_known: the

@@ -70,6 +70,7 @@ struct ha_member {
     int sync_priority;
     bool is_watchdog_failed; /* it must have a kernel watchdog, and that does not work */
     enum trouble trouble;    /* for longer than settings.hang_timeout_ms */
+    bool is_outgrown;        /* STANDBY: its replay has stopped until it is restarted */
 
     /* Of others, when the primary runs here: */
     bool is_replicating;  /* streams from it directly, and its agent answers */
@@ -122,26 +123,28 @@ struct ha_server {
     enum server_state state;
     bool is_busy; /* an order is in progress */
     bool is_promoting;
-    bool was_clean;          /* DOWN */
-    bool was_primary;        /* DOWN: it was writable when it last ran */
-    bool is_torn;            /* DOWN: a rewind was interrupted: only a clone helps */
-    bool is_starved;         /* its upstream has removed log that it needs: only a clone helps */
-    bool is_armed;           /* the guard has confirmed the deadline of this lease */
-    bool is_start_due;       /* no back-off is running after a failed start, clone or rewind */
-    bool is_detached;        /* STANDBY: follows nobody, all that it received is replayed */
-    bool is_end_known;       /* DOWN: its position is the exact end of its log */
-    int64_t ended_ms;        /* DOWN: since this was first seen; 0 otherwise */
-    bool is_virgin;          /* made here a moment ago, and never opened for writing */
-    bool can_rewind;         /* pg_rewind is allowed and has not failed against this primary */
-    unsigned start_failures; /* in a row; an end by itself soon after a start is one */
-    int64_t down_ms;         /* since it was last seen answering; 0 while it is */
-    int64_t stopping_ms;     /* since it was asked to stop */
-    int64_t killed_ms;       /* since it was killed, while it does not end; else 0 */
-    bool is_room_tried;      /* it was stopped once because its disk is full */
-    bool is_whole;           /* DOWN, STANDBY: its position is the end of all that is here */
-    uint64_t system_id;      /* 0: unknown */
-    enum relation relation;  /* of its position to the holder's history */
-    int upstream;            /* index, HA_NOBODY or HA_STRANGER */
+    bool was_clean;            /* DOWN */
+    bool was_primary;          /* DOWN: it was writable when it last ran */
+    bool is_torn;              /* DOWN: a rewind was interrupted: only a clone helps */
+    bool is_starved;           /* its upstream has removed log that it needs: only a clone helps */
+    bool is_armed;             /* the guard has confirmed the deadline of this lease */
+    bool is_start_due;         /* no back-off is running after a failed start, clone or rewind */
+    bool is_promote_due;       /* ... after a failed promotion */
+    unsigned promote_failures; /* in a row, since the lease was taken */
+    bool is_detached;          /* STANDBY: follows nobody, all that it received is replayed */
+    bool is_end_known;         /* DOWN: its position is the exact end of its log */
+    int64_t ended_ms;          /* DOWN: since this was first seen; 0 otherwise */
+    bool is_virgin;            /* made here a moment ago, and never opened for writing */
+    bool can_rewind;           /* pg_rewind is allowed and has not failed against this primary */
+    unsigned start_failures;   /* in a row; an end by itself soon after a start is one */
+    int64_t down_ms;           /* since it was last seen answering; 0 while it is */
+    int64_t stopping_ms;       /* since it was asked to stop */
+    int64_t killed_ms;         /* since it was killed, while it does not end; else 0 */
+    bool is_room_tried;        /* it was stopped once because its disk is full */
+    bool is_whole;             /* DOWN, STANDBY: its position is the end of all that is here */
+    uint64_t system_id;        /* 0: unknown */
+    enum relation relation;    /* of its position to the holder's history */
+    int upstream;              /* index, HA_NOBODY or HA_STRANGER */
 };
 
 /* An operator's request (key failover). */
@@ -178,6 +181,8 @@ struct ha_view {
     int holder;            /* of the lease, in force or last */
     int64_t lease_left_ms; /* MINE: until the deadline */
     bool is_renewal_due;
+    bool is_store_old;     /* it shows a lower term than was seen: wiped, or set back */
+    bool is_old_new;       /* ... since less than a length: a later holder may still be there */
     bool is_lease_busy;    /* a transaction on the lease is under way */
     int released_to;       /* FREE: who may go first */
     bool is_grace;         /* ... and the time for that is not over */

@@ -111,6 +111,7 @@ static struct ha_view base_view(void)
         .server =
             {.state = SERVER_STANDBY,
              .is_start_due = true,
+             .is_promote_due = true,
              .can_rewind = true,
              .system_id = SYSTEM_ID},
         .request = {.leader = HA_NOBODY, .candidate = HA_NOBODY},
@@ -488,10 +489,48 @@ static void follow(struct ha_view *view)
     view->server.upstream = 2;
 }
 
+static void outgrown(struct ha_view *view)
+{
+    view->lease = HA_LEASE_OTHER;
+    view->holder = 1;
+    view->members[1].server = SERVER_PRIMARY;
+    view->members[0].is_outgrown = true;
+}
+
 static void unreserved(struct ha_view *view)
 {
     lead(view);
     view->server.state = SERVER_STANDBY;
+}
+
+static void promotion_failed(struct ha_view *view)
+{
+    lead(view);
+    view->server.state = SERVER_STANDBY;
+    view->is_reserved = true;
+    view->server.is_promote_due = false;
+    view->server.promote_failures = 1;
+}
+
+static void promotion_failed_again(struct ha_view *view)
+{
+    promotion_failed(view);
+    view->server.promote_failures = 2;
+}
+
+static void store_set_back(struct ha_view *view)
+{
+    view->lease = HA_LEASE_FREE;
+    view->is_store_old = true;
+    view->is_old_new = true;
+}
+
+static void sync_store_set_back(struct ha_view *view)
+{
+    store_set_back(view);
+    view->is_old_new = false;
+    view->settings.sync_mode = SYNC_ON;
+    view->members[2].is_fresh = false;
 }
 
 static void config_missing(struct ha_view *view)
@@ -583,6 +622,11 @@ static const struct special specials[] = {
     {"clone.diverged", clone_diverged},
     {"standby.follow", follow},
     {"promote.unreserved", unreserved},
+    {"race.old-store", store_set_back},
+    {"race.barred", sync_store_set_back},
+    {"promote.back-off", promotion_failed},
+    {"failover.release", promotion_failed_again},
+    {"standby.outgrown", outgrown},
     {"record.config", config_missing},
     {"record.status", status_due},
     {"record.history", history_missing},
@@ -708,6 +752,10 @@ static void test_bars(void **state)
     view.members[0].trouble = TROUBLE_DISK_FULL; /* when all are full, somebody must lead */
     assert_null(ha_bar(&view, 0));
     view.members[0].trouble = TROUBLE_NONE;
+    view.members[0].is_outgrown = true;
+    assert_string_equal(
+        ha_bar(&view, 0), "its replay has stopped until it is restarted: a parameter was raised");
+    view.members[0].is_outgrown = false;
     view.cluster_lsn = 1000 + 1048576;
     assert_null(ha_bar(&view, 0));
     view.cluster_lsn++;

@@ -19,6 +19,21 @@
 #define GUARD_LATE_MS 200
 #define KILL_MS 300
 
+/* A store that was wiped, or set back to an old copy, has forgotten renewals. Its record may
+ * be free, or name the challenger itself, which both mean "take it at once", while a later
+ * holder still counts on its hold. But each hold was begun by a renewal that the former store
+ * committed, and so before anybody has read the new one: whoever waits `length` from its own
+ * first reading of the new store is later than all of them, by the same inequality. Whoever
+ * has seen, or hears of, a higher term than the store shows does that (agent/past.c; the
+ * length is the largest of record, settings and the last one that it saw), and takes a term
+ * above all that were seen, for promises are about terms. An adopted hold may be renewed: it
+ * is itself the only one that can be in force.
+ *
+ * What is left: a node that saw nothing of the later terms, hears nobody who did, and reads a
+ * store that was set back less than a length after its last renewal. Restored stores are
+ * therefore to be started only when a length has passed:
+ * docs/decisions/2026-11-25-restored-store.md. */
+
 /* A kernel watchdog resets the host when its keeper was stuck for the timeout W. With
  *     C      the oldest renewal at which it is still petted
  *     reset  from the timeout to the moment when nothing leaves the host any more

@@ -25,6 +25,19 @@ static bool is_floor_lost(const struct ha_view *view)
     return !view->is_grace;
 }
 
+/* What the store says of synchronous standbys is not the last word then. */
+static bool is_key_old(const struct ha_view *view)
+{
+    bool is_sync = view->sync.is_published || view->settings.sync_mode != SYNC_OFF;
+
+    for (int at = 0; view->is_store_old && is_sync && at < (int)view->member_count; at++) {
+        if (!view->members[at].is_fresh) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Why a member cannot become primary, in the order in which an operator would ask. */
 const char *ha_bar(const struct ha_view *view, int at)
 {
@@ -56,6 +69,9 @@ const char *ha_bar(const struct ha_view *view, int at)
         return member->trouble == TROUBLE_DISK_HUNG ? "a write to its disk does not end"
                                                     : "its disk takes no writes";
     }
+    if (member->is_outgrown) {
+        return "its replay has stopped until it is restarted: a parameter was raised";
+    }
     if (member->position.timeline == 0 || member->position.lsn == 0) {
         return "its position is not known";
     }
@@ -66,6 +82,10 @@ const char *ha_bar(const struct ha_view *view, int at)
     if (!is_forced(view, at) && (view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED) &&
         !ha_sync_covers(view, at)) {
         return "too few synchronous standbys answer to know that it has all acknowledged changes";
+    }
+    if (!is_forced(view, at) && is_key_old(view)) {
+        return "the store is older than what was seen: all members must answer to know who has all "
+               "acknowledged changes";
     }
     if (!is_forced(view, at) && view->timeline != 0 && member->position.timeline > view->timeline) {
         return "its history is not the cluster's: somebody promoted it by hand";

@@ -16,8 +16,8 @@
 
 static bool is_revocable(const struct ha_view *view)
 {
-    return view->lease == HA_LEASE_OTHER && view->dcs_ok && view->holder >= 0 &&
-           view->holder != view->self && view->sync.is_published &&
+    return view->lease == HA_LEASE_OTHER && view->dcs_ok && !view->is_store_old &&
+           view->holder >= 0 && view->holder != view->self && view->sync.is_published &&
            view->sync.leader == view->holder && view->settings.sync_mode != SYNC_OFF &&
            !view->settings.is_paused && !view->is_leaving;
 }

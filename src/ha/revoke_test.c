@@ -29,6 +29,7 @@ static struct ha_view base_view(void)
         .server =
             {.state = SERVER_STANDBY,
              .is_start_due = true,
+             .is_promote_due = true,
              .is_detached = true,
              .system_id = SYSTEM_ID,
              .upstream = HA_NOBODY},

@@ -42,10 +42,39 @@ static bool is_hopeless(const struct ha_view *view)
     return server->start_failures >= 2 || server->down_ms > view->settings.primary_start_timeout_ms;
 }
 
+/* It cannot be opened here. A standby is given up only while no promotion can begin (in the same
+ * turn), nor has begun: the number that was reserved for it is still good. */
+static bool is_unpromotable(const struct ha_view *view)
+{
+    const struct ha_server *server = &view->server;
+
+    return server->promote_failures >= 2 &&
+           (server->state == SERVER_DOWN || (server->state == SERVER_STANDBY && !server->is_busy &&
+                                             !server->is_promote_due && view->is_reserved));
+}
+
+/* A standby that was elected has all acknowledged changes: whoever has what it has can go on. */
+static bool is_release_by_position(const struct ha_view *view)
+{
+    return view->server.state == SERVER_STANDBY && view->sync.is_published;
+}
+
+static int find_next(const struct ha_view *view)
+{
+    struct ha_view asked;
+
+    if (!is_release_by_position(view)) {
+        return ha_best(view, view->self);
+    }
+    asked = *view;
+    asked.floor = view->members[view->self].position;
+    return ha_best(&asked, view->self);
+}
+
 static bool failover_release(const struct ha_view *view)
 {
-    return is_mine(view) && is_hopeless(view) && !view->server.is_promoting &&
-           ha_best(view, view->self) != HA_NOBODY;
+    return is_mine(view) && (is_hopeless(view) || is_unpromotable(view)) &&
+           !view->server.is_promoting && find_next(view) != HA_NOBODY;
 }
 
 static bool has_crashed(const struct ha_view *view)
@@ -130,6 +159,11 @@ static bool is_leaving(const struct ha_view *view)
 static bool is_store_lost(const struct ha_view *view)
 {
     return !view->dcs_ok;
+}
+
+static bool is_store_just_set_back(const struct ha_view *view)
+{
+    return view->is_old_new;
 }
 
 static bool is_uninitialized(const struct ha_view *view)
@@ -302,15 +336,16 @@ static void release_to(const struct ha_view *view, struct ha_action *action, int
     action->kind = HA_RELEASE;
     action->member = member;
     action->about = member;
-    if (view->server.state == SERVER_DOWN && !view->server.is_torn &&
-        (view->server.was_clean || view->server.is_end_known)) {
+    if (is_release_by_position(view) ||
+        (view->server.state == SERVER_DOWN && !view->server.is_torn &&
+         (view->server.was_clean || view->server.is_end_known))) {
         action->floor = view->members[view->self].position;
     }
 }
 
 static void act_release_to_best(const struct ha_view *view, struct ha_action *action)
 {
-    release_to(view, action, ha_best(view, view->self));
+    release_to(view, action, find_next(view));
 }
 
 /* Whoever lacks what the heir has may lack what was acknowledged. */
@@ -357,7 +392,8 @@ static const struct ha_rule rows[] = {
      "release the lease: this node's disk or watchdog does not work", trouble_release,
      act_release_from_trouble},
     {"failover.release", TOPIC_LEASE,
-     "the server cannot be started here within primary_start_timeout and a standby can take over",
+     "the server cannot be started here within primary_start_timeout, or two promotions have "
+     "failed, and a standby can take over",
      "release the lease: the server does not come back here", failover_release,
      act_release_to_best},
     {"trouble.stuck", TOPIC_LEASE,
@@ -412,6 +448,11 @@ static const struct ha_rule rows[] = {
      "another node holds the lease", is_other, about_holder},
     {"race.no-store", TOPIC_LEASE, "the store cannot be reached",
      "not racing: the store cannot be reached", is_store_lost, NULL},
+    {"race.old-store", TOPIC_LEASE,
+     "the store shows a lower term than was seen, since less than the lease's length",
+     "waiting: a higher term of the lease was seen than the store shows, its holder may still be "
+     "there",
+     is_store_just_set_back, NULL},
     {"race.uninitialized", TOPIC_LEASE, "this node's data is not the cluster's",
      "not racing: the cluster is not initialized with this node's data", is_uninitialized, NULL},
     {"race.busy", TOPIC_LEASE, "the server is being changed",

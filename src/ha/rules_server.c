@@ -166,6 +166,13 @@ static bool is_elected(const struct ha_view *view)
     return view->lease == HA_LEASE_MINE && view->server.state == SERVER_STANDBY;
 }
 
+/* A promotion would end it; an operator who has switched maintenance on restarts it himself. */
+static bool is_outgrown(const struct ha_view *view)
+{
+    return view->server.state == SERVER_STANDBY && view->members[view->self].is_outgrown &&
+           (!view->settings.is_paused || view->lease == HA_LEASE_MINE);
+}
+
 static bool is_elected_unarmed(const struct ha_view *view)
 {
     return is_elected(view) && !view->server.is_armed;
@@ -189,6 +196,11 @@ static bool is_elected_unruled(const struct ha_view *view)
 static bool is_elected_unfit(const struct ha_view *view)
 {
     return is_elected(view) && trouble_is_unfit_for(view);
+}
+
+static bool is_elected_backing_off(const struct ha_view *view)
+{
+    return is_elected(view) && !view->server.is_promote_due;
 }
 
 static bool is_elected_late(const struct ha_view *view)
@@ -463,6 +475,10 @@ static const struct ha_rule rows[] = {
      "the lease is held here, this node's disk or required watchdog does not work, and another one "
      "could take over",
      "not promoting: this node's disk or watchdog does not work", is_elected_unfit, NULL},
+    {"standby.outgrown", TOPIC_SERVER,
+     "replay has stopped: the primary has raised a parameter that the standby runs with",
+     "stop the server to start it with the primary's parameters: its replay has stopped",
+     is_outgrown, act_stop_if_running},
     {"promote.unarmed", TOPIC_SERVER, "the lease is held here, the guard has not confirmed it",
      "waiting for the guard to confirm the deadline", is_elected_unarmed, NULL},
     {"promote.unreserved", TOPIC_SERVER, "the lease is held here, without a new timeline",
@@ -472,6 +488,9 @@ static const struct ha_rule rows[] = {
      "waiting until the server knows what commits wait for", is_elected_unruled, NULL},
     {"promote.late", TOPIC_SERVER, "the lease is held here, too little of it is left",
      "waiting for a renewal: too little of the lease is left to promote", is_elected_late, NULL},
+    {"promote.back-off", TOPIC_SERVER,
+     "the lease is held here, the last promotion failed a moment ago",
+     "waiting before the next promotion: the last one failed", is_elected_backing_off, NULL},
     {"promote.run", TOPIC_SERVER, "the lease is held here and armed, the server is a standby",
      "promote: this node holds the lease", is_elected, act_promote},
     {"primary.checkpoint", TOPIC_SERVER, "the primary has not checkpointed since its promotion",

@@ -114,6 +114,9 @@ def refuse_and_restart(w, system):
     w.hold(2 * w.ttl)
     said = [json.loads(one.get("/cluster")[1] or "{}").get("baton", {}).get("dcs_problem") or "" for one in w.nodes]
     check(all("replaced or restored" in one for one in said), f"they do not say that it was replaced: {said}")
+    for node in w.nodes:
+        with open(node.log, encoding="utf-8", errors="replace") as file:
+            check("store.replaced" in file.read(), f"the log of {node.name} does not say that the store was replaced")
     check(not any(one.is_primary() for one in w.nodes), "somebody leads by a store that was replaced")
     for node in w.nodes:
         node.kill_agent()

@@ -201,7 +201,7 @@ static void check_taken(
     if (check_is_forced(sim) || wal_lost(&sim->wal, official(sim), taker->disk.end, &last) == 0) {
         check->is_released = false;
     }
-    if (after->term != before->term + 1) {
+    if (after->term != MAX(before->term, check->term_max) + 1) {
         check_fail(
             sim, VERDICT_SAFETY, "T: the term went from %" PRIu64 " to %" PRIu64, before->term,
             after->term);
@@ -285,7 +285,23 @@ void check_lease(struct sim *sim, const char *before_json, const char *after_jso
     }
     check->lease_ns = sim->now_ns;
     check->term = after.term;
+    check->term_max = MAX(check->term_max, after.term);
     IGNORE(!str_copy(check->holder, sizeof(check->holder), after.holder), "same size");
+}
+
+/* What is acknowledged does not change by it, nor who counts on the lease. */
+void check_store_restored(struct sim *sim)
+{
+    const char *json = store_get(sim, KEY_LEASE);
+    struct lease_record record = {0};
+
+    if (json != NULL && record_lease_decode(json, &record, NULL) < 0) {
+        check_fail(sim, VERDICT_SAFETY, "the lease cannot be read");
+    }
+    sim->check.term = record.term;
+    IGNORE(!str_copy(sim->check.holder, sizeof(sim->check.holder), record.holder), "same size");
+    sim->check.status_lsn = 0;
+    check_sync_changed(sim);
 }
 
 void check_status(struct sim *sim, const char *value)

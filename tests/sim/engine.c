@@ -16,6 +16,7 @@ struct sim_engine {
     struct instant confirmed; /* deadline as last heard from the guard */
     int64_t reported_ns;      /* delivery of the newest status: they keep their order */
     uint32_t source_epoch;    /* of the server copied from */
+    uint32_t tried_timeline;
     bool is_started;
 };
 
@@ -107,6 +108,8 @@ static void fill_status(const struct sim *sim, const struct node *node, struct e
         .is_streaming = node->server.run == RUN_STANDBY && node->server.is_streaming,
         .is_checkpointed = disk->is_checkpointed,
     };
+    ret->tried_timeline = node->engine->tried_timeline;
+    ret->is_outgrown = ret->state == SERVER_STANDBY && node->server.is_outgrown;
     ret->looked = node_now(sim, node);
     ret->is_answering =
         (ret->state == SERVER_STANDBY || ret->state == SERVER_PRIMARY) && node->silent_ns == 0;
@@ -480,6 +483,11 @@ static void begin_promote(struct sim *sim, struct node *node)
         engine_done(sim, node, ORDER_PROMOTE, ERR_CONFLICT, "it is not a standby");
         return;
     }
+    if (node->is_promotion_refused) {
+        engine_done(sim, node, ORDER_PROMOTE, ERR_IO, "the log cannot be written");
+        return;
+    }
+    node->engine->tried_timeline = node->engine->args.timeline;
     if (node->engine->args.timeline <= node->disk.timeline_max) {
         engine_done(sim, node, ORDER_PROMOTE, ERR_CONFLICT, "that timeline is known here already");
         return;

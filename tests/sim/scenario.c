@@ -327,6 +327,7 @@ static void do_heal(struct story *story, const struct words *words)
     store_set_quorum(story->sim, true);
     for (unsigned at = 0; at < story->sim->shape.node_count; at++) {
         story->sim->nodes[at].has_bad_disk = false;
+        story->sim->nodes[at].is_promotion_refused = false;
     }
 }
 
@@ -452,6 +453,43 @@ static void do_starve(struct story *story, const struct words *words)
     }
 }
 
+static void do_outgrow(struct story *story, const struct words *words)
+{
+    struct node *node = story_node(story, words->items[0]);
+
+    if (node != NULL) {
+        node->server.is_outgrown = true;
+        engine_changed(story->sim, node);
+    }
+}
+
+static void do_refuse(struct story *story, const struct words *words)
+{
+    struct node *node = story_node(story, words->items[0]);
+
+    if (node != NULL) {
+        node->is_promotion_refused = true;
+    }
+}
+
+static void do_keep_store(struct story *story, const struct words *words)
+{
+    ASSERT(words->count == 0);
+    store_keep(story->sim);
+}
+
+/* As agents see it, they must be restarted for that. */
+static void do_restore_store(struct story *story, const struct words *words)
+{
+    ASSERT(words->count == 0);
+    for (unsigned at = 0; at < story->sim->shape.node_count; at++) {
+        if (story->sim->nodes[at].agent != NULL) {
+            story_fail(story, "agents must be dead when the store is set back");
+        }
+    }
+    store_restore(story->sim);
+}
+
 static void do_clear_data(struct story *story, const struct words *words)
 {
     struct node *node = story_node(story, words->items[0]);
@@ -497,12 +535,16 @@ static const struct {
     {"pause", 1, 1, do_pause},             /* on|off */
     {"config", 1, WORDS_MAX, do_config},   /* sync=off|on|quorum [strict] [count=2] */
     {"promote-by-hand", 1, 1, do_promote},
-    {"lose-data", 1, 1, do_lose_data},   /* n1: the directory is gone */
-    {"break-data", 1, 1, do_break_data}, /* n1: it cannot be used */
-    {"clear-data", 1, 1, do_clear_data}, /* n1: an operator removes it */
-    {"starve", 1, 1, do_starve},         /* n1, which is down: log that it needs is removed */
-    {"disk-full", 1, 1, do_disk_full},   /* n1: the server dies, starts fail until `heal` */
-    {"delete", 1, 1, do_delete},         /* a key of the store */
+    {"lose-data", 1, 1, do_lose_data},     /* n1: the directory is gone */
+    {"break-data", 1, 1, do_break_data},   /* n1: it cannot be used */
+    {"clear-data", 1, 1, do_clear_data},   /* n1: an operator removes it */
+    {"starve", 1, 1, do_starve},           /* n1, which is down: log that it needs is removed */
+    {"refuse-promotion", 1, 1, do_refuse}, /* n1: promotions fail until `heal` */
+    {"keep-store", 0, 0, do_keep_store},
+    {"restore-store", 0, 0, do_restore_store}, /* as it was then, or empty; all agents are dead */
+    {"outgrow", 1, 1, do_outgrow},             /* n1: its replay stops until a restart */
+    {"disk-full", 1, 1, do_disk_full},         /* n1: the server dies, starts fail until `heal` */
+    {"delete", 1, 1, do_delete},               /* a key of the store */
 };
 
 static void carry_out(struct story *story, const struct words *words)

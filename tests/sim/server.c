@@ -450,6 +450,10 @@ void server_promote(struct sim *sim, struct node *node, uint32_t timeline)
     int64_t length_ns = rng_log(sim, STREAM_SERVER, 10 * MS, sim->shape.promote_ns);
 
     ASSERT(node->server.run == RUN_STANDBY);
+    if (node->server.is_outgrown) {
+        server_kill(sim, node, "recovery aborted because of insufficient parameter settings");
+        return;
+    }
     node->server.is_by_hand = timeline == 0;
     node->server.timeline = timeline != 0 ? timeline : node->disk.timeline_max + 1;
     break_stream(sim, node);

@@ -262,6 +262,7 @@ struct server {
     bool is_streaming;
     bool has_received;
     bool is_push_under_way;
+    bool is_outgrown;  /* STANDBY: a promotion, or resuming its replay, would end it */
     bool is_by_hand;   /* promotion by a DBA under way or done */
     uint32_t timeline; /* PROMOTING: the number for the new one */
     bool was_primary;  /* STOPPING */
@@ -340,6 +341,7 @@ struct node {
     struct server server;
     struct guard guard;
     bool has_bad_disk; /* starts fail */
+    bool is_promotion_refused;
     struct place lied; /* what its disk had said to have before it lost the end of that */
     bool is_misled;    /* its agent began with an old reading of the store */
     /* Since when its server answers nothing, or its disk takes no write; 0: all is well. On a disk
@@ -349,10 +351,11 @@ struct node {
     int64_t disk_failed_ns; /* it refuses a write that nobody but the agent has tried */
     int64_t disk_full_ns;
     bool is_watchdog_failed;
-    uint32_t made_epoch; /* of the agent that made a database here */
-    uint64_t promised;   /* on disk */
-    uint64_t told;       /* the promise that others know of */
-    uint64_t held;       /* term of the lease that it had last */
+    uint32_t made_epoch;    /* of the agent that made a database here */
+    uint64_t promised;      /* on disk */
+    struct lease_past past; /* on disk */
+    uint64_t told;          /* the promise that others know of */
+    uint64_t held;          /* term of the lease that it had last */
     struct driver driver;
 };
 
@@ -509,6 +512,7 @@ struct check {
     enum verdict verdict;
     char what[512];
     uint64_t term;
+    uint64_t term_max; /* ever, whatever the store says now */
     char holder[MEMBER_NAME_SIZE];
     int64_t lease_ns;        /* when its record last changed */
     unsigned takeovers;      /* commits that changed the holder */
@@ -645,6 +649,11 @@ void store_expire_session(struct sim *sim, unsigned node);
 bool store_has_quorum(const struct sim *sim);
 /* As an operator: put a key at once; read one (NULL: none). */
 void store_put(struct sim *sim, const char *key, const char *value);
+
+/* Keep a copy of what the store has; set it back to that, or wipe it when there is none. */
+void store_keep(struct sim *sim);
+void store_restore(struct sim *sim);
+
 void store_delete(struct sim *sim, const char *key);
 const char *store_get(const struct sim *sim, const char *key);
 
@@ -704,6 +713,7 @@ void check_ack(struct sim *sim, struct node *node, struct place end);
 void check_prevented(struct sim *sim, const struct node *node, enum fence fence);
 void check_lease(struct sim *sim, const char *before, const char *after);
 void check_status(struct sim *sim, const char *value);
+void check_store_restored(struct sim *sim);
 void check_promote_order(struct sim *sim, struct node *node, struct instant deadline);
 void check_promoted(struct sim *sim, struct node *node, int branch);
 /* The agent has its server killed. */

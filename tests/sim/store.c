@@ -156,7 +156,9 @@ static void commit(struct sim *sim, const struct version *version)
             mem_resize(store->versions, store->version_space * sizeof(*store->versions));
     }
     store->versions[store->version_count++] = kept;
-    watch_keys(sim, store->versions[store->version_count - 2], kept);
+    if (!store->is_restoring) {
+        watch_keys(sim, store->versions[store->version_count - 2], kept);
+    }
     broadcast(sim);
 }
 
@@ -519,6 +521,34 @@ void store_put(struct sim *sim, const char *key, const char *value)
     edit(sim->store, &version);
     put_key(sim->store, &version, &(struct key){.name = key, .value = value});
     commit(sim, &version);
+}
+
+void store_keep(struct sim *sim)
+{
+    sim->store->kept = sim->store->version_count - 1;
+}
+
+/* Sessions live as long again as they may: those of agents that are gone end then. */
+void store_restore(struct sim *sim)
+{
+    static struct version version;
+    struct store *store = sim->store;
+    const struct version *old = store->versions[store->kept];
+
+    edit(store, &version);
+    version.count = 0;
+    for (unsigned at = 0; at < old->count; at++) {
+        struct key key = old->keys[at];
+
+        if (key.session == 0 || session_is_alive(store, key.session)) {
+            put_key(store, &version, &key);
+        }
+    }
+    store->is_restoring = true;
+    commit(sim, &version);
+    store->is_restoring = false;
+    check_store_restored(sim);
+    sim_trace(sim, NULL, "store.restored", "%u keys", version.count);
 }
 
 void store_delete(struct sim *sim, const char *key)

@@ -76,6 +76,8 @@ struct message {
 struct store {
     struct version **versions;
     unsigned version_count;
+    unsigned kept;     /* version that it can be set back to; 0: nothing */
+    bool is_restoring; /* the checkers look away */
     unsigned version_space;
     char **texts;
     unsigned text_count;

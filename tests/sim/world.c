@@ -251,6 +251,16 @@ static void port_poll(
     net_poll(arg, name, api_url, timeout_ms, is_urgent);
 }
 
+/* At once: a file that is late or lost is no more than an agent that has not seen it. */
+static void port_remember(void *arg, const struct lease_past *past)
+{
+    const struct port *port = arg;
+    struct err none = {0};
+
+    port->node->past = *past;
+    agent_on_remembered(port->node->agent, 0, &none);
+}
+
 static void port_promise(void *arg, uint64_t term)
 {
     const struct port *port = arg;
@@ -370,11 +380,13 @@ void agent_begin(struct sim *sim, struct node *node)
     struct agent_ports agent_ports = {
         .node_id = node->id,
         .promised = node->promised,
+        .past = node->past,
         .now = port_now,
         .real_ms = port_real_ms,
         .poll = port_poll,
         .promise = port_promise,
         .failsafe = port_failsafe,
+        .remember = port_remember,
         .log = port_log,
         .arg = &ports[node->index],
     };

@@ -7,6 +7,7 @@
  *   probe        (probe.c)   what the running server answers
  *   config       (apply.c)   what was rendered and written last
  *   stall        (stall.c)   why a standby does not stream
+ *   outgrown     (outgrown.c) whether its replay waits for a restart
  *   slots        (slots.c)   replication slots of the members
  *   sync         (sync.c)    which rule of commits the server obeys for certain
  *   fence        (fence.c)   the lease page, and the module in the server that reads it
@@ -135,7 +136,8 @@ struct pg_probe {
     char primary_conninfo[PG_CONNINFO_SIZE];
     char primary_slot_name[64];
     bool has_restore_command;
-    bool is_parked; /* no receiver, and replay waits for log that is nowhere */
+    bool is_parked;         /* no receiver, and replay waits for log that is nowhere */
+    char paused_limits[64]; /* replay is paused: the five limits (outgrown.c); "" it is not */
     char sync_names[SYNC_TEXT_SIZE];
     char sync_mark[PG_MARK_SIZE];
     unsigned standby_count;
@@ -165,6 +167,13 @@ struct pg_stall {
     int64_t from;       /* where the log ended at that time; negative: not known yet */
     char problem[192];
     bool is_starved; /* its upstream no longer has the WAL that it needs */
+};
+
+/* A standby whose replay waits for a restart with larger limits (outgrown.c). */
+struct pg_outgrown {
+    uint64_t number; /* of this server: what was read for an earlier one is no news */
+    bool is_reading;
+    char problem[160]; /* "": it is not one */
 };
 
 /* A standby that follows nobody (revoke.c). */
@@ -278,9 +287,11 @@ struct postgres {
     unsigned probe_count;
     unsigned lonely_count;
     struct pg_stall stall;
+    struct pg_outgrown outgrown;
     struct timeline_history history; /* of the running server's timeline */
     uint32_t history_wanted;
-    unsigned tidyings; /* jobs of pg_tidy_timelines under way */
+    uint32_t tried_timeline; /* see engine_status */
+    unsigned tidyings;       /* jobs of pg_tidy_timelines under way */
 
     struct cluster cluster;
     bool has_cluster;
@@ -324,6 +335,7 @@ bool pg_find_end(
 /* look.c: examine the data directory; pg_looked (server.c) is called when it is done. */
 void pg_look(struct postgres *pg);
 void pg_looked(struct postgres *pg);
+int pg_read_control(const char *data_dir, struct control *ret, struct err *e);
 void pg_read_history(struct postgres *pg, uint32_t timeline);
 
 /* probe.c */
@@ -342,6 +354,10 @@ void pg_stall_forget(struct postgres *pg);
 /* The newest reason in TEXT, lines of a log (written over), as a sentence; PROBLEM stays when there
  * is none. RET_REFUSALS: how often the same segment was refused, with nothing else in between. */
 void pg_stall_read(char *text, char *problem, size_t size, unsigned *ret_refusals);
+
+/* outgrown.c: after each probe; another server, or replay goes on */
+void pg_outgrown_tick(struct postgres *pg);
+void pg_outgrown_reset(struct postgres *pg);
 
 /* apply.c: render and write the configuration. ORDER_ID 0: in the background, then the server is
  * told to reload. */

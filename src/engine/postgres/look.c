@@ -217,7 +217,7 @@ static void set_position(struct look_job *own, const struct control *control)
 
 /* ---- the directory ---- */
 
-static int read_control(const char *data_dir, struct control *ret, struct err *e)
+int pg_read_control(const char *data_dir, struct control *ret, struct err *e)
 {
     char path[PG_PATH_SIZE];
     int r = 0;
@@ -346,7 +346,7 @@ static int look_at_torn(struct look_job *own, struct err *e)
 
     look->is_torn = true;
     IGNORE(read_major(data_dir, &look->major, NULL), "0: the newest programs");
-    if (read_control(data_dir, &control, NULL) == 0) {
+    if (pg_read_control(data_dir, &control, NULL) == 0) {
         look->system_id = control.system_id;
     }
     look->foreign_pid = find_server(data_dir);
@@ -380,7 +380,7 @@ static int look_inside(struct look_job *own, struct err *e)
     if (r < 0) {
         return r;
     }
-    r = read_control(data_dir, &control, e);
+    r = pg_read_control(data_dir, &control, e);
     if (r < 0) {
         return err_wrap(e, r, "%s/global/pg_control", data_dir);
     }

@@ -55,6 +55,8 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
     status->is_streaming = probe->is_streaming;
     status->looked = probe->begun;
     status->is_detached = status->state == SERVER_STANDBY && pg_is_detached(pg);
+    status->is_paused = status->state == SERVER_STANDBY && probe->paused_limits[0] != '\0';
+    status->is_outgrown = status->is_paused && pg->outgrown.problem[0] != '\0';
     status->sync_serial = pg_sync_serial(pg);
     status->standby_count = probe->standby_count;
     memcpy(status->standbys, probe->standbys, sizeof(status->standbys));
@@ -104,6 +106,7 @@ static void fill_problem(const struct postgres *pg, struct engine_status *status
                        strstr(pg->connect_problem, "the database system is") == NULL
                    ? pg->connect_problem
                    : "";
+        text = text[0] == '\0' ? pg->outgrown.problem : text;
         text = text[0] == '\0' ? pg->stall.problem : text;
         text = text[0] == '\0' ? pg->complaint : text;
         text = text[0] == '\0' ? pg_fence_problem(pg) : text;
@@ -147,6 +150,7 @@ void pg_report(struct postgres *pg)
     status.is_opened = pg->guard.is_open != 0;
     status.is_starved = pg->stall.is_starved;
     status.disk = pg_disk_trouble(pg, &status.disk_ill);
+    status.tried_timeline = pg->tried_timeline;
     status.deadline = pg->has_guard ? pg->guard.deadline : (struct instant){0, 0};
     if (pg_is_running(pg)) {
         fill_running(pg, &status);

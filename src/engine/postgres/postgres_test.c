@@ -517,6 +517,33 @@ static void lowered_values_come_with_a_restart(void **state)
     assert_false(b->status.pending_restart);
 }
 
+/* A pause that somebody asked for is none of that; and a restart ends it. */
+static void raised_values_outgrow_a_standby(void **state)
+{
+    assert_non_null(state);
+    NEED_LAB();
+    run(b, "SELECT pg_wal_replay_pause()");
+    await(b_paused);
+    IGNORE(wait_ms(NULL, 1500), "a probe later");
+    assert_false(b->status.is_outgrown);
+    run(b, "SELECT pg_wal_replay_resume()");
+    lab.json = JSON_50;
+    engine_set_cluster(a->engine, &lab.cluster, lab.json);
+    must_do(a, ORDER_STOP, NULL);
+    must_do(a, ORDER_START, NULL);
+    arm(a);
+    await(a_armed);
+    must_do(a, ORDER_PROMOTE, NULL);
+    await(b_outgrown);
+    assert_non_null(strstr(
+        b->status.problem, "max_connections is 40 here and was raised to 50 at the primary"));
+    must_do(b, ORDER_STOP, NULL);
+    must_do(b, ORDER_START, a);
+    await(b_streams);
+    assert_false(b->status.is_outgrown);
+    expect(b, "SHOW max_connections", "50");
+}
+
 static void damage(const char *path, const char *text)
 {
     assert_int_equal(file_write(path, text, strlen(text), 0600, NULL), 0);
@@ -760,6 +787,7 @@ int main(void)
         cmocka_unit_test(passwords_work_and_stay_secret),
         cmocka_unit_test(slots_of_gone_members_are_dropped),
         cmocka_unit_test(lowered_values_come_with_a_restart),
+        cmocka_unit_test(raised_values_outgrow_a_standby),
         cmocka_unit_test(broken_directories_are_told),
         cmocka_unit_test(a_foreign_owner_is_told),
         cmocka_unit_test(a_closed_folder_of_another_is_told),

@@ -452,6 +452,16 @@ static bool a_pending(void)
     return a->status.pending_restart;
 }
 
+static bool b_outgrown(void)
+{
+    return b->status.is_outgrown;
+}
+
+static bool b_paused(void)
+{
+    return b->status.is_paused;
+}
+
 static bool b_pending(void)
 {
     return b->status.pending_restart;

@@ -42,6 +42,7 @@ enum column {
     COLUMN_UPSTREAM,
     COLUMN_HAS_RESTORE,
     COLUMN_IS_PARKED,
+    COLUMN_PAUSED_LIMITS,
     COLUMN_SYNC_NAMES,
     COLUMN_SYNC_MARK,
     COLUMN_STANDBYS,
@@ -68,6 +69,10 @@ static const char main_query[] =
     " current_setting('restore_command') <> '',"
     " CASE WHEN r.v AND w.pid IS NULL THEN EXISTS (SELECT FROM pg_stat_get_activity(NULL)"
     " WHERE backend_type = 'startup' AND wait_event = 'RecoveryRetrieveRetryInterval') END,"
+    " CASE WHEN r.v AND pg_is_wal_replay_paused() THEN concat_ws(' ',"
+    " current_setting('max_connections'), current_setting('max_worker_processes'),"
+    " current_setting('max_wal_senders'), current_setting('max_prepared_transactions'),"
+    " current_setting('max_locks_per_transaction')) END,"
     " current_setting('synchronous_standby_names'), current_setting('baton.sync_mark', true),"
     " CASE WHEN NOT r.v THEN (SELECT string_agg(s.flush_lsn || ' ' || a.application_name, E'\\n')"
     " FROM pg_stat_get_wal_senders() AS s JOIN pg_stat_get_activity(NULL) AS a ON a.pid = s.pid"
@@ -168,6 +173,7 @@ static void succeed(struct postgres *pg)
     pg_fence_adopt(pg);
     adopt_upstream(pg);
     pg_detach_tick(pg);
+    pg_outgrown_tick(pg);
     is_lonely = pg->probe.in_recovery && !pg->probe.is_streaming && !pg_is_detached(pg);
     pg->lonely_count = is_lonely ? pg->lonely_count + 1 : 0;
     pg_sync_tick(pg);
@@ -348,6 +354,7 @@ static void read_main(struct pg_probe *probe, const PGresult *result)
     copy(result, COLUMN_CONNINFO, probe->primary_conninfo, sizeof(probe->primary_conninfo));
     copy(result, COLUMN_SLOT, probe->primary_slot_name, sizeof(probe->primary_slot_name));
     copy(result, COLUMN_UPSTREAM, probe->upstream, sizeof(probe->upstream));
+    copy(result, COLUMN_PAUSED_LIMITS, probe->paused_limits, sizeof(probe->paused_limits));
     copy(result, COLUMN_SYNC_NAMES, probe->sync_names, sizeof(probe->sync_names));
     copy(result, COLUMN_SYNC_MARK, probe->sync_mark, sizeof(probe->sync_mark));
     probe->has_restore_command = str_equal(PQgetvalue(result, 0, COLUMN_HAS_RESTORE), "t");
@@ -640,6 +647,7 @@ void pg_probe_reset(struct postgres *pg)
     pg->probe = (struct pg_probe){0};
     hear(pg);
     pg->detach = (struct pg_detach){0};
+    pg_outgrown_reset(pg);
     pg->probe_count = 0;
     pg->was_reached = false;
     pg->was_ready = false;

@@ -478,6 +478,7 @@ static int step_promote(struct postgres *pg, struct err *e)
     if (!is_primary(pg)) {
         guard_signal(pg->link, SIGUSR1);
         pg->order.is_promoting = true;
+        pg->tried_timeline = pg->order.args.timeline;
         pg_report(pg);
     }
     return pg_order_wait(pg, wait_for_primary);

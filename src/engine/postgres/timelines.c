@@ -27,6 +27,7 @@ struct timelines_job {
     char folder[PG_PATH_SIZE];
     uint32_t own;
     uint32_t reserved; /* 0: only tidy up */
+    bool is_used;      /* somebody has promoted to it already */
 };
 
 /* NAME's timeline if it is NNNNNNNN.history, else 0. */
@@ -108,7 +109,7 @@ static int exists(const char *folder, uint32_t timeline, char *path, bool *ret, 
     return r;
 }
 
-static int reserve(const struct timelines_job *own, struct err *e)
+static int reserve(struct timelines_job *own, struct err *e)
 {
     char path[PG_PATH_SIZE];
     bool is_there;
@@ -118,6 +119,7 @@ static int reserve(const struct timelines_job *own, struct err *e)
         return r;
     }
     if (is_there) {
+        own->is_used = true;
         return FAIL(e, ERR_CONFLICT, "timeline %" PRIu32 " exists already", own->reserved);
     }
     for (uint32_t at = own->own + 1; at < own->reserved; at++) {
@@ -154,6 +156,9 @@ static void done_timelines(struct postgres *pg, struct pg_job *job)
     }
     if (job->order_id != pg->order.id) {
         return;
+    }
+    if (((const struct timelines_job *)job)->is_used) {
+        pg->tried_timeline = ((const struct timelines_job *)job)->reserved;
     }
     if (job->result < 0) {
         pg_order_fail(pg, job->result, &job->err);
