@@ -105,6 +105,7 @@ static void fill_report(const struct api_snapshot *snapshot, struct peer_report 
         .down_ms = snapshot->down_ms,
         .suspected = snapshot->suspected,
         .promised = snapshot->promised,
+        .age_ms = snapshot->age_ms,
         .history = status->history,
     };
 }
