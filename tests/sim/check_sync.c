@@ -287,7 +287,8 @@ static bool is_elsewhere(const struct sim *sim, const struct node *node, struct 
 static void check_strict(struct sim *sim, const struct node *node, const struct backend *backend)
 {
     const struct check *check = &sim->check;
-    bool is_known = check->mode_ns == 0 || sim->now_ns - check->mode_ns > KNOWN_NS;
+    bool is_known = (check->mode_ns == 0 || sim->now_ns - check->mode_ns > KNOWN_NS) &&
+                    !store_is_stale(sim, node->index);
 
     if (check->mode != SYNC_OFF && check->is_strict && is_known && check_has_sync_rules() &&
         check->loss_ns == 0 && !is_elsewhere(sim, node, backend->end)) {

@@ -199,6 +199,7 @@ bool driver_is_detached(const struct node *node)
 void driver_fill_status(const struct sim *sim, const struct node *node, struct engine_status *ret)
 {
     ret->sync_serial = is_same_server(node) ? node->driver.in_force : 0;
+    ret->looked = node_now(sim, node);
     ret->is_detached = driver_is_detached(node);
     ret->is_end_known = ret->state == SERVER_DOWN && !node->disk.is_torn &&
                         (node->disk.is_clean || (node->disk.was_primary && node->disk.is_end_read));
