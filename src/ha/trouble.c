@@ -66,8 +66,8 @@ int trouble_heir(const struct ha_view *view)
 }
 
 /* What a disk that fails has alone may be lost in any case, and nobody knows for how long one
- * hangs: the others wait for the lease, and go by maximum_lag_on_failover. From a standby that lacks
- * only its watchdog they get what they lack. */
+ * hangs: the others wait for the lease, and go by maximum_lag_on_failover. From a standby that
+ * lacks only its watchdog they get what they lack. */
 bool trouble_is_lapsing(const struct ha_view *view)
 {
     bool is_disk_bad = trouble_is_disk_bad(view->members[view->self].trouble);

@@ -1,3 +1,4 @@
+#include "tests/sim/coverage.h"
 #include "tests/sim/sim.h"
 
 #include "base/assert.h"

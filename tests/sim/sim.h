@@ -785,12 +785,6 @@ void operator_clear(struct sim *sim, struct node *node);
 /* Clear what baton must not clear by itself. */
 void operator_repair(struct sim *sim);
 
-/* ---- coverage (coverage.c): is every rule REACHED that can be ---- */
-
-bool coverage_is_full(const bool *reached);
-/* One line for each rule; false if one fails. */
-bool coverage_print(const bool *reached);
-
 /* ---- programs ---- */
 
 /* Run a scenario file and print its verdict; IS_UPDATE writes its trace anew. REACHED (or NULL)
