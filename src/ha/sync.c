@@ -204,6 +204,7 @@ static uint32_t choose(const struct ha_view *view, uint32_t set, unsigned count)
                 best = at;
             }
         }
+        ASSERT(best >= 0);
         chosen |= HA_BIT(best);
         set &= ~HA_BIT(best);
         count--;

@@ -153,8 +153,8 @@ struct place wal_meet(const struct wal *wal, struct place a, struct place b);
 /* struct sync_rule with nodes for names: no other name ever confirms anything. */
 struct rule {
     bool is_waiting;
-    bool is_any;
     unsigned need;
+    bool is_any;
     uint32_t names;   /* bits, by index */
     uint32_t version; /* grows with each writing of it on this node; 0: never written */
 };

@@ -90,6 +90,22 @@ static void fill_down(const struct postgres *pg, struct engine_status *status)
     }
 }
 
+/* Of a running server: the first of its troubles that there is. */
+static const char *running_problem(const struct postgres *pg, enum server_state state)
+{
+    bool is_refused = pg->was_reached && state != SERVER_STOPPING &&
+                      strstr(pg->connect_problem, "the database system is") == NULL;
+    const char *const texts[] = {
+        is_refused ? pg->connect_problem : "", pg->outgrown.problem, pg->stall.problem,
+        pg->complaint, pg_fence_problem(pg)};
+    size_t at = 0;
+
+    while (at + 1 < ARRAY_LEN(texts) && texts[at][0] == '\0') {
+        at++;
+    }
+    return texts[at];
+}
+
 static void fill_problem(const struct postgres *pg, struct engine_status *status)
 {
     const char *text = "";
@@ -102,14 +118,7 @@ static void fill_problem(const struct postgres *pg, struct engine_status *status
     } else if (!pg->has_guard) {
         text = "the guard does not answer";
     } else if (pg_is_running(pg)) {
-        text = pg->was_reached && status->state != SERVER_STOPPING &&
-                       strstr(pg->connect_problem, "the database system is") == NULL
-                   ? pg->connect_problem
-                   : "";
-        text = text[0] == '\0' ? pg->outgrown.problem : text;
-        text = text[0] == '\0' ? pg->stall.problem : text;
-        text = text[0] == '\0' ? pg->complaint : text;
-        text = text[0] == '\0' ? pg_fence_problem(pg) : text;
+        text = running_problem(pg, status->state);
     } else if (status->state == SERVER_BROKEN && pg->look.problem[0] == '\0') {
         str_format(
             status->problem, sizeof(status->problem),

@@ -246,7 +246,7 @@ static bool is_suspect(const struct pg_sync *sync, const PGresult *result, int r
 
 static bool is_switched(struct pg_sync *sync, const PGresult *result)
 {
-    int left[SUSPECTS_MAX];
+    int left[SUSPECTS_MAX] = {0};
     unsigned count = 0;
     bool fits = true;
 
