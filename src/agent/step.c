@@ -343,6 +343,7 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
                       ? instant_elapsed_max_ms(agent->server.status.looked, now)
                       : 0;
     ret->suspected = agent_suspects(agent, now) ? agent->lease.record.term : 0;
+    ret->bound = agent->sync.promised;
     ret->promised = agent->server.status.is_detached && agent->server.order == ORDER_NONE
                         ? agent->sync.promised
                         : 0;

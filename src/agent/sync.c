@@ -149,7 +149,7 @@ uint64_t agent_highest_promise(const struct agent *agent, struct instant now)
         const struct peer_facts *peer = &agent->peers[at];
 
         if (agent_is_fresh(agent, peer, now)) {
-            highest = MAX(highest, peer->report.promised);
+            highest = MAX(highest, peer->report.bound);
         }
     }
     return highest;
@@ -520,12 +520,13 @@ void agent_learn_sync(struct agent *agent, int64_t revision)
     }
 }
 
-/* Whoever is elected has everything that was acknowledged; the others may not have it yet. */
+/* Whoever is elected has everything that was acknowledged; the others may not have it yet. Without a
+ * key nobody knows that: then there is none until commits wait for somebody (sync.publish). */
 void agent_take_sync(struct agent *agent, struct dcs_txn *out, char **ret_json)
 {
     struct sync_facts *sync = &agent->sync;
 
-    sync->is_taken = agent->cluster.settings.sync_mode != SYNC_OFF;
+    sync->is_taken = agent_is_sync(agent);
     sync->taken = (struct sync_record){0};
     out->compares[out->compare_count++] = compare_key(agent->cluster.sync_revision);
     if (sync->is_taken) {

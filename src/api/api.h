@@ -47,6 +47,7 @@ struct api_snapshot {
     uint64_t past_term; /* the highest, and the newest, that were ever seen of the lease */
     uint32_t past_timeline;
     uint64_t promised;
+    uint64_t bound;
     uint64_t vote_term;
     uint64_t vote_seq;
     bool is_failsafe_active; /* the holder goes on without the store: this node, or one it helps */

@@ -41,6 +41,7 @@ char *view_status(const struct api_snapshot *snapshot)
                 .age_ms = snapshot->age_ms,
                 .suspected = snapshot->suspected,
                 .promised = snapshot->promised,
+                .bound = snapshot->bound,
                 .vote_term = snapshot->vote_term,
                 .vote_seq = snapshot->vote_seq,
                 .history = server->history,

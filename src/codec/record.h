@@ -102,7 +102,7 @@ MUST_CHECK int record_history_decode(const char *json, struct timeline_history *
 
 /* What one agent tells another (GET /patroni): Patroni's status fields, and a "baton" object:
  * {"dcs_ok":true,"term":7,"candidate":true,"down_ms":0,"position":"5/0/3000148","problem":"",
- *  "timeline":5,"history":[[4,50331800]],"age_ms":12,"suspected":0,"promised":0,
+ *  "timeline":5,"history":[[4,50331800]],"age_ms":12,"suspected":0,"promised":0,"bound":0,
  *  "vote_term":7,"vote_seq":42}; the timeline is the history's, a vote is there only when it was
  *  given. */
 struct peer_report {
@@ -130,6 +130,8 @@ struct peer_report {
     /* It has promised never to confirm anything to a holder of an earlier term than this one, and
      * its position is final; 0: no promise is in force. */
     uint64_t promised;
+    uint64_t
+        bound; /* the same, whatever its server does: it follows no holder of an earlier term */
     /* Failsafe mode: it does not help a holder any more to keep the lease of this term and this
      * seq, or an earlier one, in force; 0: it has not said so. */
     uint64_t vote_term;

@@ -57,11 +57,11 @@ static bool is_same_lease(const struct lease_record *a, const struct lease_recor
 
 static bool is_same_report(const struct peer_report *a, const struct peer_report *b)
 {
-    bool is_baton_same = a->dcs_ok == b->dcs_ok && a->term == b->term &&
-                         a->is_candidate == b->is_candidate && a->down_ms == b->down_ms &&
-                         a->suspected == b->suspected && a->promised == b->promised &&
-                         (a->vote_term == b->vote_term || a->vote_term == 0) && b->has_baton &&
-                         is_same_history(&a->history, &b->history);
+    bool is_baton_same =
+        a->dcs_ok == b->dcs_ok && a->term == b->term && a->is_candidate == b->is_candidate &&
+        a->down_ms == b->down_ms && a->suspected == b->suspected && a->promised == b->promised &&
+        a->bound == b->bound && (a->vote_term == b->vote_term || a->vote_term == 0) &&
+        b->has_baton && is_same_history(&a->history, &b->history);
 
     return is_baton_same && is_same_tags(&a->tags, &b->tags) &&
            position_compare(a->position, b->position) == 0 && a->state == b->state &&

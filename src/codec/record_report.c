@@ -129,6 +129,7 @@ static json_t *encode_baton(const struct record_report *report)
     field_set_u64(baton, "age_ms", (uint64_t)MAX(peer->age_ms, 0));
     field_set_u64(baton, "suspected", peer->suspected);
     field_set_u64(baton, "promised", peer->promised);
+    field_set_u64(baton, "bound", peer->bound);
     if (peer->vote_term != 0) {
         field_set_u64(baton, "vote_term", peer->vote_term);
         field_set_u64(baton, "vote_seq", peer->vote_seq);
@@ -249,6 +250,9 @@ static int decode_baton(const json_t *baton, struct peer_report *peer, struct er
     }
     if (r == 0) {
         r = field_u64(baton, "promised", &peer->promised, e);
+    }
+    if (r == 0) {
+        r = field_u64(baton, "bound", &peer->bound, e);
     }
     if (r == 0) {
         r = field_u64(baton, "vote_term", &peer->vote_term, e);

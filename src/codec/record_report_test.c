@@ -135,6 +135,7 @@ static void test_baton_of_a_stopped_server(void **state)
                 .down_ms = 1500,
                 .suspected = 7,
                 .promised = 8,
+                .bound = 9,
                 .history = {.timeline = 3, .count = 2, .switches = {{1, 100}, {2, 200}}},
             },
         .problem = "stopped by the operator",
@@ -150,7 +151,7 @@ static void test_baton_of_a_stopped_server(void **state)
               "\"position\": \"3/0/4000060\", \"problem\": \"stopped by the operator\", "
               "\"timeline\": 3, \"history\": [[1, 100], [2, 200]], \"age_ms\": 0, "
               "\"suspected\": 7, "
-              "\"promised\": 8}"));
+              "\"promised\": 8, \"bound\": 9}"));
     assert_int_equal(record_report_decode(json, &peer, NULL), 0);
     assert_int_equal(position_compare(peer.position, report.peer.position), 0);
     assert_true(peer.has_baton);
@@ -160,6 +161,7 @@ static void test_baton_of_a_stopped_server(void **state)
     assert_int_equal(peer.down_ms, 1500);
     assert_int_equal(peer.suspected, 7);
     assert_int_equal(peer.promised, 8);
+    assert_int_equal(peer.bound, 9);
     assert_int_equal(peer.history.timeline, 3);
     assert_int_equal(peer.history.count, 2);
     assert_int_equal(peer.history.switches[1].lsn, 200);

@@ -110,6 +110,7 @@ static void fill_report(const struct api_snapshot *snapshot, struct peer_report 
         .trouble = snapshot->trouble,
         .is_watchdog_failed = status->is_watchdog_failed,
         .promised = snapshot->promised,
+        .bound = snapshot->bound,
         .vote_term = snapshot->vote_term,
         .vote_seq = snapshot->vote_seq,
         .history = status->history,
