@@ -520,8 +520,8 @@ void agent_learn_sync(struct agent *agent, int64_t revision)
     }
 }
 
-/* Whoever is elected has everything that was acknowledged; the others may not have it yet. Without a
- * key nobody knows that: then there is none until commits wait for somebody (sync.publish). */
+/* Whoever is elected has everything that was acknowledged; the others may not have it yet. Without
+ * a key nobody knows that: then there is none until commits wait for somebody (sync.publish). */
 void agent_take_sync(struct agent *agent, struct dcs_txn *out, char **ret_json)
 {
     struct sync_facts *sync = &agent->sync;

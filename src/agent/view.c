@@ -413,6 +413,37 @@ static bool is_history_known(const struct agent *agent)
            known->switches[known->count - 1].lsn == own->switches[own->count - 1].lsn;
 }
 
+static bool is_given(const struct agent *agent, uint32_t timeline)
+{
+    const struct timeline_history *history = &agent->cluster.history;
+
+    for (unsigned at = 0; at < history->count; at++) {
+        if (history->switches[at].timeline == timeline) {
+            return true;
+        }
+    }
+    /* What Patroni opens is the number after the last that was left. */
+    return timeline == agent->lease.record.timeline ||
+           (timeline == history->timeline && timeline > agent->lease.record.timeline);
+}
+
+/* Who is promoted by hand gets the number after the one that it had, and none of those that baton
+ * gives is that of another plus one (next_timeline). Later promotions go beyond it, so that the
+ * number alone does not tell. */
+static void mark_strays(const struct agent *agent, struct ha_view *view)
+{
+    for (unsigned at = 0; at < view->member_count; at++) {
+        uint32_t timeline = view->members[at].position.timeline;
+        bool is_after_known = timeline > 2 && is_given(agent, timeline - 1);
+
+        for (unsigned other = 0; timeline > 2 && other < view->member_count; other++) {
+            is_after_known =
+                is_after_known || view->members[other].position.timeline == timeline - 1;
+        }
+        view->members[at].is_stray = is_after_known && !is_given(agent, timeline);
+    }
+}
+
 void agent_view(const struct agent *agent, struct ha_view *view)
 {
     struct instant now = agent->ports.now(agent->ports.arg);
@@ -438,6 +469,7 @@ void agent_view(const struct agent *agent, struct ha_view *view)
     for (unsigned at = 0; at < agent->peer_count; at++) {
         view_peer(agent, &agent->peers[at], &view->members[at + 1]);
     }
+    mark_strays(agent, view);
     view_lease(agent, now, view);
     view_server(agent, now, view);
     view_request(agent, now, view);

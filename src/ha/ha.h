@@ -63,6 +63,7 @@ struct ha_member {
     bool is_streaming;
     bool is_checkpointed; /* PRIMARY: since its promotion: others can rewind to it */
     struct position position;
+    bool is_stray; /* its timeline is one that somebody made by hand */
     bool nofailover;
     int priority;
     bool clonefrom;

@@ -87,7 +87,8 @@ const char *ha_bar(const struct ha_view *view, int at)
         return "the store is older than what was seen: all members must answer to know who has all "
                "acknowledged changes";
     }
-    if (!is_forced(view, at) && view->timeline != 0 && member->position.timeline > view->timeline) {
+    if (!is_forced(view, at) &&
+        (member->is_stray || (view->timeline != 0 && member->position.timeline > view->timeline))) {
         return "its history is not the cluster's: somebody promoted it by hand";
     }
     if (!is_forced(view, at) && !view->sync.is_published &&
