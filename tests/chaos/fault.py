@@ -12,8 +12,8 @@ import time
 from cluster import Failure, send_signal
 from world import moment
 
-ANY = ("async", "sync", "quorum", "strict")
-SYNC = ("sync", "quorum", "strict")
+SYNC = ("sync", "quorum", "strict", "quorum-strict")
+ANY = ("async",) + SYNC
 
 ROWS = []
 

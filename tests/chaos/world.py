@@ -31,6 +31,7 @@ MODES = {
     "sync": "    synchronous_mode: true\n",
     "quorum": "    synchronous_mode: quorum\n    synchronous_node_count: 1\n",
     "strict": "    synchronous_mode: true\n    synchronous_mode_strict: true\n",
+    "quorum-strict": "    synchronous_mode: quorum\n    synchronous_node_count: 1\n    synchronous_mode_strict: true\n",
 }
 TABLES = """
 CREATE TABLE chaos_rows (id bigint PRIMARY KEY, term text);
