@@ -757,6 +757,7 @@ int agent_main(const char *config_path)
     struct err e = {0};
     int r = sink_open("", "", &terminal, &e);
 
+    mem_stay_small();
     daemon->path = config_path;
     daemon->lock_fd = -1;
     if (r == 0) {

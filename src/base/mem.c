@@ -2,7 +2,10 @@
 
 #include "base/assert.h"
 
+#include <malloc.h>
+
 #define CHUNK_SIZE ((size_t)4096)
+#define LARGE_SIZE (128 * 1024)
 
 struct chunk {
     struct chunk *next;
@@ -21,6 +24,15 @@ __attribute__((noreturn, cold)) static void out_of_memory(size_t size)
 {
     fprintf(stderr, "baton: out of memory, %zu bytes asked for\n", size);
     abort();
+}
+
+void mem_stay_small(void)
+{
+    /* Set at all, the limit stays where it is: by itself the C library raises it with each large
+     * piece that is freed, and keeps the next one. */
+    IGNORE(mallopt(M_ARENA_MAX, 1), "only more memory");
+    IGNORE(mallopt(M_MMAP_THRESHOLD, LARGE_SIZE), "only more memory");
+    IGNORE(mallopt(M_TRIM_THRESHOLD, LARGE_SIZE), "only more memory");
 }
 
 void *mem_alloc(size_t size)

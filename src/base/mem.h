@@ -11,6 +11,10 @@
 
 #include "base/base.h"
 
+/* For a process that runs for months: threads share one heap, and what is large goes back to the
+ * system when it is freed. Before the first thread. */
+void mem_stay_small(void);
+
 /* SIZE zeroed bytes; never NULL. */
 void *mem_alloc(size_t size);
 
