@@ -1,6 +1,7 @@
 """P: processes die, stop, starve. Each function is a row; its code is that of the catalogue in docs/chaos.md."""
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -81,6 +82,9 @@ def agent_stopped(w, step):
     w.hold(2)
 
 
+GOES_FOR_LEASE = re.compile(r"rule=(race\.acquire|revoke\.take) ")  # without the lease's end or with it
+
+
 def stop_candidate(w, seconds):
     """Kill the primary's node, and stop the agent that goes for the lease right then."""
     node = victim(w)
@@ -88,7 +92,7 @@ def stop_candidate(w, seconds):
     positions = {one.name: log_end(one) for one in others}
     node.kill_node()
     racing = watch(3 * w.ttl, lambda: next(
-        (one for one in others if "rule=race.acquire" in log_since(one, positions[one.name])), None), 0.002)
+        (one for one in others if GOES_FOR_LEASE.search(log_since(one, positions[one.name]))), None), 0.002)
     check(racing is not None, "nobody went for the lease")
     stop([racing.agent.pid])
     w.say(f"{racing.name} stopped in its race for {seconds:.1f} s")
