@@ -469,7 +469,7 @@ tests = (loaded_everywhere, commit_refused_after_deadline, frozen_between_commit
          hand_promoted_never_writes, module_comes_and_goes, own_libraries_stay)
 
 
-@group(*tests)
+@group(*tests, seconds=89)
 def fenced():
     if not glob.glob(os.path.join(BUILD, "ext", "baton_fence-*.so")):
         return "baton_fence was not built: there are no headers of PostgreSQL's server"
