@@ -245,8 +245,8 @@ def frozen_primary(cluster):
         primary = cluster.wait_primary()
         crowd = Crowd(cluster, primary)
         wait_until("the crowd writes", lambda crowd=crowd: len(crowd.rows("ok")) > 200, 20)
+        wait_until("each of the crowd has its process", lambda primary=primary: len(clients_of(primary)) >= WRITERS, 20)
         clients = clients_of(primary)
-        check(len(clients) >= WRITERS, f"only {len(clients)} processes serve clients")
         for pid in clients:
             send_signal(pid, signal.SIGSTOP)
         time.sleep(0.2)  # what they have acknowledged leaves for the standbys; a real pause takes both at one instant
