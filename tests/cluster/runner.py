@@ -256,6 +256,10 @@ class Runner:
                 group, names = todo.get_nowait()
             except queue.Empty:
                 return
+            if self.is_stopping:
+                for name in names:
+                    self.tell(f"FAIL {name} not run")
+                continue
             one = Running(group, names, self.limit)
             one.start(self.is_isolated)
             self.running.append(one)
