@@ -186,10 +186,15 @@ class Node:
         return list(dict.fromkeys(pids))
 
     def signal_node(self, number):
-        """Every process of the node at once, as a power failure (SIGKILL) or a freeze (SIGSTOP, SIGCONT) does."""
-        pids = self.all_pids()
-        for pid in pids:
-            send_signal(pid, number)
+        """Every process of the node at once, as a power failure (SIGKILL) or a freeze (SIGSTOP, SIGCONT) does; also those
+        that were forked while the others were found, which would go on alone."""
+        pids = []
+        while more := [pid for pid in self.all_pids() if pid not in pids]:
+            for pid in more:
+                send_signal(pid, number)
+            pids += more
+            if number == signal.SIGCONT:
+                break
         return pids
 
     def kill_node(self):

@@ -220,6 +220,10 @@ class Crowd:
             subprocess.Popen([LOAD, log, node.conninfo()], stdin=subprocess.DEVNULL,
                              env=dict(os.environ, BATON_LOAD_PATIENCE_MS="120000")) for log in self.logs]
 
+    def is_complete(self):
+        """Each of them was served."""
+        return all(os.path.exists(log) and " ok " in open(log, encoding="ascii").read() for log in self.logs)
+
     def rows(self, outcome):
         """(seconds, id)"""
         found = []
@@ -244,8 +248,8 @@ def frozen_primary(cluster):
     for at in range(ROUNDS):
         primary = cluster.wait_primary()
         crowd = Crowd(cluster, primary)
-        wait_until("the crowd writes", lambda crowd=crowd: len(crowd.rows("ok")) > 200, 20)
-        wait_until("each of the crowd has its process", lambda primary=primary: len(clients_of(primary)) >= WRITERS, 20)
+        wait_until("each of the crowd writes", lambda crowd=crowd: crowd.is_complete() and len(crowd.rows("ok")) > 200, 60)
+        send_signal(primary.postmaster(), signal.SIGSTOP)  # no client is served by a process that is not in the list
         clients = clients_of(primary)
         for pid in clients:
             send_signal(pid, signal.SIGSTOP)
