@@ -10,11 +10,11 @@ import glob
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -47,14 +47,23 @@ def as_user():
     return ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
 
 
+GIVEN_PORTS = set()
+
+
 def free_ports(count, host="127.0.0.1"):
-    """Ports that nobody listens on at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind((host, 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    """Ports that nobody listens on at this moment, and that were not given away before. They lie below those that the kernel
+    takes for outgoing connections: a connection would be in the way of a server that starts later."""
+    ports = []
+    while len(ports) < count:
+        port = random.randrange(10240, 32768)
+        with socket.socket() as one:
+            try:
+                one.bind((host, port))
+            except OSError:
+                continue
+        if port not in GIVEN_PORTS:
+            GIVEN_PORTS.add(port)
+            ports.append(port)
     return ports
 
 
@@ -177,10 +186,15 @@ class Node:
         return list(dict.fromkeys(pids))
 
     def signal_node(self, number):
-        """Every process of the node at once, as a power failure (SIGKILL) or a freeze (SIGSTOP, SIGCONT) does."""
-        pids = self.all_pids()
-        for pid in pids:
-            send_signal(pid, number)
+        """Every process of the node at once, as a power failure (SIGKILL) or a freeze (SIGSTOP, SIGCONT) does; also those
+        that were forked while the others were found, which would go on alone."""
+        pids = []
+        while more := [pid for pid in self.all_pids() if pid not in pids]:
+            for pid in more:
+                send_signal(pid, number)
+            pids += more
+            if number == signal.SIGCONT:
+                break
         return pids
 
     def kill_node(self):
@@ -241,15 +255,11 @@ class Node:
             return 0, ""
 
     def get_inside(self, path, timeout):
-        script = ("import sys,urllib.request,urllib.error\n"
-                  "try:\n r=urllib.request.urlopen(sys.argv[1],timeout=float(sys.argv[2]));print(r.status);print(r.read().decode())\n"
-                  "except urllib.error.HTTPError as e:\n print(e.code);print(e.read().decode())\n"
-                  "except OSError:\n print(0)\n")
-        result = subprocess.run(
-            self.inside() + [sys.executable, "-c", script, f"http://{self.host}:{self.rest}{path}", str(timeout)],
-            capture_output=True, text=True, check=False)
-        first, _, rest = result.stdout.partition("\n")
-        return int(first or 0), rest
+        done = subprocess.run(
+            self.inside() + ["curl", "-s", "-m", str(timeout), "-w", "\n%{http_code}", f"http://{self.host}:{self.rest}{path}"],
+            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        body, _, code = done.stdout.rpartition("\n")
+        return (int(code), body) if done.returncode == 0 else (0, "")
 
     def status(self):
         """The JSON of /patroni, {} when nobody answers."""
@@ -307,6 +317,7 @@ class Cluster:
             node.write_config()
         self.load = None
         self.load_log = os.path.join(folder, "load.log")
+        self.load_read = ("", 0, [])
 
     def install(self):
         """Copies of the programs where the unprivileged user can reach them (a checkout may lie in /root)."""
@@ -407,16 +418,21 @@ postgresql:
         self.load = None
 
     def attempts(self):
-        """(seconds, outcome, id, server) of each line of the workload's log."""
-        rows = []
+        """(seconds, outcome, id, server) of each line of the workload's log. Only what is new in it is read: tests ask often."""
+        if self.load_read[0] != self.load_log:
+            self.load_read = (self.load_log, 0, [])
+        _, position, rows = self.load_read
         try:
-            with open(self.load_log, encoding="ascii") as file:
+            with open(self.load_log, "rb") as file:
+                file.seek(position)
                 for line in file:
-                    if line.endswith("\n"):
-                        ns, outcome, number, server = line.split()
+                    if line.endswith(b"\n"):
+                        position += len(line)
+                        ns, outcome, number, server = line.decode("ascii").split()
                         rows.append((int(ns) / 1e9, outcome, int(number), int(server)))
         except FileNotFoundError:
             pass
+        self.load_read = (self.load_log, position, rows)
         return rows
 
     def outcomes(self, outcome):

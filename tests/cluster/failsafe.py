@@ -121,7 +121,7 @@ def store_back(cluster):
     wait_until("failsafe mode is over", lambda: not any(is_active(one) for one in cluster.nodes), 20, 0.2)
 
 
-@group(bootstrap, store_away, agent_restarted, one_peer_cut, both_peers_cut, store_back)
+@group(bootstrap, store_away, agent_restarted, one_peer_cut, both_peers_cut, store_back, seconds=71)
 def failsafe():
     reason = netns.cannot()
     if reason:

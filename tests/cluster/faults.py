@@ -362,7 +362,7 @@ def etcd_program_missing(cluster):
 
 
 @group(config_good, config_wrong, config_times_impossible, config_not_readable, root_refused, guard_missing, rest_port_in_use,
-       second_agent_refused, runtime_folder_not_usable, etcd_program_missing)
+       second_agent_refused, runtime_folder_not_usable, etcd_program_missing, seconds=2)
 def refusals():
     return Lone(new_folder(), count=2, ttl=TTL, loop_wait=1)
 
@@ -577,7 +577,7 @@ def name_in_use(cluster):
 
 @group(member_cluster_up, data_mode_wrong, data_owner_wrong, data_not_readable, programs_missing, postgres_port_in_use,
        foreign_data, data_emptied, wal_truncated, base_folder_missing, slow_standby_starved,
-       name_in_use)
+       name_in_use, seconds=70)
 def members():
     return Cluster(new_folder(), ttl=TTL, loop_wait=1, settings="    maximum_lag_on_failover: 1GB")
 
@@ -784,7 +784,7 @@ def all_data_lost(cluster):
 
 
 @group(slow_agent_killed_in_bootstrap_and_clone, agent_killed_in_rewind, agent_terminated, agent_detached_and_reloaded,
-       promoted_by_hand, slow_primary_frozen, all_data_lost)
+       promoted_by_hand, slow_primary_frozen, all_data_lost, seconds=77)
 def moments():
     return Cluster(new_folder(), ttl=TTL, loop_wait=1, settings="    maximum_lag_on_failover: 1GB")
 
@@ -874,7 +874,7 @@ def lag_limit_respected(cluster):
     check(standbys[0].sql("SELECT count(*) FROM lag") == "600000", "rows are missing")
 
 
-@group(priority_decides, nofailover_respected, lag_limit_respected)
+@group(priority_decides, nofailover_respected, lag_limit_respected, seconds=44)
 def candidates():
     return Tagged(new_folder(), ttl=TTL, loop_wait=1, settings="    maximum_lag_on_failover: 1MB")
 
@@ -901,7 +901,7 @@ def store_not_there(cluster):
     cluster.wait_healthy(90)
 
 
-@group(store_not_there)
+@group(store_not_there, seconds=5)
 def late_store():
     folder = new_folder()
     store = Etcd(folder)
@@ -1022,7 +1022,7 @@ def runtime_disk_full(cluster):
         cluster.wait_healthy(30)
 
 
-@group(disks_up, runtime_disk_full, slow_standby_disk_full, slow_primary_disk_full)
+@group(disks_up, runtime_disk_full, slow_standby_disk_full, slow_primary_disk_full, seconds=35)
 def disks():
     if not is_root():
         return "needs root"

@@ -66,7 +66,7 @@ class WatchedCluster(Cluster):
         if UNIFIED is None or os.getuid() != 0:
             return self.baton
         if self.control_group is None:
-            self.control_group = os.path.join(UNIFIED, f"baton-test-{os.getpid()}")
+            self.control_group = os.path.join(UNIFIED, "baton-test-" + os.path.basename(os.path.dirname(self.folder)))
             os.mkdir(self.control_group)
             for path in ("", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"):
                 self.own(os.path.join(self.control_group, path))
@@ -182,7 +182,7 @@ def missing_watchdog_bars(cluster):
     cluster.wait_primary(60)
 
 
-@group(watchdog_runs, watchdog_outlives_the_agent, stopped_guard_pets_no_more, missing_watchdog_bars)
+@group(watchdog_runs, watchdog_outlives_the_agent, stopped_guard_pets_no_more, missing_watchdog_bars, seconds=31)
 def watchdog():
     return WatchedCluster(os.path.join(new_folder(), "cluster"))
 
@@ -273,7 +273,7 @@ def gate_that_does_not_work_is_shown(cluster):
     check(new.is_primary(), "the primary moved")
 
 
-@group(gate_follows_the_primary, stalled_agent_and_guard, gate_that_does_not_work_is_shown)
+@group(gate_follows_the_primary, stalled_agent_and_guard, gate_that_does_not_work_is_shown, seconds=34)
 def packet_filter():
     reason = netns.cannot()
     if reason:

@@ -246,7 +246,7 @@ def last_member_refused(cluster):
 
 
 @group(bring_up, member_leaves, member_removed_when_dead, member_with_lost_disk, store_majority_restarted, fourth_joins,
-       host_replaced, last_member_refused)
+       host_replaced, last_member_refused, seconds=41)
 def own_members():
     return Cluster(new_folder(), ttl=TTL, loop_wait=1, settings="    maximum_lag_on_failover: 1GB")
 
@@ -304,7 +304,7 @@ def secured_store_changes(cluster):
     cluster.wait_healthy(30)
 
 
-@group(secured_bring_up, secured_store_changes)
+@group(secured_bring_up, secured_store_changes, seconds=21)
 def external_members():
     folder = new_folder()
     external = SecureEtcd(folder)

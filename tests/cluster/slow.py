@@ -320,7 +320,7 @@ def agent_stopped_shortly(cluster):
 
 
 @group(disks_up, server_frozen, agents_backend_frozen, helper_frozen, connections_exhausted, flush_slow, disk_hung,
-       standbys_disk_hung, disk_refuses, disk_full, agent_stopped, agent_stopped_shortly)
+       standbys_disk_hung, disk_refuses, disk_full, agent_stopped, agent_stopped_shortly, seconds=177)
 def slow_world():
     if not is_root():
         return "needs root"
@@ -391,6 +391,6 @@ def watchdog_fails_when_needed(cluster):
     check(new is not chosen and "rule=trouble.release " in said, f"{chosen.name} did not give the lease away")
 
 
-@group(watched_up, watchdog_fails_when_needed, watchdog_fails)
+@group(watched_up, watchdog_fails_when_needed, watchdog_fails, seconds=19)
 def watched():
     return Watched(os.path.join(new_folder(), "cluster"))

@@ -165,7 +165,7 @@ group = groups.into(GROUPS, "sync")
 
 
 @group(quorum_bootstrap, quorum_agent_killed, quorum_server_killed, quorum_node_killed, quorum_frozen_and_thawed,
-       quorum_standby_and_primary_killed, quorum_standbys_lost)
+       quorum_standby_and_primary_killed, quorum_standbys_lost, seconds=30)
 def quorum():
     return with_store("    synchronous_mode: quorum")
 
@@ -219,6 +219,6 @@ def strict_standbys_lost(cluster):
     check_no_loss(cluster)
 
 
-@group(strict_bootstrap, strict_sync_standby_killed, strict_node_killed, strict_standbys_lost)
+@group(strict_bootstrap, strict_sync_standby_killed, strict_node_killed, strict_standbys_lost, seconds=22)
 def strict():
     return with_store("    synchronous_mode: on\n    synchronous_mode_strict: true")
