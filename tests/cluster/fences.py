@@ -275,11 +275,12 @@ def gate_that_does_not_work_is_shown(cluster):
 
 @group(gate_follows_the_primary, stalled_agent_and_guard, gate_that_does_not_work_is_shown, seconds=34)
 def packet_filter():
+    """Without baton_fence, which would stop the acknowledgements as well: the packet filter alone must do it."""
     reason = netns.cannot()
     if reason:
         return reason
     hosts = netns.Network(3)
     cluster = GateCluster(new_folder(), ttl=5, loop_wait=1, namespaces=hosts.hosts,
-                          node_settings="watchdog:\n  mode: off\nfence:\n  nftables: true\n")
+                          node_settings="  fence: off\nwatchdog:\n  mode: off\nfence:\n  nftables: true\n")
     cluster.network = hosts
     return cluster
