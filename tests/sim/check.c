@@ -145,7 +145,8 @@ static void check_candidate(struct sim *sim, const struct node *taker)
     struct check *check = &sim->check;
 
     /* No data: they were lost while the question was on its way. */
-    if (check->official < 0 || is_request_present(sim) || taker->disk.end.branch < 0) {
+    if (check->official < 0 || is_request_present(sim) || taker->disk.end.branch < 0 ||
+        check->is_key_old) {
         return;
     }
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
@@ -187,6 +188,26 @@ bool check_is_forced(const struct sim *sim)
     return is_request_present(sim) && strstr(request, "\"leader\"") == NULL;
 }
 
+/* The store was set back, and nobody whom TAKER could ask has seen what it had since: who has it on
+ * disk is dead, cut off, or has lost that disk. Terms and timelines may come again then. */
+static bool is_forgotten(struct sim *sim, const struct node *taker)
+{
+    struct check *check = &sim->check;
+
+    for (unsigned at = 0; at < sim->shape.node_count && !check->is_forgotten; at++) {
+        const struct node *node = &sim->nodes[at];
+        bool is_asked = node == taker || (node->able_since_ns != 0 &&
+                                          sim->now_ns - node->able_since_ns > SETTLED_NS);
+
+        if (check->back_ns == 0 || (is_asked && node->past.term >= check->term_max &&
+                                    node->past.system_id == taker->disk.system_id)) {
+            return false;
+        }
+    }
+    check->is_forgotten = true;
+    return true;
+}
+
 static void check_taken(
     struct sim *sim, const struct lease_record *before, const struct lease_record *after)
 {
@@ -201,7 +222,7 @@ static void check_taken(
     if (check_is_forced(sim) || wal_lost(&sim->wal, official(sim), taker->disk.end, &last) == 0) {
         check->is_released = false;
     }
-    if (after->term != MAX(before->term, check->term_max) + 1) {
+    if (after->term != MAX(before->term, check->term_max) + 1 && !is_forgotten(sim, taker)) {
         check_fail(
             sim, VERDICT_SAFETY, "T: the term went from %" PRIu64 " to %" PRIu64, before->term,
             after->term);
@@ -298,10 +319,14 @@ void check_store_restored(struct sim *sim)
     if (json != NULL && record_lease_decode(json, &record, NULL) < 0) {
         check_fail(sim, VERDICT_SAFETY, "the lease cannot be read");
     }
+    IGNORE(
+        !str_copy(sim->check.back_holder, sizeof(sim->check.back_holder), sim->check.holder),
+        "same size");
     sim->check.term = record.term;
     IGNORE(!str_copy(sim->check.holder, sizeof(sim->check.holder), record.holder), "same size");
     sim->check.status_lsn = 0;
-    check_sync_changed(sim);
+    sim->check.back_ns = sim->now_ns;
+    check_sync_restored(sim);
 }
 
 void check_status(struct sim *sim, const char *value)
@@ -314,6 +339,17 @@ void check_status(struct sim *sim, const char *value)
     }
 }
 
+/* The store does not name it any more, since it was set back; its lease is in force all the same, and
+ * nobody takes anything before that is over (T). */
+static bool is_holding_still(const struct sim *sim, const struct node *node)
+{
+    const struct check *check = &sim->check;
+
+    return check->back_ns != 0 && str_equal(check->back_holder, node->name) &&
+           sim->now_ns - check->back_ns < sim->shape.ttl_ms * MS &&
+           check->lease_ns < check->back_ns;
+}
+
 /* ---- P: promotions, and what is lost by them ---- */
 
 void check_promote_order(struct sim *sim, struct node *node, struct instant deadline)
@@ -323,7 +359,7 @@ void check_promote_order(struct sim *sim, struct node *node, struct instant dead
             sim, VERDICT_SAFETY, "P: %s is to be promoted without an armed deadline", node->name);
     }
     if (!str_equal(sim->check.holder, node->name) && !is_excused(sim, node) &&
-        !check_is_silenced(sim, node)) {
+        !check_is_silenced(sim, node) && !is_holding_still(sim, node)) {
         check_fail(
             sim, VERDICT_SAFETY, "P: %s is to be promoted, but the lease is with '%s'", node->name,
             sim->check.holder);
@@ -338,7 +374,7 @@ static void check_timeline(struct sim *sim, const struct node *node, int branch)
         const struct branch *other = &sim->wal.branches[at];
 
         if (other->timeline == opened->timeline && other->system_id == opened->system_id &&
-            !other->is_by_hand && !opened->is_by_hand) {
+            !other->is_by_hand && !opened->is_by_hand && !sim->check.is_forgotten) {
             check_fail(
                 sim, VERDICT_SAFETY, "P: %s opens timeline %u, which %s opened before", node->name,
                 opened->timeline, sim->nodes[other->opener].name);
@@ -374,7 +410,7 @@ void check_promoted(struct sim *sim, struct node *node, int branch)
          * confirms what it writes (check_ack). */
         return;
     }
-    if (!str_equal(check->holder, node->name)) {
+    if (!str_equal(check->holder, node->name) && !is_holding_still(sim, node)) {
         check_fail(
             sim, VERDICT_SAFETY, "P: %s was promoted, but the lease is with '%s'", node->name,
             check->holder);
@@ -474,13 +510,15 @@ void check_replaced(struct sim *sim, struct node *node, const char *how)
 
 static bool is_able(const struct sim *sim, const struct node *node)
 {
-    bool is_sound = node->is_up && node->agent != NULL && !node->is_leaving &&
-                    !agent_is_frozen(sim, node) && node->server.run == RUN_STANDBY &&
-                    (node->server.has_received || node->disk.replayed == node->disk.end.lsn) &&
-                    !node->config.tags.nofailover && !net_is_cut(sim, node->index, STORE_PLACE) &&
-                    !net_is_cut(sim, STORE_PLACE, node->index) &&
-                    !net_is_poor(sim, STORE_PLACE, node->index) &&
-                    !store_is_false(sim, node->index) && store_has_quorum(sim);
+    bool is_sound =
+        node->is_up && node->agent != NULL && !node->is_leaving && !agent_is_frozen(sim, node) &&
+        node->server.run == RUN_STANDBY &&
+        (node->server.has_received || node->disk.replayed == node->disk.end.lsn) &&
+        !node->config.tags.nofailover && !net_is_cut(sim, node->index, STORE_PLACE) &&
+        !net_is_cut(sim, STORE_PLACE, node->index) && !net_is_poor(sim, STORE_PLACE, node->index) &&
+        !store_is_false(sim, node->index) && store_has_quorum(sim) &&
+        !store_is_of_before(sim, node) && !server_is_stuck(node) && node->disk_failed_ns == 0 &&
+        node->disk_full_ns == 0 && !node->is_watchdog_failed;
 
     for (unsigned at = 0; is_sound && at < sim->shape.node_count; at++) {
         is_sound = !net_is_cut(sim, at, node->index) && !net_is_cut(sim, node->index, at) &&

@@ -193,10 +193,36 @@ void check_sync_changed(struct sim *sim)
         check->loss_ns = sim->now_ns;
     }
     check->key = key;
+    check->is_key_old = false;
     check_electors(sim);
     if (key.leader >= 0) {
         sync_stage(sim, &sim->nodes[key.leader], STAGE_PUBLISHED);
     }
+}
+
+static bool is_same_key(const struct sync_key *a, const struct sync_key *b)
+{
+    return a->is_published == b->is_published && a->leader == b->leader && a->voters == b->voters &&
+           a->quorum == b->quorum;
+}
+
+/* An older key never stood for what was acknowledged since. */
+void check_sync_restored(struct sim *sim)
+{
+    struct check *check = &sim->check;
+    const struct sync_key before = check->key;
+    const struct sync_key after = read_key(sim);
+    bool is_old;
+
+    if (sim->has_sync && !is_same_key(&before, &after)) {
+        check->loss_ns = sim->now_ns;
+        check->back_keys++;
+    }
+    is_old = check->is_key_old || check->loss_ns == sim->now_ns;
+    check->key = (struct sync_key){.leader = -1};
+    check_config_changed(sim, store_get(sim, KEY_CONFIG));
+    check_sync_changed(sim);
+    check->is_key_old = is_old;
 }
 
 void check_config_changed(struct sim *sim, const char *value)
@@ -320,7 +346,7 @@ void check_sync_ack(struct sim *sim, struct node *node, const struct backend *ba
         return;
     }
     check_strict(sim, node, backend);
-    if (!key.is_published || key.leader != (int)node->index) {
+    if (!key.is_published || key.leader != (int)node->index || check->is_key_old) {
         if (check->mode != SYNC_OFF) {
             check_mark(sim, MARK_UNCOVERED);
         }

@@ -332,6 +332,12 @@ static void on_promise_written(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
 
+    if (node->disk_hung_ns != 0) {
+        sim_post(
+            sim, node, event->actor, WATCH_MOST_NS,
+            &(struct event){.run = on_promise_written, .a = event->a});
+        return;
+    }
     check_promised(sim, node, (uint64_t)event->a);
     node->promised = (uint64_t)event->a;
 }
@@ -342,6 +348,12 @@ static void on_promise_end(struct sim *sim, struct event *event)
     struct err e = {0};
     int result = 0;
 
+    if (node->disk_hung_ns != 0 || (event->b != 0 && node->promised < (uint64_t)event->a)) {
+        sim_post(
+            sim, node, ACTOR_AGENT, WATCH_MOST_NS * 2,
+            &(struct event){.run = on_promise_end, .a = event->a, .b = event->b});
+        return;
+    }
     if (event->b == 0) {
         result = FAIL(&e, ERR_IO, "the promise could not be written");
         check_mark(sim, MARK_PROMISE_FAILED);
@@ -354,7 +366,8 @@ static void on_promise_end(struct sim *sim, struct event *event)
 /* An agent that dies meanwhile leaves it either way. */
 void driver_promise(struct sim *sim, struct node *node, uint64_t term)
 {
-    bool is_fine = !node->has_bad_disk && !rng_chance(sim, STREAM_SYNC, 20);
+    bool is_fine = !node->has_bad_disk && node->disk_failed_ns == 0 && node->disk_full_ns == 0 &&
+                   !rng_chance(sim, STREAM_SYNC, 20);
     bool is_written = is_fine || rng_chance(sim, STREAM_SYNC, 300);
     enum actor writer = rng_chance(sim, STREAM_SYNC, 500) ? ACTOR_HOST : ACTOR_AGENT;
     int64_t delay_ns =

@@ -274,6 +274,7 @@ static bool can_copy_from(const struct sim *sim, const struct node *node, const 
     return source != NULL && source != node && source->is_up &&
            !net_is_cut(sim, node->index, source->index) &&
            !net_is_cut(sim, source->index, node->index) && !node_is_frozen(sim, source) &&
+           !server_is_stuck(source) && !source->has_no_connections &&
            (source->server.run == RUN_STANDBY || source->server.run == RUN_PRIMARY);
 }
 
@@ -378,6 +379,11 @@ static void on_copied(struct sim *sim, struct event *event)
     enum engine_order order = engine->args.order;
 
     if (engine->order_number != (uint32_t)event->a || order == ORDER_NONE) {
+        return;
+    }
+    if (node->disk_hung_ns != 0) {
+        sim_post(
+            sim, node, ACTOR_AGENT, WATCH_NS, &(struct event){.run = on_copied, .a = event->a});
         return;
     }
     if (order == ORDER_BOOTSTRAP) {

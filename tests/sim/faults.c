@@ -7,60 +7,6 @@
 /* What goes wrong. A seed draws a list of faults, explicit, so that it can be printed and made
  * shorter. */
 
-enum kind {
-    KILL_SERVER,
-    KILL_AGENT,
-    KILL_NODE,
-    POWER_ALL,
-    FREEZE_AGENT,
-    STALL_AGENT, /* in the middle of a turn */
-    FREEZE_NODE,
-    SUSPEND_NODE, /* the raw clock stands still */
-    CUT_STORE,
-    CUT_STORE_TO,
-    CUT_STORE_FROM,
-    CUT_PEER,
-    CUT_PEER_ONE_WAY,
-    ISOLATE,
-    EXPIRY, /* the worst for a lease: late answers, then silence, the others' clocks run fast */
-    STORE_QUORUM,
-    STORE_LEADER,
-    STORE_SLOW,
-    STORE_LATE, /* it commits in time, but its answers come late */
-    STORE_SESSION,
-    NET_SLOW,
-    CLOCK_SLEW,
-    CLOCK_REAL,
-    BAD_DISK,
-    BROKEN_DATA,
-    LOST_DATA,
-    SWITCHOVER,
-    SWITCHOVER_CRASH, /* the primary loses power while it hands over */
-    FAILOVER,
-    BY_HAND,
-    PAUSE,
-    LEAVE,
-    SLOW_LINK, /* one way */
-    LOSSY_LINK,
-    PAUSE_HOST, /* a virtual machine is stopped, and no clock of it shows that */
-    CLOCK_STEP,
-    LOSE_TAIL, /* power fails, and the disk had lied about what it kept */
-    STORE_STALE,
-    STORE_DENIAL, /* changes that were made are denied */
-    STORE_FALSE,  /* a session that has ended is said to live */
-    SYNC_SWITCH,  /* from here on only where there are synchronous modes */
-    SYNC_CANCEL,
-    SYNC_FREEZE,
-    SYNC_BREAK,
-    FAILSAFE,
-    HANG_SERVER, /* from here on: for scenarios only */
-    HANG_DISK,
-    FAIL_DISK,
-    FILL_DISK,
-    FAIL_WATCHDOG,
-    KINDS,
-};
-
 struct node *sim_leader(struct sim *sim)
 {
     struct node *holder = sim_find(sim, sim->check.holder);
@@ -161,9 +107,15 @@ static bool is_spare(const struct sim *sim, const struct node *node)
     return false;
 }
 
+bool fault_can_lose(const struct sim *sim, const struct node *node)
+{
+    return node->disk.kind == DISK_PRESENT && node->disk_hung_ns == 0 && sim->check.official >= 0 &&
+           is_spare(sim, node);
+}
+
 void fault_lose_data(struct sim *sim, struct node *node, bool is_broken)
 {
-    if (node->disk.kind != DISK_PRESENT || sim->check.official < 0 || !is_spare(sim, node)) {
+    if (!fault_can_lose(sim, node)) {
         return;
     }
     sim->check.is_loss_excused = true;
@@ -177,6 +129,7 @@ void fault_lose_data(struct sim *sim, struct node *node, bool is_broken)
             NULL) { /* all of the disk; else the directory: a promise lies beside it */
             node->promised = 0;
             node->told = 0;
+            node->past = (struct lease_past){0};
         }
     }
     engine_changed(sim, node);
@@ -188,12 +141,17 @@ void fault_lose_data(struct sim *sim, struct node *node, bool is_broken)
  * raw clock misses in a suspend must not meet a slewed boot clock. */
 #define UPSET_MEMORY_NS (12 * SECOND)
 
-bool fault_upset(struct sim *sim, struct node *node, enum upset by)
+bool fault_may_upset(const struct sim *sim, const struct node *node, enum upset by)
 {
     bool is_over = node->boot.ppm > -500 && node->boot.ppm < 500 && !node->raw.is_stopped &&
                    sim->now_ns - node->upset_ns > UPSET_MEMORY_NS;
 
-    if (node->upset != by && node->upset != UPSET_NONE && !is_over) {
+    return node->upset == by || node->upset == UPSET_NONE || is_over;
+}
+
+bool fault_upset(struct sim *sim, struct node *node, enum upset by)
+{
+    if (!fault_may_upset(sim, node, by)) {
         return false;
     }
     node->upset = by;
@@ -520,16 +478,7 @@ static void end_leave(struct sim *sim, struct fault *fault, struct node *node)
     agent_begin(sim, node);
 }
 
-/* Weight: how often, of 1000, a seed has this kind at all. */
-static const struct {
-    const char *name;
-    int weight;
-    int64_t shortest_ns; /* 0: it has no length */
-    int64_t longest_ns;
-    unsigned most;
-    fault_fn *begin;
-    fault_fn *finish; /* NULL: it ends by itself */
-} kinds[KINDS] = {
+static const struct fault_kind kinds[KINDS] = {
     [KILL_SERVER] = {"kill-server", 300, 0, 0, 6, kill_server, NULL},
     [KILL_AGENT] = {"kill-agent", 300, 400 * MS, 12 * SECOND, 5, kill_agent, bring_back},
     [KILL_NODE] = {"kill-node", 350, SECOND, 12 * SECOND, 4, kill_node, bring_back},
@@ -580,12 +529,30 @@ static const struct {
     [SYNC_FREEZE] = {"sync-freeze", 250, 300 * MS, 12 * SECOND, 4, sync_freeze, NULL},
     [SYNC_BREAK] = {"sync-break", 350, 2 * SECOND, 12 * SECOND, 3, sync_break, sync_mend},
     [FAILSAFE] = {"failsafe", 800, 3 * SECOND, 14 * SECOND, 3, harsh_failsafe, harsh_failsafe},
-    [HANG_SERVER] = {"hang-server", 0, 0, 0, 0, harsh_hang_server, harsh_hang_server},
-    [HANG_DISK] = {"hang-disk", 0, 0, 0, 0, harsh_hang_disk, harsh_hang_disk},
-    [FAIL_DISK] = {"fail-disk", 0, 0, 0, 0, harsh_fail_disk, harsh_fail_disk},
-    [FILL_DISK] = {"fill-disk", 0, 0, 0, 0, harsh_fill_disk, harsh_fill_disk},
-    [FAIL_WATCHDOG] = {"fail-watchdog", 0, 0, 0, 0, harsh_fail_watchdog, harsh_fail_watchdog},
+    [HANG_SERVER] =
+        {"hang-server", 120, 500 * MS, 14 * SECOND, 3, harsh_hang_server, harsh_hang_server},
+    [HANG_DISK] = {"hang-disk", 120, 500 * MS, 14 * SECOND, 3, harsh_hang_disk, harsh_hang_disk},
+    [FAIL_DISK] = {"fail-disk", 100, 500 * MS, 14 * SECOND, 2, harsh_fail_disk, harsh_fail_disk},
+    [FILL_DISK] = {"fill-disk", 100, 500 * MS, 14 * SECOND, 3, harsh_fill_disk, harsh_fill_disk},
+    [FAIL_WATCHDOG] =
+        {"fail-watchdog", 80, 500 * MS, 14 * SECOND, 2, harsh_fail_watchdog, harsh_fail_watchdog},
+    [STORE_BACK] =
+        {"store-back", 60, 2 * SECOND, 10 * SECOND, 1, harsh_set_store_back, harsh_set_store_back},
+    [NO_CONNECTIONS] =
+        {"no-connections", 120, 500 * MS, 12 * SECOND, 3, harsh_no_connections,
+         harsh_no_connections},
 };
+
+const struct fault_kind *fault_kind(unsigned kind)
+{
+    ASSERT(kind < KINDS);
+    return &kinds[kind];
+}
+
+const char *fault_name(unsigned kind)
+{
+    return kind < KINDS ? kinds[kind].name : NULL;
+}
 
 void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size)
 {
@@ -622,70 +589,6 @@ int fault_find(const char *name)
     return -1;
 }
 
-/* ---- drawing ---- */
-
-/* What seeds have that are about failsafe mode; the others have that seldom enough. */
-static bool is_drawn(const struct sim *sim, unsigned kind)
-{
-    static const unsigned few[] = {KILL_NODE,  FREEZE_NODE, STALL_AGENT, CUT_PEER,
-                                   CLOCK_SLEW, STORE_LATE,  FAILSAFE};
-
-    if (!sim->shape.is_cut_off) {
-        return kind != FAILSAFE || sim->shape.is_failsafe;
-    }
-    for (size_t at = 0; at < ARRAY_LEN(few); at++) {
-        if (few[at] == kind) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void draw_kind(struct sim *sim, unsigned kind, int64_t span_ns)
-{
-    enum stream stream = (enum stream)(STREAM_FAULTS + (int)kind);
-    unsigned count;
-
-    if (!is_drawn(sim, kind) || !rng_chance(sim, stream, kinds[kind].weight)) {
-        return;
-    }
-    count = (unsigned)rng_log(sim, stream, 1, kinds[kind].most);
-    for (unsigned at = 0; at < count && sim->fault_count < FAULTS_MAX; at++) {
-        struct fault *fault = &sim->faults[sim->fault_count++];
-
-        *fault = (struct fault){.kind = kind, .is_off = fault->is_off};
-        fault->at_ns = sim->now_ns + rng_between(sim, stream, 0, span_ns);
-        fault->node = rng_chance(sim, stream, 550)
-                          ? -1
-                          : (int)rng_between(sim, stream, 0, sim->shape.node_count - 1);
-        fault->other = (int)rng_between(sim, stream, 0, sim->shape.node_count - 1);
-        fault->amount = rng_between(sim, stream, 0, 1000000);
-        if (kinds[kind].shortest_ns > 0) {
-            fault->length_ns =
-                rng_log(sim, stream, kinds[kind].shortest_ns, kinds[kind].longest_ns);
-        }
-    }
-}
-
-void faults_draw(struct sim *sim)
-{
-    int64_t span_ns = rng_log(sim, STREAM_SHAPE, 3 * SECOND, 12 * SECOND);
-
-    if (sim->shape.is_calm) {
-        sim->faults[sim->fault_count++] = (struct fault){
-            .is_off = sim->faults[0].is_off,
-            .kind = rng_chance(sim, STREAM_SHAPE, 500) ? KILL_SERVER : KILL_NODE,
-            .at_ns = sim->now_ns + rng_between(sim, STREAM_SHAPE, SECOND, 4 * SECOND),
-            .node = -1,
-            .length_ns = 20 * SECOND,
-        };
-        return;
-    }
-    for (unsigned kind = 0; kind < (check_has_sync_rules() ? HANG_SERVER : SYNC_SWITCH); kind++) {
-        draw_kind(sim, kind, span_ns);
-    }
-}
-
 /* ---- the course of events ---- */
 
 static void end_fault(struct sim *sim, struct fault *fault)
@@ -716,6 +619,7 @@ static void on_begin(struct sim *sim, struct event *event)
     }
     fault->is_applied = true;
     fault->resolved = (int)node->index;
+    fault->is_hit = fault_hits(sim, fault, node);
     sim_trace(
         sim, node, "FAULT", "%s for %" PRId64 " ms, other n%d, amount %" PRId64,
         kinds[fault->kind].name, fault->length_ns / MS, fault->other + 1, fault->amount);
@@ -774,11 +678,13 @@ void faults_heal(struct sim *sim)
     memset(sim->net.lag_ns, 0, sizeof(sim->net.lag_ns));
     memset(sim->net.loss, 0, sizeof(sim->net.loss));
     store_set_quorum(sim, true);
+    if (sim->check.back_ns != 0) {
+        operator_write_config(sim); /* what the copy had may be older */
+    }
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         struct node *node = &sim->nodes[at];
 
         node->has_bad_disk = false;
-        node->is_watchdog_failed = false;
         node->stall_ns = 0;
         node->real_offset_ms = 0;
         /* The operator lets everybody stand who is left: the others' data may be gone for good. */

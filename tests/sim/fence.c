@@ -100,7 +100,8 @@ static void on_watchdog(struct sim *sim, struct event *event)
     bool is_passed = instant_is_set(node->guard.deadline) &&
                      instant_left_ms(node->guard.deadline, node_now(sim, node)) < 0;
 
-    if ((uint32_t)event->b != node->guard.timer || !is_passed || node->server.run == RUN_NONE) {
+    if ((uint32_t)event->b != node->guard.timer || !is_passed || node->server.run == RUN_NONE ||
+        node->is_watchdog_failed) {
         return;
     }
     if (server_is_open(node)) {

@@ -142,7 +142,11 @@ void harsh_false_session(struct sim *sim, struct fault *fault, struct node *node
 
 void harsh_hang_server(struct sim *sim, struct fault *fault, struct node *node)
 {
+    if (!fault->is_over && node->server.run == RUN_NONE) {
+        return;
+    }
     node->silent_ns = fault->is_over ? 0 : sim->now_ns;
+    node_release(sim, node);
     engine_changed(sim, node);
 }
 
@@ -152,6 +156,7 @@ void harsh_hang_disk(struct sim *sim, struct fault *fault, struct node *node)
     if (fault->is_over && node->server.is_dying) {
         server_kill(sim, node, "the disk goes on: what was killed ends");
     }
+    node_release(sim, node);
     engine_changed(sim, node);
 }
 
@@ -172,6 +177,13 @@ void harsh_fail_watchdog(struct sim *sim, struct fault *fault, struct node *node
 {
     node->is_watchdog_failed = !fault->is_over;
     engine_changed(sim, node);
+}
+
+/* All of its connections are in use. Those that stream go on. */
+void harsh_no_connections(struct sim *sim, struct fault *fault, struct node *node)
+{
+    ASSERT(sim->shape.node_count > 0);
+    node->has_no_connections = !fault->is_over;
 }
 
 /* ---- failsafe mode ---- */
@@ -216,10 +228,50 @@ void harsh_failsafe(struct sim *sim, struct fault *fault, struct node *met)
     if (fault->amount / 2 % 2 == 0) {
         cut_both(sim, node->index, third, by);
     }
+    if (!fault->is_over && fault->amount / 16 % 4 == 0) {
+        /* Not only those who help: who is helped forgets as well. */
+        sim_post(
+            sim, &sim->nodes[node->index], ACTOR_WORLD,
+            fault->amount % 991 * fault->length_ns / 991, &(struct event){.run = on_restart});
+    }
     for (unsigned at = 0; !fault->is_over && at < 3 && fault->amount / 4 % 2 == 0; at++) {
         sim_post(
             sim, &sim->nodes[at % 2 == 0 ? other : third], ACTOR_WORLD,
             (fault->amount * (at + 1) % 997) * fault->length_ns / 997,
             &(struct event){.run = on_restart});
+    }
+}
+
+/* ---- a store that is set back ---- */
+
+/* All agents must be restarted to go by it: some are dead already, some live on without a store
+ * until somebody comes to them. The copy is some changes old; sometimes there is none. */
+void harsh_set_store_back(struct sim *sim, struct fault *fault, struct node *met)
+{
+    int64_t age = INT64_C(1) << fault->amount / 8 % 10;
+
+    ASSERT(met != NULL);
+    for (unsigned at = 0; fault->is_over && at < sim->shape.node_count; at++) {
+        if (store_is_of_before(sim, &sim->nodes[at])) {
+            agent_kill(sim, &sim->nodes[at]);
+            agent_begin(sim, &sim->nodes[at]);
+        }
+    }
+    if (fault->is_over) {
+        return;
+    }
+    store_set_back(
+        sim, fault->amount % 8 == 0 ? UINT32_MAX : (unsigned)(age + fault->amount % age));
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        struct node *node = &sim->nodes[at];
+        int64_t wait_ns = fault->amount * (at + 1) % 997 * fault->length_ns / 997;
+        bool is_dead = (fault->amount / 80 >> at) % 2 != 0;
+
+        if (is_dead) {
+            agent_kill(sim, node);
+        }
+        sim_post(
+            sim, node, ACTOR_WORLD, wait_ns,
+            &(struct event){.run = is_dead ? on_restarted : on_restart});
     }
 }

@@ -11,7 +11,7 @@
  *     baton-sim --seeds 1000 [--from K]      many seeds, stop at the first failure
  *     baton-sim --seeds 50 --twice           each seed twice: the same, event by event
  *     baton-sim --seed K [--trace]           one seed; twice, to see that it is the same
- *     baton-sim --seed K --shrink            leave out every fault that the failure does not need
+ *     baton-sim --seed K --shrink [--trace]  leave out every fault that the failure does not need
  *     baton-sim --seed K --write FILE        make a scenario of it, after --shrink of what is left
  *     baton-sim --seeds K --without guard    without a fence (fence.c); --with gives one to all
  *     baton-sim --model                      the model of synchronous replication by itself
@@ -45,7 +45,8 @@ struct result {
     uint64_t hash;
     uint64_t events;
     unsigned fault_count;
-    unsigned met; /* faults that happened, those of their ends not counted */
+    unsigned
+        hits[FAULT_KINDS_MAX]; /* faults that hit something, by kind; their ends do not count */
     char what[512];
     struct check check;
     bool marks[MARKS];
@@ -120,7 +121,7 @@ static struct result run(uint64_t seed, bool is_tracing, bool is_printing, bool 
     result.events = sim->events;
     result.fault_count = sim->fault_count;
     for (unsigned at = 0; at < sim->fault_count; at++) {
-        result.met += sim->faults[at].is_applied ? 1 : 0;
+        result.hits[sim->faults[at].kind] += sim->faults[at].is_hit ? 1 : 0;
     }
     result.check = sim->check;
     memcpy(result.marks, sim->marks, sizeof(result.marks));
@@ -169,12 +170,13 @@ static void shrink(uint64_t seed, const struct result *failure)
 static int run_one(const struct options *options)
 {
     uint64_t seed = (uint64_t)options->seed;
-    struct result first = run(seed, options->is_tracing, options->is_tracing, NULL);
+    bool is_told = options->is_tracing && !options->is_shrinking;
+    struct result first = run(seed, is_told, is_told, NULL);
     struct result second;
 
     if (options->is_shrinking && first.verdict != VERDICT_FINE) {
         shrink(seed, &first);
-        first = run(seed, false, false, NULL);
+        first = run(seed, options->is_tracing, options->is_tracing, NULL);
     }
     story_path = options->write;
     second = run(seed, !options->is_tracing, false, NULL);
@@ -222,6 +224,26 @@ static void count_marks(const struct result *result, unsigned *marks)
     }
 }
 
+static uint64_t count_hits(const struct result *result, uint64_t *hits)
+{
+    uint64_t count = 0;
+
+    for (unsigned kind = 0; kind < FAULT_KINDS_MAX; kind++) {
+        hits[kind] += result->hits[kind];
+        count += result->hits[kind];
+    }
+    return count;
+}
+
+static void print_hits(const uint64_t *hits)
+{
+    printf("faults:");
+    for (unsigned kind = 0; fault_name(kind) != NULL; kind++) {
+        printf(" %s %" PRIu64, fault_name(kind), hits[kind]);
+    }
+    printf("\n");
+}
+
 /* In how many seeds what is wanted sometimes was met. */
 static void print_marks(const unsigned *marks)
 {
@@ -241,6 +263,9 @@ static int run_many(const struct options *options)
     unsigned excused = 0;
     unsigned prevented[FENCES] = {0};
     unsigned marks[MARKS] = {0};
+    uint64_t hits[FAULT_KINDS_MAX] = {0};
+    unsigned back_keys = 0;
+    unsigned forgotten = 0;
 
     for (int64_t at = 0; at < options->seeds; at++) {
         uint64_t seed = (uint64_t)(options->from + at);
@@ -248,7 +273,9 @@ static int run_many(const struct options *options)
 
         count_marks(&result, marks);
         events += result.events;
-        faults += result.met;
+        faults += count_hits(&result, hits);
+        back_keys += result.check.back_keys;
+        forgotten += result.check.is_forgotten ? 1 : 0;
         counts[result.verdict]++;
         lost += result.check.lost;
         excused += result.check.excused;
@@ -278,7 +305,10 @@ static int run_many(const struct options *options)
     for (unsigned fence = FENCE_EXTENSION; fence < FENCES; fence++) {
         printf(" %s %u", fence_text(fence), prevented[fence]);
     }
-    printf("\n");
+    printf(
+        "\nexcused: store set back to another key sync %u, and what it had been forgotten %u\n",
+        back_keys, forgotten);
+    print_hits(hits);
     print_marks(marks);
     return worst;
 }

@@ -28,6 +28,11 @@ bool server_is_open(const struct node *node)
     return node->server.run == RUN_PRIMARY && node->server.has_clients;
 }
 
+bool server_is_stuck(const struct node *node)
+{
+    return node->silent_ns != 0 || node->disk_hung_ns != 0;
+}
+
 struct place server_source(const struct node *node)
 {
     return node->disk.end;
@@ -54,7 +59,7 @@ static void break_stream(struct sim *sim, struct node *node)
 
 static bool is_sending(const struct node *upstream)
 {
-    return upstream->is_up &&
+    return upstream->is_up && upstream->silent_ns == 0 && !upstream->server.is_dying &&
            (upstream->server.run == RUN_STANDBY || upstream->server.run == RUN_PRIMARY ||
             upstream->server.run == RUN_PROMOTING ||
             (upstream->server.run == RUN_STOPPING && upstream->server.was_primary));
@@ -158,12 +163,14 @@ static void try_to_stream(struct sim *sim, struct node *node, struct node *upstr
     struct place source = upstream->disk.end;
 
     if (!is_sending(upstream) || upstream->server.run == RUN_STOPPING || node->disk.is_starved ||
+        upstream->has_no_connections || upstream->disk_hung_ns != 0 ||
         node_is_frozen(sim, upstream) || !is_linked(sim, node, upstream) ||
         !wal_can_stream(&sim->wal, source, node->disk.end)) {
         return;
     }
     if (!wal_contains(&sim->wal, source, node->disk.end)) {
-        if (!wal_is_by_hand(&sim->wal, node->disk.end) && !wal_is_by_hand(&sim->wal, source)) {
+        if (!wal_is_by_hand(&sim->wal, node->disk.end) && !wal_is_by_hand(&sim->wal, source) &&
+            !sim->check.is_forgotten) {
             check_fail(
                 sim, VERDICT_SAFETY,
                 "%s (branch %d) streams from %s (branch %d): another history under the same "
@@ -202,8 +209,8 @@ static void on_receiver(struct sim *sim, struct event *event)
         return;
     }
     if (server->is_streaming && upstream != NULL) {
-        bool is_heard =
-            upstream->is_up && is_linked(sim, node, upstream) && !node_is_frozen(sim, upstream);
+        bool is_heard = upstream->is_up && is_linked(sim, node, upstream) &&
+                        !node_is_frozen(sim, upstream) && upstream->silent_ns == 0;
 
         if (is_heard && upstream->server.epoch != server->upstream_epoch) {
             break_stream(sim, node);
@@ -336,6 +343,9 @@ static void end_run(struct sim *sim, struct node *node, bool is_clean)
 void server_kill(struct sim *sim, struct node *node, const char *why)
 {
     if (node->server.run == RUN_NONE) {
+        return;
+    }
+    if (node->server.is_dying && node->disk_hung_ns != 0) {
         return;
     }
     sim_trace(sim, node, "server.kill", "%s", why);

@@ -85,6 +85,8 @@ enum stream {
     STREAM_FENCES = STREAM_FAULTS + 80,
     STREAM_SYNC = STREAM_FAULTS + 90,
     STREAM_FAILSAFE,
+    STREAM_TROUBLE,
+    STREAM_STORM,
     STREAMS,
 };
 
@@ -351,11 +353,12 @@ struct node {
     int64_t disk_failed_ns; /* it refuses a write that nobody but the agent has tried */
     int64_t disk_full_ns;
     bool is_watchdog_failed;
-    uint32_t made_epoch;    /* of the agent that made a database here */
-    uint64_t promised;      /* on disk */
-    struct lease_past past; /* on disk */
-    uint64_t told;          /* the promise that others know of */
-    uint64_t held;          /* term of the lease that it had last */
+    bool has_no_connections; /* for those who would begin to stream or copy */
+    uint32_t made_epoch;     /* of the agent that made a database here */
+    uint64_t promised;       /* on disk */
+    struct lease_past past;  /* on disk */
+    uint64_t told;           /* the promise that others know of */
+    uint64_t held;           /* term of the lease that it had last */
     struct driver driver;
 };
 
@@ -414,6 +417,7 @@ struct shape {
     int end_known;    /* per mille: the end of a killed primary's log can be found */
     bool is_failsafe; /* failsafe_mode */
     bool is_cut_off;  /* and few faults but those that it is for */
+    bool is_storm;    /* bursts of many faults, beside the others */
 };
 
 /* ---- faults (faults.c) ---- */
@@ -427,10 +431,12 @@ struct fault {
     int64_t amount;
     bool is_off;     /* left out while shrinking */
     bool is_applied; /* began */
+    bool is_hit;     /* and met something that worked: only these are counted */
     bool is_over;
     int resolved; /* the node it met */
 };
-#define FAULTS_MAX 64
+#define FAULTS_MAX 192
+#define FAULT_KINDS_MAX 80 /* as many as there are streams for */
 
 /* ---- fences (fence.c): what keeps a server silent after its deadline ---- */
 
@@ -524,10 +530,15 @@ struct check {
     int64_t status_changed_ns;
     uint64_t status_lsn;
     unsigned acks;
-    unsigned lost;        /* acknowledged, then lost within the rules of asynchronous replication */
-    unsigned excused;     /* acknowledgements that no clock can prevent */
-    bool is_loss_excused; /* a disk was lost: what only it held is gone */
-    bool is_tail_lost;    /* a disk had lied: nobody may be left who lags little enough */
+    unsigned lost;      /* acknowledged, then lost within the rules of asynchronous replication */
+    unsigned excused;   /* acknowledgements that no clock can prevent */
+    unsigned back_keys; /* the store was set back to another key `sync` */
+    int64_t back_ns;    /* when it was set back last; 0: never */
+    char back_holder[MEMBER_NAME_SIZE]; /* who held the lease then, and counts on it for a while */
+    bool is_key_old;            /* it has brought back a key `sync` that stands for nothing newer */
+    bool is_forgotten;          /* and nobody who could be asked knew what it had been */
+    bool is_loss_excused;       /* a disk was lost: what only it held is gone */
+    bool is_tail_lost;          /* a disk had lied: nobody may be left who lags little enough */
     unsigned prevented[FENCES]; /* acknowledgements that this fence alone prevented */
     int64_t asked_ns;           /* when a person last asked for a failover to what is left */
     int64_t converged_ns;       /* after the faults ended; -1 not yet */
@@ -620,6 +631,8 @@ void agent_kill(struct sim *sim, struct node *node);
 void agent_freeze(struct sim *sim, struct node *node, int64_t length_ns);
 void node_thaw(struct sim *sim, struct node *node);
 bool node_is_frozen(const struct sim *sim, const struct node *node);
+/* What waited for NODE, its agent or its server goes on, if it can. */
+void node_release(struct sim *sim, struct node *node);
 bool agent_is_frozen(const struct sim *sim, const struct node *node);
 /* Something arrived at the agent: a step follows. */
 void agent_touch(struct sim *sim, struct node *node);
@@ -646,13 +659,19 @@ void store_set_false(struct sim *sim, unsigned node, bool is_false);
 bool store_is_false(const struct sim *sim, unsigned node);
 void store_set_denial(struct sim *sim, int per_mille);
 void store_expire_session(struct sim *sim, unsigned node);
+bool store_has_session(const struct sim *sim, unsigned node);
 bool store_has_quorum(const struct sim *sim);
 /* As an operator: put a key at once; read one (NULL: none). */
 void store_put(struct sim *sim, const char *key, const char *value);
 
-/* Keep a copy of what the store has; set it back to that, or wipe it when there is none. */
+/* Keep a copy of what the store has; set it back to that, or wipe it when there is none. Agents that
+ * live go by no such store until they are restarted. */
 void store_keep(struct sim *sim);
 void store_restore(struct sim *sim);
+/* As if the copy had been made AGE changes ago. */
+void store_set_back(struct sim *sim, unsigned age);
+/* NODE's agent began with the store as it was before it was set back. */
+bool store_is_of_before(const struct sim *sim, const struct node *node);
 
 void store_delete(struct sim *sim, const char *key);
 const char *store_get(const struct sim *sim, const char *key);
@@ -677,6 +696,8 @@ void server_kill(struct sim *sim, struct node *node, const char *why);
 void server_promote(struct sim *sim, struct node *node, uint32_t timeline);
 void server_follow(struct sim *sim, struct node *node, int upstream);
 bool server_is_open(const struct node *node); /* could acknowledge a write now */
+/* Its processes stand still: they are stopped, or a call to the disk does not return. */
+bool server_is_stuck(const struct node *node);
 struct place server_source(const struct node *node);
 void guard_arm(struct sim *sim, struct node *node, struct instant deadline);
 void guard_check(struct sim *sim, struct node *node);
@@ -730,6 +751,7 @@ bool check_has_sync_rules(void);
 /* The key `sync` or `config` changed. */
 void check_sync_changed(struct sim *sim);
 void check_config_changed(struct sim *sim, const char *value);
+void check_sync_restored(struct sim *sim);
 /* Every election that the key allows finds what was acknowledged under it. */
 bool check_is_forced(const struct sim *sim); /* by an operator, who takes the loss */
 void check_electors(struct sim *sim);
@@ -763,6 +785,8 @@ void faults_heal(struct sim *sim);
 /* One more, carried out when its time comes (in a script: when the seed is played); false if there
  * is no room. */
 bool fault_add(struct sim *sim, const struct fault *fault);
+/* NULL: there is no such kind. */
+const char *fault_name(unsigned kind);
 /* The kind called NAME, or -1. */
 int fault_find(const char *name);
 /* The line of a scenario that stands for FAULT. */

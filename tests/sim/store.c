@@ -313,7 +313,7 @@ static void on_apply(struct sim *sim, struct event *event)
     struct node *node = &sim->nodes[message->node];
     enum dcs_outcome outcome;
 
-    if (!sim->store->has_quorum) {
+    if (!sim->store->has_quorum || message->incarnation != sim->store->incarnation) {
         store_receive(sim, TAKE(event->data));
         return;
     }
@@ -348,6 +348,10 @@ void store_receive(struct sim *sim, struct message *message)
     struct node *node = &sim->nodes[message->node];
     int64_t delay_ns = rng_log(sim, STREAM_STORE, SERVICE_MIN_NS, SERVICE_MAX_NS) * store->slow;
 
+    if (message->incarnation != store->incarnation) {
+        message_free(message);
+        return;
+    }
     if (!store->has_quorum) {
         wait_for_quorum(sim, message);
         return;
@@ -514,6 +518,16 @@ void store_expire_session(struct sim *sim, unsigned node)
     }
 }
 
+bool store_has_session(const struct sim *sim, unsigned node)
+{
+    for (unsigned at = 0; at < sim->store->session_count; at++) {
+        if (sim->store->sessions[at].is_alive && sim->store->sessions[at].node == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void store_put(struct sim *sim, const char *key, const char *value)
 {
     static struct version version;
@@ -528,7 +542,8 @@ void store_keep(struct sim *sim)
     sim->store->kept = sim->store->version_count - 1;
 }
 
-/* Sessions live as long again as they may: those of agents that are gone end then. */
+/* Sessions live as long again as they may: those of agents that are gone end then. What is on its way
+ * to the store of before never arrives. */
 void store_restore(struct sim *sim)
 {
     static struct version version;
@@ -544,11 +559,25 @@ void store_restore(struct sim *sim)
             put_key(store, &version, &key);
         }
     }
+    for (unsigned at = 0; at < store->session_count; at++) {
+        store->sessions[at].end_ns =
+            MAX(store->sessions[at].end_ns, sim->now_ns + store->sessions[at].ttl_ms * MS);
+    }
+    memset(store->stale, 0, sizeof(store->stale));
+    store->incarnation++;
     store->is_restoring = true;
     commit(sim, &version);
     store->is_restoring = false;
     check_store_restored(sim);
     sim_trace(sim, NULL, "store.restored", "%u keys", version.count);
+}
+
+void store_set_back(struct sim *sim, unsigned age)
+{
+    unsigned newest = sim->store->version_count - 1;
+
+    sim->store->kept = newest - MIN(age, newest);
+    store_restore(sim);
 }
 
 void store_delete(struct sim *sim, const char *key)

@@ -66,6 +66,7 @@ struct message {
     enum message_kind kind;
     unsigned node;
     uint32_t epoch; /* of the agent */
+    uint32_t incarnation;
     int64_t number; /* of the request */
     int64_t session;
     int64_t ttl_ms;
@@ -76,8 +77,9 @@ struct message {
 struct store {
     struct version **versions;
     unsigned version_count;
-    unsigned kept;     /* version that it can be set back to; 0: nothing */
-    bool is_restoring; /* the checkers look away */
+    unsigned kept;        /* version that it can be set back to; 0: nothing */
+    bool is_restoring;    /* the checkers look away */
+    uint32_t incarnation; /* grows whenever it is set back */
     unsigned version_space;
     char **texts;
     unsigned text_count;

@@ -28,6 +28,7 @@ struct store_handle {
     int64_t retry_timeout_ms;
     int64_t heard_ns;
     int64_t seen_revision;
+    uint32_t incarnation; /* of the store that it goes by */
     bool is_started;
     bool is_given_up; /* the session was ended on purpose */
     bool is_freeing;
@@ -86,6 +87,7 @@ static struct message *new_message(
         .kind = kind,
         .node = handle->node->index,
         .epoch = handle->node->agent_epoch,
+        .incarnation = handle->incarnation,
         .number = ++handle->numbers,
         .session = handle->session,
         .ttl_ms = handle->ttl_ms,
@@ -199,6 +201,11 @@ static void on_show(struct sim *sim, struct event *event)
     }
 }
 
+bool store_is_of_before(const struct sim *sim, const struct node *node)
+{
+    return node->store != NULL && node->store->incarnation != sim->store->incarnation;
+}
+
 /* A watch is one connection: its events keep their order; a missing one is made good by the next
  * ping. */
 void store_show(struct sim *sim, struct node *node)
@@ -207,7 +214,7 @@ void store_show(struct sim *sim, struct node *node)
     int64_t delay_ns = net_delay(sim, STORE_PLACE, node->index);
 
     if (delay_ns < 0 || node->store == NULL || !node->store->is_started || node->agent == NULL ||
-        store_is_stale(sim, node->index)) {
+        store_is_stale(sim, node->index) || store_is_of_before(sim, node)) {
         return;
     }
     *pipe = MAX(*pipe, sim->now_ns + delay_ns * sim->store->slow);
@@ -402,6 +409,7 @@ struct dcs *store_connect(struct sim *sim, struct node *node)
     handle->sim = sim;
     handle->node = node;
     handle->ttl_ms = TTL_DEFAULT_MS;
+    handle->incarnation = sim->store->incarnation;
     str_copy(handle->health.endpoint, sizeof(handle->health.endpoint), "sim");
     return &handle->dcs;
 }

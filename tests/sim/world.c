@@ -80,6 +80,9 @@ bool agent_is_frozen(const struct sim *sim, const struct node *node)
 
 static bool is_frozen(const struct sim *sim, const struct node *node, enum actor actor)
 {
+    if (actor == ACTOR_SERVER && server_is_stuck(node)) {
+        return true;
+    }
     return actor != ACTOR_WORLD &&
            (actor == ACTOR_AGENT ? agent_is_frozen(sim, node) : node_is_frozen(sim, node));
 }
@@ -257,6 +260,12 @@ static void port_remember(void *arg, const struct lease_past *past)
     const struct port *port = arg;
     struct err none = {0};
 
+    if (port->node->disk_hung_ns != 0 || port->node->disk_failed_ns != 0 ||
+        port->node->disk_full_ns != 0) {
+        agent_on_remembered(
+            port->node->agent, FAIL(&none, ERR_IO, "the disk takes no write"), &none);
+        return;
+    }
     port->node->past = *past;
     agent_on_remembered(port->node->agent, 0, &none);
 }
@@ -444,6 +453,11 @@ static void on_thaw(struct sim *sim, struct event *event)
     release_frozen(sim, node);
 }
 
+void node_release(struct sim *sim, struct node *node)
+{
+    sim_post(sim, node, ACTOR_WORLD, 0, &(struct event){.run = on_thaw});
+}
+
 void agent_freeze(struct sim *sim, struct node *node, int64_t length_ns)
 {
     node->agent_frozen_until_ns = MAX(node->agent_frozen_until_ns, sim->now_ns + length_ns);
@@ -508,6 +522,7 @@ void node_power_off(struct sim *sim, struct node *node)
     sim_trace(sim, node, "host.off", "the host loses power");
     agent_kill(sim, node);
     node->is_up = false;
+    node->disk_hung_ns = 0; /* a reset ends what hung */
     server_kill(sim, node, "power");
     node->host_epoch++;
     node->guard = (struct guard){0};
@@ -542,7 +557,6 @@ static void configure(struct sim *sim, struct node *node)
             sim->shape.is_failsafe ? ",\"failsafe_mode\":true" : ""),
         "fits");
     if (sim->shape.hang_timeout_ms > 0) {
-        /* For scenarios: seeds leave the default. */
         size_t length = strlen(sim->base_config) - 1;
 
         IGNORE(

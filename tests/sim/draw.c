@@ -1,0 +1,150 @@
+#include "tests/sim/faults.h"
+
+#include "base/assert.h"
+
+/* Which faults a seed has, and when.
+ *
+ * Each seed draws a few of some kinds, over some seconds. Three in five have a storm as well: bursts
+ * of faults of all kinds, one upon the other, with pauses in which the cluster finds itself again,
+ * or does not. */
+
+#define BURSTS_LEAST 4
+#define BURSTS_MOST 9
+#define BURST_LEAST 8
+#define BURST_MOST 26
+#define BURST_SHORTEST_NS (100 * MS)
+#define BURST_LONGEST_NS (4 * SECOND)
+#define PAUSE_SHORTEST_NS (200 * MS)
+#define PAUSE_LONGEST_NS (4 * SECOND)
+/* Longer ones would cover the rest of the storm. */
+#define STORM_LONGEST_NS (2500 * MS)
+
+/* What seeds have that are about failsafe mode; the others have that seldom enough. */
+static bool is_drawn(const struct sim *sim, unsigned kind)
+{
+    static const unsigned few[] = {KILL_NODE,  FREEZE_NODE, STALL_AGENT, CUT_PEER,
+                                   CLOCK_SLEW, STORE_LATE,  FAILSAFE};
+
+    if (!sim->shape.is_cut_off) {
+        return kind != FAILSAFE || sim->shape.is_failsafe;
+    }
+    for (size_t at = 0; at < ARRAY_LEN(few); at++) {
+        if (few[at] == kind) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void draw_kind(struct sim *sim, unsigned kind, int64_t span_ns)
+{
+    enum stream stream = (enum stream)(STREAM_FAULTS + (int)kind);
+    unsigned count;
+
+    if (!is_drawn(sim, kind) || !rng_chance(sim, stream, fault_kind(kind)->weight)) {
+        return;
+    }
+    count = (unsigned)rng_log(sim, stream, 1, fault_kind(kind)->most);
+    for (unsigned at = 0; at < count && sim->fault_count < FAULTS_MAX; at++) {
+        struct fault *fault = &sim->faults[sim->fault_count++];
+
+        *fault = (struct fault){.kind = kind, .is_off = fault->is_off};
+        fault->at_ns = sim->now_ns + rng_between(sim, stream, 0, span_ns);
+        fault->node = rng_chance(sim, stream, 550)
+                          ? -1
+                          : (int)rng_between(sim, stream, 0, sim->shape.node_count - 1);
+        fault->other = (int)rng_between(sim, stream, 0, sim->shape.node_count - 1);
+        fault->amount = rng_between(sim, stream, 0, 1000000);
+        if (fault_kind(kind)->shortest_ns > 0) {
+            fault->length_ns =
+                rng_log(sim, stream, fault_kind(kind)->shortest_ns, fault_kind(kind)->longest_ns);
+        }
+    }
+}
+
+/* What destroys data, or all at once, is not for every burst. */
+static unsigned limit_of(unsigned kind)
+{
+    return fault_kind(kind)->most == 1 ? 2 : fault_kind(kind)->most * 4;
+}
+
+static unsigned draw_storm_kind(struct sim *sim, unsigned *counts)
+{
+    int64_t sum = 0;
+    int64_t at;
+
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        sum += is_drawn(sim, kind) && counts[kind] < limit_of(kind) ? fault_kind(kind)->weight : 0;
+    }
+    at = rng_between(sim, STREAM_STORM, 0, sum - 1);
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        if (is_drawn(sim, kind) && counts[kind] < limit_of(kind)) {
+            at -= fault_kind(kind)->weight;
+        }
+        if (at < 0) {
+            counts[kind]++;
+            return kind;
+        }
+    }
+    return KILL_SERVER;
+}
+
+static void draw_burst(struct sim *sim, int64_t begin_ns, int64_t span_ns, unsigned *counts)
+{
+    unsigned count = (unsigned)rng_between(sim, STREAM_STORM, BURST_LEAST, BURST_MOST);
+
+    for (unsigned at = 0; at < count && sim->fault_count < FAULTS_MAX; at++) {
+        struct fault *fault = &sim->faults[sim->fault_count++];
+        unsigned kind = draw_storm_kind(sim, counts);
+        const struct fault_kind *row = fault_kind(kind);
+
+        *fault = (struct fault){.kind = kind, .is_off = fault->is_off};
+        fault->at_ns = begin_ns + rng_between(sim, STREAM_STORM, 0, span_ns);
+        fault->node = rng_chance(sim, STREAM_STORM, 400)
+                          ? -1
+                          : (int)rng_between(sim, STREAM_STORM, 0, sim->shape.node_count - 1);
+        fault->other = (int)rng_between(sim, STREAM_STORM, 0, sim->shape.node_count - 1);
+        fault->amount = rng_between(sim, STREAM_STORM, 0, 1000000);
+        if (row->shortest_ns > 0) {
+            fault->length_ns = rng_log(
+                sim, STREAM_STORM, row->shortest_ns,
+                MAX(row->shortest_ns, MIN(row->longest_ns, STORM_LONGEST_NS)));
+        }
+    }
+}
+
+static void draw_storm(struct sim *sim)
+{
+    unsigned counts[KINDS] = {0};
+    unsigned count = (unsigned)rng_between(sim, STREAM_STORM, BURSTS_LEAST, BURSTS_MOST);
+    int64_t at_ns = sim->now_ns;
+
+    for (unsigned at = 0; at < count; at++) {
+        int64_t span_ns = rng_log(sim, STREAM_STORM, BURST_SHORTEST_NS, BURST_LONGEST_NS);
+
+        draw_burst(sim, at_ns, span_ns, counts);
+        at_ns += span_ns + rng_log(sim, STREAM_STORM, PAUSE_SHORTEST_NS, PAUSE_LONGEST_NS);
+    }
+}
+
+void faults_draw(struct sim *sim)
+{
+    int64_t span_ns = rng_log(sim, STREAM_SHAPE, 3 * SECOND, 12 * SECOND);
+
+    if (sim->shape.is_calm) {
+        sim->faults[sim->fault_count++] = (struct fault){
+            .is_off = sim->faults[0].is_off,
+            .kind = rng_chance(sim, STREAM_SHAPE, 500) ? KILL_SERVER : KILL_NODE,
+            .at_ns = sim->now_ns + rng_between(sim, STREAM_SHAPE, SECOND, 4 * SECOND),
+            .node = -1,
+            .length_ns = 20 * SECOND,
+        };
+        return;
+    }
+    for (unsigned kind = 0; kind < (check_has_sync_rules() ? KINDS : SYNC_SWITCH); kind++) {
+        draw_kind(sim, kind, span_ns);
+    }
+    if (sim->shape.is_storm) {
+        draw_storm(sim);
+    }
+}
