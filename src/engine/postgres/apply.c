@@ -38,6 +38,18 @@ bool pg_use_slots(const struct postgres *pg)
     return pg->config->postgresql.use_slots && (!pg->has_cluster || pg->cluster.settings.use_slots);
 }
 
+/* When the other side is gone without a word, the kernel must notice: a receiver that is still
+ * connecting has no limit of its own (connect_timeout is not for it), and waits for ever. A server
+ * that is only stopped has a kernel that answers, so this ends nothing of it. */
+static const struct {
+    const char *key;
+    const char *value;
+} patience[] = {
+    {"connect_timeout", CONNECT_TIMEOUT}, {"keepalives_idle", "5"},
+    {"keepalives_interval", "2"},         {"keepalives_count", "3"},
+    {"tcp_user_timeout", "15000"},
+};
+
 void pg_peer_conninfo(
     const struct postgres *pg, const struct engine_peer *peer, const struct account *account,
     const char *database, struct str *out)
@@ -59,7 +71,9 @@ void pg_peer_conninfo(
     url_add_conninfo(out, "application_name", pg->config->name);
     url_add_conninfo(out, "sslmode", "prefer");
     url_add_conninfo(out, "gssencmode", "disable");
-    url_add_conninfo(out, "connect_timeout", CONNECT_TIMEOUT);
+    for (size_t at = 0; at < ARRAY_LEN(patience); at++) {
+        url_add_conninfo(out, patience[at].key, patience[at].value);
+    }
 }
 
 void pg_set_upstream(struct postgres *pg, const struct engine_peer *peer)

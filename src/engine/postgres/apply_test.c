@@ -25,6 +25,8 @@ static void a_conninfo_has_no_password(void **state)
     assert_non_null(strstr(str_text(&text), "host='10.0.0.2' port='5433' user='streamer'"));
     assert_non_null(strstr(str_text(&text), "dbname='template1' passfile='/run/n1/passfile'"));
     assert_non_null(strstr(str_text(&text), "application_name='n1'"));
+    assert_non_null(strstr(str_text(&text), "keepalives_idle='5'"));
+    assert_non_null(strstr(str_text(&text), "tcp_user_timeout='15000'"));
     assert_null(strstr(str_text(&text), "hunter2"));
     peer.name[0] = '\0';
     pg_peer_conninfo(pg, &peer, account, NULL, &none);
