@@ -138,6 +138,18 @@ static bool is_stray(const struct sim *sim, const struct node *node)
            !wal_contains(&sim->wal, official(sim), begin);
 }
 
+/* The store was set back, and somebody had promoted by hand: which history is the cluster's is
+ * recorded nowhere any more. */
+static bool is_history_gone(const struct sim *sim)
+{
+    for (unsigned at = 0; sim->check.back_ns != 0 && at < sim->wal.count; at++) {
+        if (sim->wal.branches[at].is_by_hand) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Is there somebody whom TAKER must have known to be better: able for long, holding what was
  * acknowledged and TAKER lacks? */
 static void check_candidate(struct sim *sim, const struct node *taker)
@@ -146,7 +158,7 @@ static void check_candidate(struct sim *sim, const struct node *taker)
 
     /* No data: they were lost while the question was on its way. */
     if (check->official < 0 || is_request_present(sim) || taker->disk.end.branch < 0 ||
-        check->is_key_old) {
+        check->is_key_old || is_history_gone(sim)) {
         return;
     }
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
@@ -416,7 +428,7 @@ void check_promoted(struct sim *sim, struct node *node, int branch)
             check->holder);
     }
     lost = wal_lost(&sim->wal, official(sim), node->disk.end, &last);
-    if (lost > 0 && !check->is_loss_excused) {
+    if (lost > 0 && !check->is_loss_excused && !check->is_forgotten && !is_history_gone(sim)) {
         if (check->is_released) {
             check_fail(
                 sim, VERDICT_SAFETY, "A: %u acknowledged writes are lost by a release to %s", lost,

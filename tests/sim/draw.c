@@ -4,18 +4,18 @@
 
 /* Which faults a seed has, and when.
  *
- * Each seed draws a few of some kinds, over some seconds. Three in five have a storm as well: bursts
+ * Each seed draws a few of some kinds, over some seconds. Two in three have a storm as well: bursts
  * of faults of all kinds, one upon the other, with pauses in which the cluster finds itself again,
  * or does not. */
 
-#define BURSTS_LEAST 4
-#define BURSTS_MOST 9
+#define BURSTS_LEAST 6
+#define BURSTS_MOST 14
 #define BURST_LEAST 8
-#define BURST_MOST 26
+#define BURST_MOST 24
 #define BURST_SHORTEST_NS (100 * MS)
-#define BURST_LONGEST_NS (4 * SECOND)
+#define BURST_LONGEST_NS (3 * SECOND)
 #define PAUSE_SHORTEST_NS (200 * MS)
-#define PAUSE_LONGEST_NS (4 * SECOND)
+#define PAUSE_LONGEST_NS (3 * SECOND)
 /* Longer ones would cover the rest of the storm. */
 #define STORM_LONGEST_NS (2500 * MS)
 
@@ -65,7 +65,7 @@ static void draw_kind(struct sim *sim, unsigned kind, int64_t span_ns)
 /* What destroys data, or all at once, is not for every burst. */
 static unsigned limit_of(unsigned kind)
 {
-    return fault_kind(kind)->most == 1 ? 2 : fault_kind(kind)->most * 4;
+    return fault_kind(kind)->most == 1 ? 3 : fault_kind(kind)->most * 6;
 }
 
 static unsigned draw_storm_kind(struct sim *sim, unsigned *counts)

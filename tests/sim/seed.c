@@ -57,7 +57,7 @@ void sim_shape_draw(struct sim *sim)
         shape->is_failsafe && !shape->is_calm && rng_chance(sim, STREAM_FAILSAFE, 300);
     /* The default is half a minute: seeds are over by then. */
     shape->hang_timeout_ms = 1000 * rng_log(sim, STREAM_TROUBLE, 1, 8);
-    shape->is_storm = !shape->is_calm && !shape->is_cut_off && rng_chance(sim, STREAM_STORM, 600);
+    shape->is_storm = !shape->is_calm && !shape->is_cut_off && rng_chance(sim, STREAM_STORM, 850);
 }
 
 static void wait_for_convergence(struct sim *sim, int64_t limit_ns, const char *after)

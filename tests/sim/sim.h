@@ -435,7 +435,7 @@ struct fault {
     bool is_over;
     int resolved; /* the node it met */
 };
-#define FAULTS_MAX 192
+#define FAULTS_MAX 320
 #define FAULT_KINDS_MAX 80 /* as many as there are streams for */
 
 /* ---- fences (fence.c): what keeps a server silent after its deadline ---- */
