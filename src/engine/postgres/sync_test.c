@@ -223,6 +223,20 @@ static void a_stopped_standby(void **state)
     await(a_settled);
 }
 
+/* One that is needed and not there: whatever the other one has confirmed. */
+static void an_absent_standby_holds_it_up(void **state)
+{
+    assert_non_null(state);
+    NEED_LAB();
+    settle(rule_of(false, 1, "node-2", NULL), "to one");
+    must_do(c, ORDER_STOP, NULL);
+    set_rule(a, rule_of(false, 2, "node-2", "node-3"));
+    expect_unsettled();
+    must_do(c, ORDER_START, a);
+    await(a_settled);
+    await(c_streams);
+}
+
 static void commits_wait_for_ever(void **state)
 {
     assert_non_null(state);
@@ -656,6 +670,7 @@ int main(void)
         cmocka_unit_test(a_stopped_walsender_holds_it_up),
         cmocka_unit_test(a_stopped_process_of_the_server_holds_it_up),
         cmocka_unit_test(a_stopped_standby),
+        cmocka_unit_test(an_absent_standby_holds_it_up),
         cmocka_unit_test(commits_wait_for_ever),
         cmocka_unit_test(alter_system_does_not_win),
         cmocka_unit_test(a_new_driver_keeps_the_rule),
