@@ -390,7 +390,7 @@ static void test_members(void **state)
 
         server_kill(&servers, at);
         start = clock_now();
-        assert_int_equal(txn_within(&client, &txn, 3000), DCS_DONE);
+        assert_int_equal(txn_within(&client, &txn, 5000), DCS_DONE);
         print_message(
             "server %u killed: swapped after %d ms\n", at,
             (int)instant_elapsed_max_ms(start, client.done_at));
@@ -750,7 +750,7 @@ static void test_limits(void **state)
     large[DCS_VALUE_MAX] = '\0';
     assert_int_equal(txn_within(&client, &txn, 2000), DCS_DONE);
     client.wanted = client.snapshots + 1;
-    run_until(loop, 1000, has_snapshots, &client);
+    run_until(loop, 3000, has_snapshots, &client);
     assert_int_equal(client.count, 1);
     for (unsigned at = 0; at < DCS_KEYS_MAX; at++) {
         char key[16];

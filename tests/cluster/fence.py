@@ -220,9 +220,17 @@ class Crowd:
             subprocess.Popen([LOAD, log, node.conninfo()], stdin=subprocess.DEVNULL,
                              env=dict(os.environ, BATON_LOAD_PATIENCE_MS="120000")) for log in self.logs]
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
     def is_complete(self):
-        """Each of them was served."""
-        return all(os.path.exists(log) and " ok " in open(log, encoding="ascii").read() for log in self.logs)
+        """Each of them was served, and all of them for a while."""
+        if not all(os.path.exists(log) for log in self.logs):
+            return False
+        return len(self.rows("ok")) > 200 and all(" ok " in open(log, encoding="ascii").read() for log in self.logs)
 
     def rows(self, outcome):
         """(seconds, id)"""
@@ -247,24 +255,23 @@ def frozen_primary(cluster):
     late = lost = 0
     for at in range(ROUNDS):
         primary = cluster.wait_primary()
-        crowd = Crowd(cluster, primary)
-        wait_until("each of the crowd writes", lambda crowd=crowd: crowd.is_complete() and len(crowd.rows("ok")) > 200, 60)
-        send_signal(primary.postmaster(), signal.SIGSTOP)  # no client is served by a process that is not in the list
-        clients = clients_of(primary)
-        for pid in clients:
-            send_signal(pid, signal.SIGSTOP)
-        time.sleep(0.2)  # what they have acknowledged leaves for the standbys; a real pause takes both at one instant
-        pids = [pid for pid in primary.signal_node(signal.SIGSTOP) if pid not in clients]
-        new = cluster.wait_primary(3 * TTL + 20, but=primary)
-        time.sleep(1)
-        thaw = now()
-        for pid in clients:
-            send_signal(pid, signal.SIGCONT)
-        time.sleep(0.3)
-        for pid in pids:
-            send_signal(pid, signal.SIGCONT)
-        cluster.wait_healthy(90)
-        crowd.stop()
+        with Crowd(cluster, primary) as crowd:
+            wait_until("each of the crowd writes", crowd.is_complete, 60)
+            send_signal(primary.postmaster(), signal.SIGSTOP)  # no client is served by a process that is not in the list
+            clients = clients_of(primary)
+            for pid in clients:
+                send_signal(pid, signal.SIGSTOP)
+            time.sleep(0.2)  # what they have acknowledged leaves for the standbys; a real pause takes both at one instant
+            pids = [pid for pid in primary.signal_node(signal.SIGSTOP) if pid not in clients]
+            new = cluster.wait_primary(3 * TTL + 20, but=primary)
+            time.sleep(1)
+            thaw = now()
+            for pid in clients:
+                send_signal(pid, signal.SIGCONT)
+            time.sleep(0.3)
+            for pid in pids:
+                send_signal(pid, signal.SIGCONT)
+            cluster.wait_healthy(90)
         late += sum(1 for seconds, _ in crowd.rows("ok") if seconds > thaw)
         present = {int(line) for line in new.sql("SELECT id FROM baton_load", 30).split()}
         lost += sum(1 for _, number in crowd.rows("ok") if number not in present)
@@ -391,12 +398,10 @@ def agent_restarted(cluster):
 def hand_promoted_never_writes(cluster):
     """A standby that somebody promotes by hand takes no row, although nobody stops it."""
     standby = cluster.standbys()[0]
-    crowd = Crowd(cluster, standby)
-    with frozen(keepers(standby)):
+    with Crowd(cluster, standby) as crowd, frozen(keepers(standby)):
         check(standby.sql("SELECT pg_promote()", 60) == "t", "it was not promoted")
         wait_until("somebody tries to write", lambda: crowd.rows("fail") or crowd.rows("ok"), 20)
         time.sleep(1)
-    crowd.stop()
     check(not crowd.rows("ok"), f"{len(crowd.rows('ok'))} rows were acknowledged by it")
     cluster.wait_healthy(90)
 

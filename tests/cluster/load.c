@@ -70,9 +70,9 @@ static void ignore_notice(void *arg, const char *text)
 }
 
 /* A connection to a writable server, or NULL. */
-static PGconn *connect_writable(const char *conninfo)
+static PGconn *connect_writable(const char *conninfo, int timeout_ms)
 {
-    int64_t deadline_ns = now_ns() + (int64_t)CONNECT_TIMEOUT_MS * 1000000;
+    int64_t deadline_ns = now_ns() + (int64_t)timeout_ms * 1000000;
     PGconn *connection = PQconnectStart(conninfo);
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
     const char *standby;
@@ -137,7 +137,9 @@ static int execute(PGconn *connection, const char *sql)
 static PGconn *find_server(char **conninfos, unsigned count, unsigned *server)
 {
     for (unsigned tries = 0; tries < count && !is_stopped; tries++) {
-        PGconn *connection = connect_writable(conninfos[*server]);
+        /* With nobody else to ask it is patient: giving up early would only load the server. */
+        PGconn *connection = connect_writable(
+            conninfos[*server], count > 1 ? CONNECT_TIMEOUT_MS : MAX(patience_ms, TIMEOUT_MS));
 
         if (connection != NULL) {
             note("open", 0, *server);
