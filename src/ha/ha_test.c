@@ -194,6 +194,10 @@ static void check_server_action(const struct ha_view *view, const struct ha_acti
         assert_true(view->server.state == SERVER_PRIMARY || view->is_leaving || is_led);
         assert_true(!action->is_for_room || !view->server.is_room_tried);
         break;
+    case HA_FETCH:
+        assert_int_equal(view->server.state, SERVER_STANDBY);
+        assert_int_equal(view->lease, HA_LEASE_OTHER);
+        break;
     case HA_NOTHING:
         break;
     case HA_RENEW:

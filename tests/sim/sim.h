@@ -666,6 +666,11 @@ void engine_changed(struct sim *sim, struct node *node);
 void engine_done(
     struct sim *sim, struct node *node, enum engine_order order, int result, const char *why);
 enum engine_order engine_in_progress(const struct node *node);
+/* Whether that one is in progress; what it was given. */
+bool engine_is_order(const struct node *node, enum engine_order order, uint32_t number);
+const struct engine_order_args *engine_args(const struct node *node);
+/* fetch.c: the part of FETCH that comes after a REVOKE. */
+void fetch_begin(struct sim *sim, struct node *node, int64_t number);
 
 /* ---- guard and server (server.c) ---- */
 

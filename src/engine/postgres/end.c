@@ -166,3 +166,19 @@ bool pg_find_end(
     }
     return is_found;
 }
+
+int pg_walk_log(
+    const char *data_dir, uint32_t timeline, uint32_t segment_size, uint64_t from,
+    uint64_t *ret_end, struct err *e)
+{
+    struct log log = {.data_dir = data_dir, .timeline = timeline, .since = clock_now()};
+    struct wal_scan scan = {.lsn = from};
+    int r;
+
+    log.slice.segment_size = segment_size;
+    log.slice.lsn = from - from % WAL_PAGE_SIZE;
+    r = walk(&log, &scan, e);
+    mem_free(log.bytes);
+    *ret_end = scan.end_lsn;
+    return r;
+}
