@@ -231,7 +231,7 @@ static const struct api_route routes[] = {
      "commits wait for."},
     {METHOD_GET, "/baton/wal", MATCH_WHOLE, ACCESS_SIGNED, get_wal,
      "For the agent of a standby, while this node's server has died and it holds the lease: the "
-     "bytes `from=` to `to=` of its log, sealed. The question (`system=`, `timeline=`, at most 1 "
+     "bytes `from=` to `to=` of its log, sealed. The question (`system=`, `timeline=`, at most 4 "
      "MB) is signed with the replication password. 403 when it is not, 409 when there is nothing "
      "to give."},
     {METHOD_READ, "/baton/store", MATCH_WHOLE, ACCESS_OPEN, get_store,

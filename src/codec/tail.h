@@ -25,7 +25,7 @@ struct tail_ask {
     uint64_t from;
     uint64_t to;
 };
-#define TAIL_PIECE_MAX ((uint64_t)1 << 20) /* of one question */
+#define TAIL_PIECE_MAX ((uint64_t)4 << 20) /* of one question */
 #define TAIL_NONCE_SIZE 12
 #define TAIL_SEAL_SIZE (TAIL_NONCE_SIZE + 16) /* an answer is so much longer than its bytes */
 #define TAIL_MAC_SIZE 65                      /* as text */

@@ -608,7 +608,7 @@ static void test_special_views(void **state)
     }
 }
 
-/* revoke_test.c, failsafe_test.c and trouble_test.c have the views of those. */
+/* revoke_test.c, failsafe_test.c, trouble_test.c and tail_test.c have the views of those. */
 static bool is_of_others(const struct ha_rule *rule)
 {
     static const char *const others[] = {
@@ -621,7 +621,7 @@ static bool is_of_others(const struct ha_rule *rule)
         }
     }
     return rule->topic == TOPIC_SYNC || str_starts(rule->id, "revoke.") ||
-           str_starts(rule->id, "trouble.");
+           str_starts(rule->id, "trouble.") || str_starts(rule->id, "tail.");
 }
 
 static void test_every_rule_is_reached(void **state)

@@ -19,22 +19,17 @@
  * to replay is replayed there as fast as here, and is moved and checked before. */
 #define RECOVERY_MIN (48 * MEGABYTE)
 #define RECOVERY_RATIO 2
-/* How long the server is kept down for a standby that has not begun; and for one that has. */
+/* How long the server is kept down for a standby that has not begun; and for one that has: about as
+ * long as recovery takes when it is fast, so that waiting in vain at most doubles the pause. */
 #define BEGIN_MS 400
-#define SHIP_MS_PER_MEGABYTE 300
-#define SHIP_MS_MAX 2000
+#define RECOVERY_PER_MS (64 * MEGABYTE / 1000)
+#define SHIP_MS_MAX 4000
 
 static bool can_offer(const struct ha_view *view)
 {
     return view->lease == HA_LEASE_MINE && has_crashed(view) && view->server.is_end_known &&
            view->server.can_ship && !view->sync.is_published && !view->settings.is_paused &&
            !view->is_leaving && view->server.recovery_bytes >= RECOVERY_MIN;
-}
-
-/* What AT still has to replay when it has all of the log, and what of that it has to get. */
-static uint64_t missing_bytes(const struct ha_view *view, int at)
-{
-    return view->members[view->self].position.lsn - view->members[at].position.lsn;
 }
 
 static bool is_worth_it(const struct ha_view *view, int at)
@@ -76,19 +71,20 @@ bool tail_may_have_heir(const struct ha_view *view)
 
 static int64_t patience_ms(const struct ha_view *view, int at)
 {
-    int64_t megabytes = (int64_t)(missing_bytes(view, at) / MEGABYTE) + 1;
+    int64_t recovery_ms = (int64_t)(view->server.recovery_bytes / RECOVERY_PER_MS);
 
-    return view->members[at].is_fetching
-               ? BEGIN_MS + MIN(megabytes * SHIP_MS_PER_MEGABYTE, (int64_t)SHIP_MS_MAX)
-               : BEGIN_MS;
+    return view->members[at].is_fetching ? BEGIN_MS + MIN(recovery_ms, (int64_t)SHIP_MS_MAX)
+                                         : BEGIN_MS;
 }
 
-/* One that has begun goes on; of others the one that lacks the least. */
+/* One that has begun goes on; of others the one that lacks the least. Nobody when somebody lacks
+ * nothing. */
 int ha_tail_heir(const struct ha_view *view)
 {
+    bool is_offering = can_offer(view) && !crash_release(view);
     int best = HA_NOBODY;
 
-    for (int at = 0; can_offer(view) && at < (int)view->member_count; at++) {
+    for (int at = 0; is_offering && at < (int)view->member_count; at++) {
         const struct ha_member *member = &view->members[at];
 
         if (!member->is_current || !is_short_of_tail(view, at) ||

@@ -452,7 +452,8 @@ int file_make_sized(const char *path, uint64_t size, unsigned mode, struct err *
 }
 
 int file_write_part(
-    const char *path, uint64_t offset, const void *bytes, size_t length, struct err *e)
+    const char *path, uint64_t offset, const void *bytes, size_t length, bool is_synced,
+    struct err *e)
 {
     AUTO_FD int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
 
@@ -461,7 +462,7 @@ int file_write_part(
         return fail_errno(e, errno, "open", path);
     }
     if (lseek(fd, (off_t)offset, SEEK_SET) < 0 || write_all(fd, bytes, length) < 0 ||
-        fsync(fd) < 0) {
+        (is_synced && fsync(fd) < 0)) {
         return fail_errno(e, errno, "write", path);
     }
     return 0;

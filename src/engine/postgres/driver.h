@@ -432,7 +432,6 @@ bool pg_is_detached(const struct postgres *pg);
 int pg_step_is_standby(struct postgres *pg, struct err *e);
 int pg_step_leave(struct postgres *pg, struct err *e);
 int pg_step_load(struct postgres *pg, struct err *e);
-int pg_step_detached(struct postgres *pg, struct err *e);
 
 /* tail.c */
 void pg_tail_init(struct postgres *pg); /* the passwords are known */

@@ -14,7 +14,7 @@
 
 #define MINUTE_MS 60000
 #define HOUR_MS (60 * MINUTE_MS)
-#define FETCH_MS 3000  /* longer than the other side waits (ha/tail.c) */
+#define FETCH_MS 5000  /* longer than the other side waits (ha/tail.c) */
 #define LOWER_MS 20000 /* then the start goes on without */
 
 /* What an order needs and how long it may take unless told. 0: no limit. */

@@ -157,7 +157,7 @@ static int wait_for_detached(struct postgres *pg, struct err *e)
     return r < 0 ? r : pg_is_detached(pg) ? STEP_DONE : 0;
 }
 
-int pg_step_detached(struct postgres *pg, struct err *e)
+static int step_detached(struct postgres *pg, struct err *e)
 {
     int r = wait_for_detached(pg, e);
 
@@ -170,6 +170,6 @@ const struct order_step pg_revoke_steps[] = {
     {"forget the upstream", pg_step_leave},
     {"write the configuration", pg_step_apply},
     {"reload", pg_step_load},
-    {"wait for the end of replay", pg_step_detached},
+    {"wait for the end of replay", step_detached},
     {NULL, NULL},
 };

@@ -1,6 +1,6 @@
 /* The end of a dead primary's log, from its agent into the log of a standby here (ha/tail.c).
  *
- *   FETCH: follow nobody (revoke.c) -> detached: received P, all of it replayed
+ *   FETCH: follow nobody (revoke.c) -> the receiver is gone, having received P
  *     -> ask for a piece -> open, compare, write, sync -> ... -> walk the records up to the end
  *     -> counted in the position -> SIGHUP wakes the replay
  *
@@ -207,7 +207,8 @@ static int write_part(
         return FAIL(e, ERR_CORRUPT, "%s has not the size of a segment", path);
     }
     return file_write_part(
-        path, from % own->segment_size + known, bytes + known, (size_t)(to - from - known), e);
+        path, from % own->segment_size + known, bytes + known, (size_t)(to - from - known),
+        to % own->segment_size == 0 || to == own->end_lsn, e);
 }
 
 /* The end is where the last valid record ends, and no earlier. */
@@ -344,6 +345,29 @@ static int step_check(struct postgres *pg, struct err *e)
     return STEP_DONE;
 }
 
+/* No receiver any more, and none will come. What is replayed does not matter. Or the receiver has
+ * brought the rest by itself, of what was on its way. */
+static int wait_for_gone(struct postgres *pg, struct err *e)
+{
+    const struct pg_detach *detach = &pg->detach;
+    bool is_gone = detach->is_certain && instant_is_set(detach->gone_since) &&
+                   pg->probe.receiver_pid == 0 && pg->probe.received_lsn != 0;
+    int r = pg_check_running(pg, e);
+
+    if (r == 0 && (is_gone || pg_is_detached(pg) ||
+                   position_compare(pg->probe.position, pg->order.args.end) >= 0)) {
+        return STEP_DONE;
+    }
+    return r;
+}
+
+static int step_wait(struct postgres *pg, struct err *e)
+{
+    int r = wait_for_gone(pg, e);
+
+    return r == 0 ? pg_order_wait(pg, wait_for_gone) : r;
+}
+
 static int step_get(struct postgres *pg, struct err *e)
 {
     const struct position *end = &pg->order.args.end;
@@ -370,7 +394,7 @@ const struct order_step pg_fetch_steps[] = {
     {"forget the upstream", pg_step_leave},
     {"write the configuration", pg_step_apply},
     {"reload", pg_step_load},
-    {"wait for the end of replay", pg_step_detached},
+    {"wait for the end of the receiver", step_wait},
     {"get the end of the log", step_get},
     {NULL, NULL},
 };
