@@ -103,8 +103,8 @@ MUST_CHECK int record_history_decode(const char *json, struct timeline_history *
 /* What one agent tells another (GET /patroni): Patroni's status fields, and a "baton" object:
  * {"dcs_ok":true,"term":7,"candidate":true,"down_ms":0,"position":"5/0/3000148","problem":"",
  *  "timeline":5,"history":[[4,50331800]],"age_ms":12,"suspected":0,"promised":0,"bound":0,
- *  "vote_term":7,"vote_seq":42,"tail_for":"n2","fetching":true}; the timeline is the history's; from
- *  a vote on, what does not apply is left out. */
+ *  "vote_term":7,"vote_seq":42,"tail_for":"n2","fetching":true}; the timeline is the history's, a
+ *  vote is there only when it was given, the last two when they apply. */
 struct peer_report {
     enum member_state state;
     enum member_role role;

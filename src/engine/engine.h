@@ -20,7 +20,7 @@
  * is given. */
 #pragma once
 
-#include "codec/tail.h"
+#include "codec/codec.h"
 #include "model/model.h"
 
 /* A standby as the primary's server sees it. */

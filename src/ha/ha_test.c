@@ -183,6 +183,7 @@ static void check_server_action(const struct ha_view *view, const struct ha_acti
         assert_true(is_writable(view) || view->server.state == SERVER_STOPPING);
         break;
     case HA_FOLLOW:
+    case HA_FETCH:
         assert_int_equal(view->server.state, SERVER_STANDBY);
         assert_int_equal(view->lease, HA_LEASE_OTHER);
         break;
@@ -193,10 +194,6 @@ static void check_server_action(const struct ha_view *view, const struct ha_acti
         assert_true(view->server.state != SERVER_DOWN);
         assert_true(view->server.state == SERVER_PRIMARY || view->is_leaving || is_led);
         assert_true(!action->is_for_room || !view->server.is_room_tried);
-        break;
-    case HA_FETCH:
-        assert_int_equal(view->server.state, SERVER_STANDBY);
-        assert_int_equal(view->lease, HA_LEASE_OTHER);
         break;
     case HA_NOTHING:
         break;

@@ -65,6 +65,7 @@ static void fill_position(const struct sim *sim, const struct node *node, struct
         ret->received_lsn = node->server.has_received ? disk->end.lsn : 0;
         ret->replayed_lsn = disk->replayed;
         place.lsn = MAX(ret->received_lsn, ret->replayed_lsn);
+        place.lsn = MAX(place.lsn, node->server.tail);
     } else if (ret->state == SERVER_DOWN && !disk->is_clean && !ret->is_end_known) {
         place = disk->checkpoint;
     } else if (ret->state == SERVER_STARTING || ret->state == SERVER_STOPPING) {

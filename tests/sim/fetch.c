@@ -18,8 +18,8 @@ static bool is_giving(const struct sim *sim, const struct node *node, const stru
            source->disk.kind == DISK_PRESENT && !source->disk.is_torn && source->disk.is_end_read;
 }
 
-/* As far as PART of 1000 of what is missing. What comes first is compared with what is here: another
- * history under the same number shows. */
+/* PART of 1000 of what is missing. What comes first is compared with what is here: another history
+ * under the same number shows. */
 static const char *take_bytes(
     struct sim *sim, struct node *node, const struct node *source, int64_t part)
 {
@@ -58,6 +58,9 @@ static void on_bytes(struct sim *sim, struct event *event)
     why = take_bytes(
         sim, node, sim_find(sim, engine_args(node)->peer.name),
         is_last ? 1000 : rng_between(sim, STREAM_SYNC, 0, 1000));
+    if (why == NULL && is_last) {
+        node->server.tail = engine_args(node)->end.lsn;
+    }
     if (why != NULL || is_last) {
         engine_done(sim, node, ORDER_FETCH, why != NULL ? ERR_UNAVAILABLE : 0, why);
         return;

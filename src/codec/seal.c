@@ -1,4 +1,4 @@
-/* Before base.h, which forbids words that these headers use. */
+/* Of tail.h. These come before base.h, which forbids words that they use. */
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
