@@ -268,6 +268,7 @@ static struct engine_peer engine_peer_of(
     if (known != NULL) {
         IGNORE(!str_copy(peer.name, sizeof(peer.name), known->name), "same size");
         IGNORE(!str_copy(peer.conn_url, sizeof(peer.conn_url), known->conn_url), "same size");
+        IGNORE(!str_copy(peer.api_url, sizeof(peer.api_url), known->api_url), "same size");
     }
     return peer;
 }
@@ -280,7 +281,7 @@ static const struct {
     {HA_REWIND, ORDER_REWIND},       {HA_START, ORDER_START},
     {HA_STOP, ORDER_STOP},           {HA_PROMOTE, ORDER_PROMOTE},
     {HA_FOLLOW, ORDER_FOLLOW},       {HA_CHECKPOINT, ORDER_CHECKPOINT},
-    {HA_REVOKE, ORDER_REVOKE},
+    {HA_REVOKE, ORDER_REVOKE},       {HA_FETCH, ORDER_FETCH},
 };
 
 static enum engine_order order_of(enum ha_action_kind kind)
@@ -301,6 +302,7 @@ static void give_order(
         .peer = engine_peer_of(agent, view, action->member),
         .stop_mode = action->stop_mode,
         .timeline = agent->lease.record.timeline,
+        .end = action->kind == HA_FETCH ? action->floor : (struct position){0},
     };
     struct err e = {0};
 

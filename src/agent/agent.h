@@ -91,6 +91,11 @@ void agent_on_remembered(struct agent *agent, int result, const struct err *why)
 /* Somebody asked for a report and needs a fresh one: look at the server. */
 void agent_look(struct agent *agent);
 
+/* engine_read_log, for as long as this node holds the lease. */
+void agent_read_log(
+    struct agent *agent, const struct tail_ask *ask, const char *mac, engine_log_done *done,
+    void *arg);
+
 /* Stop: LEAVE also stops the server and gives the lease away (agent_is_done tells when that is
  * complete). */
 void agent_leave(struct agent *agent);

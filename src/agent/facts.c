@@ -485,6 +485,9 @@ void agent_on_order(void *arg, enum engine_order order, int result, const struct
     if (order == ORDER_PROMOTE) {
         note_failed_promotion(agent, now);
     }
+    if (order == ORDER_FETCH) {
+        server->fetch_retry = instant_add_ms(now, RETRY_LONG_MS);
+    }
     if (is_start_like(order)) {
         server->start_failures++;
         server->retry = instant_add_ms(now, order == ORDER_START ? RETRY_MS : RETRY_LONG_MS);

@@ -7,6 +7,7 @@
 
 #define POLL_TIMEOUT_MIN_MS 300
 #define POLL_TIMEOUT_MAX_MS 1000
+#define LOOKED_AT_MS 1000
 
 enum member_state agent_member_state(const struct agent *agent)
 {
@@ -27,6 +28,7 @@ enum member_state agent_member_state(const struct agent *agent)
     case ORDER_FOLLOW:
     case ORDER_RELOAD:
     case ORDER_REVOKE:
+    case ORDER_FETCH:
         break;
     }
     switch (server->has_status ? server->status.state : SERVER_UNKNOWN) {
@@ -225,14 +227,20 @@ static bool is_asking_all(const struct agent *agent, const struct ha_view *view)
 /* How often a peer is asked: the holder often enough to miss it soon; everybody often while it
  * matters who has what. */
 static int64_t poll_period_ms(
-    const struct agent *agent, const struct ha_view *view, const struct peer_facts *peer)
+    const struct agent *agent, const struct ha_view *view, const struct peer_facts *peer,
+    struct instant now)
 {
     bool is_open = view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED;
+    bool is_holder = str_equal(peer->name, agent->lease.record.holder);
+    /* Whoever wants to know how far this node is has news. */
+    bool is_looked_at =
+        instant_is_set(agent->looked) && instant_elapsed_max_ms(agent->looked, now) < LOOKED_AT_MS;
 
-    if (is_asking_all(agent, view) || (is_open && agent_is_sync(agent))) {
+    if (is_asking_all(agent, view) || (is_holder && is_looked_at) ||
+        (is_open && agent_is_sync(agent))) {
         return HEARTBEAT_URGENT_MS;
     }
-    if (is_open || (agent_is_sync(agent) && str_equal(peer->name, agent->lease.record.holder))) {
+    if (is_open || (agent_is_sync(agent) && is_holder)) {
         return HEARTBEAT_RACE_MS;
     }
     return agent_is_sync(agent) ? MIN(agent_heartbeat_ms(agent), (int64_t)HEARTBEAT_SYNC_MS)
@@ -249,7 +257,7 @@ void agent_poll_peers(struct agent *agent, const struct ha_view *view)
         struct peer_facts *peer = &agent->peers[at];
         const struct member *member = cluster_find(&agent->cluster, peer->name);
         int64_t age_ms = instant_elapsed_max_ms(peer->polled, now);
-        int64_t period_ms = poll_period_ms(agent, view, peer);
+        int64_t period_ms = poll_period_ms(agent, view, peer, now);
 
         if (member == NULL || peer->is_polling) {
             continue;

@@ -531,6 +531,14 @@ static void source_store_change(
     store_change(daemon->store, what, name, call);
 }
 
+static void source_read_log(
+    void *arg, const struct tail_ask *ask, const char *mac, struct api_call *call)
+{
+    const struct daemon *daemon = arg;
+
+    agent_read_log(daemon->agent, ask, mac, api_answer_log, call);
+}
+
 /* baton-guard lies beside this program. */
 static int find_guard(struct daemon *daemon, struct err *e)
 {
@@ -618,6 +626,7 @@ static int build(struct daemon *daemon, struct err *e)
         .request = source_request,
         .look = source_look,
         .failsafe = source_failsafe,
+        .read_log = source_read_log,
         .store_answer = source_store_answer,
         .store_members = source_store_members,
         .store_change = source_store_change,

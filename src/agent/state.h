@@ -146,6 +146,7 @@ struct server_facts {
     struct instant killed;    /* and not ended since; {0,0}: it was not */
     bool is_room_tried;       /* it was stopped because its disk is full */
     struct instant retry;     /* no start, clone, rewind or bootstrap before this */
+    struct instant fetch_retry; /* no fetch of a log's end before this */
     unsigned start_failures;
     unsigned promote_failures;    /* in a row, since the lease was taken */
     struct instant promote_retry; /* no promotion before this */
@@ -231,6 +232,7 @@ struct agent {
     uint64_t status_lsn;
 
     struct instant probed; /* last engine_probe asked for by the race */
+    struct instant looked; /* when another agent last asked for a fresh report */
     struct decision_fact decisions[TOPICS];
     struct instant stepped;
     enum namesake namesake;

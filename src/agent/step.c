@@ -257,7 +257,21 @@ int64_t agent_step(struct agent *agent)
 
 void agent_look(struct agent *agent)
 {
+    agent->looked = agent->ports.now(agent->ports.arg);
     engine_probe(agent->ports.engine);
+}
+
+void agent_read_log(
+    struct agent *agent, const struct tail_ask *ask, const char *mac, engine_log_done *done,
+    void *arg)
+{
+    struct err why = {0};
+
+    if (!agent_holds(agent, agent->ports.now(agent->ports.arg), NULL)) {
+        done(arg, FAIL(&why, ERR_CONFLICT, "this node does not hold the lease"), NULL, 0, &why);
+        return;
+    }
+    engine_read_log(agent->ports.engine, ask, mac, done, arg);
 }
 
 void agent_leave(struct agent *agent)
@@ -322,8 +336,14 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
 {
     struct instant now = agent->ports.now(agent->ports.arg);
     struct ha_view view;
+    int heir;
 
     agent_view(agent, &view);
+    heir = ha_tail_heir(&view);
+    IGNORE(
+        !str_copy(ret->tail_for, sizeof(ret->tail_for), heir >= 0 ? view.members[heir].name : ""),
+        "same size");
+    ret->is_fetching = agent->server.order == ORDER_FETCH;
     /* Field by field: this is large, and most of it is room for members that are not there. */
     ret->config = agent->config;
     cluster_copy(&ret->cluster, &agent->cluster);

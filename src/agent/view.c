@@ -138,6 +138,7 @@ static void view_self(const struct agent *agent, struct instant now, struct ha_m
         .is_watchdog_failed = status->is_watchdog_failed,
         .trouble = agent_trouble(agent, now),
         .is_outgrown = status->is_outgrown,
+        .replayed_lsn = status->replayed_lsn,
     };
     IGNORE(!str_copy(member->name, sizeof(member->name), agent->config->name), "same size");
 }
@@ -208,6 +209,9 @@ static void view_peer(
         .is_watchdog_failed = report->is_watchdog_failed,
         .trouble = report->trouble,
         .is_outgrown = report->is_outgrown,
+        .replayed_lsn = report->has_baton ? report->replayed_lsn : 0,
+        .is_fetching = report->is_fetching,
+        .is_offering = str_equal(report->tail_for, agent->config->name),
     };
     IGNORE(!str_copy(ret->name, sizeof(ret->name), peer->name), "same size");
 }
@@ -343,6 +347,10 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
         !instant_is_set(facts->promote_retry) || instant_left_ms(facts->promote_retry, now) <= 0;
     server->promote_failures = facts->promote_failures;
     server->is_virgin = facts->is_virgin;
+    server->is_fetch_due =
+        !instant_is_set(facts->fetch_retry) || instant_left_ms(facts->fetch_retry, now) <= 0;
+    server->can_ship = agent->config->postgresql.replication.password[0] != '\0';
+    server->recovery_bytes = status->recovery_bytes;
     server->is_detached = server->state == SERVER_STANDBY && status->is_detached;
     server->is_end_known = server->state == SERVER_DOWN && status->is_end_known;
     if (server->state == SERVER_DOWN && instant_is_set(facts->ended)) {

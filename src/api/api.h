@@ -50,6 +50,8 @@ struct api_snapshot {
     uint64_t bound;
     uint64_t vote_term;
     uint64_t vote_seq;
+    char tail_for[MEMBER_NAME_SIZE]; /* as in struct peer_report */
+    bool is_fetching;
     bool is_failsafe_active; /* the holder goes on without the store: this node, or one it helps */
     struct api_decision lease;    /* TOPIC_LEASE */
     struct api_decision decision; /* TOPIC_SERVER */
@@ -97,6 +99,9 @@ struct api_source {
     char *(*store_members)(void *arg, struct err *e);
     void (*store_change)(
         void *arg, enum api_store_change what, const char *name, struct api_call *call);
+    /* For another agent (engine_read_log); ends with api_answer_log. MAC may be
+     * NULL: not signed. */
+    void (*read_log)(void *arg, const struct tail_ask *ask, const char *mac, struct api_call *call);
     void *arg;
 };
 
@@ -117,6 +122,10 @@ int api_port(const struct api *api);
 
 /* End a call that was handed to the source: HTTP status and plain text. CALL is gone afterwards. */
 void api_answer(struct api_call *call, int status, const char *text);
+
+/* The same with what engine_read_log has brought; CALL is a struct api_call. */
+void api_answer_log(
+    void *call, int result, const void *sealed, size_t length, const struct err *why);
 
 /* All routes as a reference page (Markdown). */
 struct str;

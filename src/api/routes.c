@@ -173,6 +173,26 @@ static void get_store_members(const struct api_request *request, struct api_repl
     }
 }
 
+static void get_wal(const struct api_request *request, struct api_reply *reply)
+{
+    const struct tail_texts texts = {
+        .system_id = request_parameter(request, "system"),
+        .timeline = request_parameter(request, "timeline"),
+        .from = request_parameter(request, "from"),
+        .to = request_parameter(request, "to"),
+    };
+    struct tail_ask ask = {0};
+    struct err e = {0};
+
+    if (tail_ask_read(&texts, &ask, &e) < 0) {
+        reply_text(reply, BAD_REQUEST, "%s", err_text(&e));
+        return;
+    }
+    reply->is_handed = true;
+    request->source->read_log(
+        request->source->arg, &ask, request_parameter(request, "mac"), request->call);
+}
+
 static const struct api_route routes[] = {
     {METHOD_READ, "/patroni", MATCH_FIRST, ACCESS_OPEN, get_patroni,
      "Status of this node; always 200. The `baton` object is what agents tell each other; with "
@@ -209,6 +229,11 @@ static const struct api_route routes[] = {
     {METHOD_READ, "/baton/decision", MATCH_WHOLE, ACCESS_OPEN, get_decision,
      "The rule and sentence that decide at present, for the lease, for the server and for what "
      "commits wait for."},
+    {METHOD_GET, "/baton/wal", MATCH_WHOLE, ACCESS_SIGNED, get_wal,
+     "For the agent of a standby, while this node's server has died and it holds the lease: the "
+     "bytes `from=` to `to=` of its log, sealed. The question (`system=`, `timeline=`, at most 4 "
+     "MB) is signed with the replication password. 403 when it is not, 409 when there is nothing "
+     "to give."},
     {METHOD_READ, "/baton/store", MATCH_WHOLE, ACCESS_OPEN, get_store,
      "What this agent's own store member is and knows; 404 when it runs none."},
     {METHOD_READ, "/baton/store/members", MATCH_WHOLE, ACCESS_OPEN, get_store_members,
@@ -343,6 +368,9 @@ static void add_methods(unsigned methods, struct str *out)
 
 void api_render_reference(struct str *out)
 {
+    static const char *const accesses[] = {
+        [ACCESS_OPEN] = "open", [ACCESS_OPERATE] = "operate", [ACCESS_SIGNED] = "signed"};
+
     str_add(
         out,
         "# REST API\n\n"
@@ -360,9 +388,7 @@ void api_render_reference(struct str *out)
 
         str_add(out, "| ");
         add_methods(route->methods, out);
-        str_addf(
-            out, " | `%s` | %s | %s |\n", route->path,
-            route->access == ACCESS_OPERATE ? "operate" : "open", route->help);
+        str_addf(out, " | `%s` | %s | %s |\n", route->path, accesses[route->access], route->help);
     }
     str_addf(
         out,

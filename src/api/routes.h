@@ -30,6 +30,7 @@ enum route_match {
 enum route_access {
     ACCESS_OPEN,
     ACCESS_OPERATE, /* changes something: the configured user only, if there is one */
+    ACCESS_SIGNED,  /* agents only: the handler's source checks the signature */
 };
 
 #define API_PARAMETERS_MAX 32

@@ -45,7 +45,9 @@ struct api_call {
     bool is_suspended;
     bool is_answered;
     int status;
+    const char *content_type;
     char *text;
+    size_t length;
 };
 
 struct api {
@@ -195,9 +197,11 @@ static void call_unregister(struct api_call *call)
     call->api->call_count--;
 }
 
-void api_answer(struct api_call *call, int status, const char *text)
+/* Takes over TEXT. */
+static void answer(struct api_call *call, int status, char *text, size_t length)
 {
     ASSERT(call->is_owed);
+    call->text = text;
     if (call->api == NULL) {
         call_free(call);
         return;
@@ -206,12 +210,31 @@ void api_answer(struct api_call *call, int status, const char *text)
     call->is_owed = false;
     call->is_answered = true;
     call->status = status;
-    call->text = mem_dup(text);
+    call->length = length;
     if (call->is_suspended) {
         call->is_suspended = false;
         MHD_resume_connection(call->connection);
         /* The library must run for it, but perhaps this is called from within its run. */
         loop_timer_start(call->api->timer, 0);
+    }
+}
+
+void api_answer(struct api_call *call, int status, const char *text)
+{
+    call->content_type = "text/plain";
+    answer(call, status, mem_dup(text), strlen(text));
+}
+
+void api_answer_log(
+    void *call, int result, const void *sealed, size_t length, const struct err *why)
+{
+    struct api_call *own = call;
+
+    if (result < 0) {
+        api_answer(own, err_http_status(result), err_text(why));
+    } else {
+        own->content_type = "application/octet-stream";
+        answer(own, MHD_HTTP_OK, mem_dup_length(sealed, length), length);
     }
 }
 
@@ -243,9 +266,14 @@ static void add_header(struct MHD_Response *response, const char *name, const ch
     ASSERT(MHD_add_response_header(response, name, value) == MHD_YES);
 }
 
+struct content {
+    const char *type; /* may be NULL */
+    const char *bytes;
+    size_t length;
+};
+
 static enum MHD_Result send_reply(
-    struct MHD_Connection *connection, int status, const char *content_type, const char *body,
-    uint64_t lsn)
+    struct MHD_Connection *connection, int status, const struct content *body, uint64_t lsn)
 {
     struct MHD_Response *response;
     enum MHD_Result result;
@@ -253,16 +281,15 @@ static enum MHD_Result send_reply(
     union {
         const char *text;
         void *bytes;
-    } content = {.text = body != NULL ? body : ""};
+    } content = {.text = body->bytes};
 
-    response =
-        MHD_create_response_from_buffer(strlen(content.text), content.bytes, MHD_RESPMEM_MUST_COPY);
+    response = MHD_create_response_from_buffer(body->length, content.bytes, MHD_RESPMEM_MUST_COPY);
     if (response == NULL) {
         return MHD_NO;
     }
     add_header(response, MHD_HTTP_HEADER_SERVER, "baton");
-    if (content_type != NULL) {
-        add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    if (body->type != NULL) {
+        add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, body->type);
     }
     if (lsn != 0) {
         char text[24];
@@ -283,7 +310,14 @@ static enum MHD_Result send_reply(
 
 static enum MHD_Result send_text(struct MHD_Connection *connection, int status, const char *text)
 {
-    return send_reply(connection, status, "text/plain", text, 0);
+    return send_reply(connection, status, &(struct content){"text/plain", text, strlen(text)}, 0);
+}
+
+static enum MHD_Result send_answer(const struct api_call *call)
+{
+    return send_reply(
+        call->connection, call->status,
+        &(struct content){call->content_type, call->text, call->length}, 0);
 }
 
 static enum MHD_Result add_parameter(
@@ -334,6 +368,7 @@ static enum MHD_Result handle(struct api_call *call, const char *url, const char
         .call = call,
     };
     struct api_reply reply = {0};
+    struct content content;
     enum MHD_Result result;
 
     if (strlen(request.body) != call->body.length) {
@@ -341,7 +376,7 @@ static enum MHD_Result handle(struct api_call *call, const char *url, const char
     }
     api->source.snapshot(api->source.arg, snapshot);
     MHD_get_connection_values(call->connection, MHD_GET_ARGUMENT_KIND, add_parameter, &request);
-    if (call->route->access == ACCESS_OPERATE) {
+    if (call->route->access != ACCESS_OPEN) {
         if (api->call_count >= API_CALLS_MAX) {
             return send_text(
                 call->connection, MHD_HTTP_SERVICE_UNAVAILABLE,
@@ -354,7 +389,7 @@ static enum MHD_Result handle(struct api_call *call, const char *url, const char
     call->route->handle(&request, &reply);
     if (call->is_answered) {
         mem_free(reply.body);
-        return send_text(call->connection, call->status, call->text);
+        return send_answer(call);
     }
     if (reply.is_handed) {
         mem_free(reply.body);
@@ -366,7 +401,9 @@ static enum MHD_Result handle(struct api_call *call, const char *url, const char
         call_unregister(call);
         call->is_owed = false;
     }
-    result = send_reply(call->connection, reply.status, reply.content_type, reply.body, reply.lsn);
+    content = (struct content){reply.content_type, reply.body != NULL ? reply.body : "", 0};
+    content.length = strlen(content.bytes);
+    result = send_reply(call->connection, reply.status, &content, reply.lsn);
     mem_free(reply.body);
     return result;
 }
@@ -461,7 +498,7 @@ static enum MHD_Result on_request(
         return call->body.is_cut ? MHD_NO : MHD_YES;
     }
     if (call->is_answered) {
-        return send_text(connection, call->status, call->text);
+        return send_answer(call);
     }
     return handle(call, url, method);
 }

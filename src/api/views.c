@@ -44,6 +44,7 @@ char *view_status(const struct api_snapshot *snapshot)
                 .bound = snapshot->bound,
                 .vote_term = snapshot->vote_term,
                 .vote_seq = snapshot->vote_seq,
+                .is_fetching = snapshot->is_fetching,
                 .history = server->history,
             },
         .postmaster_start_real_ms = server->started_real_ms,
@@ -67,6 +68,8 @@ char *view_status(const struct api_snapshot *snapshot)
         .fence = fence_state_text(server->fence),
     };
 
+    IGNORE(
+        !str_copy(report.peer.tail_for, sizeof(report.peer.tail_for), snapshot->tail_for), "same");
     ASSERT(server->standby_count <= MEMBERS_MAX);
     for (unsigned at = 0; at < server->standby_count; at++) {
         report.standbys[report.standby_count++] = server->standbys[at].name;

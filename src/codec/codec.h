@@ -7,5 +7,6 @@
 #include "codec/field.h"
 #include "codec/history.h"
 #include "codec/record.h"
+#include "codec/tail.h"
 #include "codec/url.h"
 #include "codec/yaml.h"

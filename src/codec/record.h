@@ -103,8 +103,8 @@ MUST_CHECK int record_history_decode(const char *json, struct timeline_history *
 /* What one agent tells another (GET /patroni): Patroni's status fields, and a "baton" object:
  * {"dcs_ok":true,"term":7,"candidate":true,"down_ms":0,"position":"5/0/3000148","problem":"",
  *  "timeline":5,"history":[[4,50331800]],"age_ms":12,"suspected":0,"promised":0,"bound":0,
- *  "vote_term":7,"vote_seq":42}; the timeline is the history's, a vote is there only when it was
- *  given. */
+ *  "vote_term":7,"vote_seq":42,"tail_for":"n2","fetching":true}; the timeline is the history's, a
+ *  vote is there only when it was given, the last two when they apply. */
 struct peer_report {
     enum member_state state;
     enum member_role role;
@@ -136,6 +136,8 @@ struct peer_report {
      * seq, or an earlier one, in force; 0: it has not said so. */
     uint64_t vote_term;
     uint64_t vote_seq;
+    char tail_for[MEMBER_NAME_SIZE]; /* its server has died; whom it offers the end of the log */
+    bool is_fetching;                /* it is getting the end of a log */
     struct timeline_history history;
 };
 MUST_CHECK int record_report_decode(const char *json, struct peer_report *ret, struct err *e);

@@ -134,6 +134,12 @@ static json_t *encode_baton(const struct record_report *report)
         field_set_u64(baton, "vote_term", peer->vote_term);
         field_set_u64(baton, "vote_seq", peer->vote_seq);
     }
+    if (peer->tail_for[0] != '\0') {
+        field_set_text(baton, "tail_for", peer->tail_for);
+    }
+    if (peer->is_fetching) {
+        field_set_true(baton, "fetching");
+    }
     if (peer->is_outgrown) {
         field_set_true(baton, "outgrown");
     }
@@ -231,6 +237,10 @@ static int decode_baton(const json_t *baton, struct peer_report *peer, struct er
     peer->dcs_ok = field_flag(baton, "dcs_ok");
     peer->is_candidate = field_flag(baton, "candidate");
     peer->is_outgrown = field_flag(baton, "outgrown");
+    peer->is_fetching = field_flag(baton, "fetching");
+    IGNORE(
+        !str_copy(peer->tail_for, sizeof(peer->tail_for), field_peek(baton, "tail_for")),
+        "nobody's name is longer");
     r = field_u64(baton, "term", &peer->term, e);
     if (r == 0) {
         r = field_i64(baton, "down_ms", &peer->down_ms, e);

@@ -65,6 +65,19 @@ void engine_ping(struct engine *engine, const struct engine_peer *peer, int64_t 
     engine->driver->ping(engine, peer, timeout_ms);
 }
 
+void engine_read_log(
+    struct engine *engine, const struct tail_ask *ask, const char *mac, engine_log_done *done,
+    void *arg)
+{
+    struct err why = {0};
+
+    if (engine->driver->read_log != NULL) {
+        engine->driver->read_log(engine, ask, mac, done, arg);
+    } else {
+        done(arg, FAIL(&why, ERR_UNSUPPORTED, "this engine gives no log"), NULL, 0, &why);
+    }
+}
+
 void engine_free(struct engine *engine)
 {
     if (engine != NULL) {
@@ -76,7 +89,7 @@ const char *engine_order_text(enum engine_order order)
 {
     static const char *const texts[] = {"none",   "bootstrap", "clone",   "rewind",
                                         "start",  "stop",      "promote", "checkpoint",
-                                        "follow", "reload",    "revoke"};
+                                        "follow", "reload",    "revoke",  "fetch"};
 
     ASSERT((size_t)order < ARRAY_LEN(texts));
     return texts[order];

@@ -20,6 +20,7 @@
  * is given. */
 #pragma once
 
+#include "codec/codec.h"
 #include "model/model.h"
 
 /* A standby as the primary's server sees it. */
@@ -64,8 +65,9 @@ struct engine_status {
     /* PRIMARY: flushed; STANDBY: the larger of received and replayed; DOWN and is_end_known: the
      * end of its log, else its last checkpoint. */
     struct position position;
-    struct instant looked; /* when the position was read; {0,0}: not yet */
-    bool is_end_known;     /* DOWN: nothing that was ever acknowledged lies behind `position` */
+    struct instant looked;   /* when the position was read; {0,0}: not yet */
+    bool is_end_known;       /* DOWN: nothing that was ever acknowledged lies behind `position` */
+    uint64_t recovery_bytes; /* DOWN, is_end_known: of the log, that the next start replays */
     uint64_t received_lsn;
     uint64_t replayed_lsn;
     int64_t replayed_real_ms; /* commit time of the last replayed transaction; 0 unknown */
@@ -91,6 +93,7 @@ struct engine_status {
 struct engine_peer {
     char name[MEMBER_NAME_SIZE];
     char conn_url[URL_SIZE];
+    char api_url[URL_SIZE]; /* of its agent; FETCH only */
 };
 
 enum engine_order {
@@ -109,16 +112,21 @@ enum engine_order {
     /* A running standby stops following for good (is_detached): whoever it followed gets no
      * confirmation any more. */
     ORDER_REVOKE,
+    /* The same, and then it gets the end of the log of PEER's server, which is down, from PEER's
+     * agent. Ends when all up to `end` is on disk, checked, and counted in the position. */
+    ORDER_FETCH,
 };
 
 struct engine_order_args {
     enum engine_order order;
-    struct engine_peer peer; /* CLONE REWIND: source. START FOLLOW: upstream, empty name for none */
+    struct engine_peer
+        peer; /* CLONE REWIND FETCH: source. START FOLLOW: upstream, empty name for none */
     enum stop_mode stop_mode;
     /* PROMOTE: the number that the new timeline must get, 0: any. When the server gets another one
      * all the same, the order fails with ERR_CONFLICT and the server is writable: fence it. */
     uint32_t timeline;
-    int64_t timeout_ms; /* 0: the driver's own limit */
+    struct position end; /* FETCH */
+    int64_t timeout_ms;  /* 0: the driver's own limit */
 };
 
 struct engine_listener {
@@ -127,6 +135,10 @@ struct engine_listener {
     void (*on_ping)(void *arg, const char *name, bool is_alive);
     void *arg;
 };
+
+/* A part of the log, sealed (codec/tail.h); result < 0 with WHY: none. */
+typedef void engine_log_done(
+    void *arg, int result, const void *sealed, size_t length, const struct err *why);
 
 /* The kernel watchdog (io/watchdog.h), with the times of ha/lease.c. */
 struct engine_watch {
@@ -155,6 +167,9 @@ struct engine_driver {
         struct engine *engine, const struct cluster *cluster, const char *config_json);
     void (*set_sync)(struct engine *engine, const struct sync_rule *rule, uint64_t serial);
     void (*ping)(struct engine *engine, const struct engine_peer *peer, int64_t timeout_ms);
+    void (*read_log)(
+        struct engine *engine, const struct tail_ask *ask, const char *mac, engine_log_done *done,
+        void *arg); /* may be NULL */
     void (*free)(struct engine *engine);
 };
 
@@ -202,6 +217,13 @@ void engine_set_sync(struct engine *engine, const struct sync_rule *rule, uint64
 /* Ask whether PEER's server is alive, on its own port: on_ping follows exactly once. A process that
  * is stopped, or a host that only accepts connections, is not. */
 void engine_ping(struct engine *engine, const struct engine_peer *peer, int64_t timeout_ms);
+
+/* What another node's FETCH asks for, if MAC signs it and the server here has died and the end of
+ * its log is known. DONE follows exactly once, before this returns or later; it must be ready to
+ * come after engine_free. */
+void engine_read_log(
+    struct engine *engine, const struct tail_ask *ask, const char *mac, engine_log_done *done,
+    void *arg);
 
 /* Disconnect, leaving the server and the guard as they are. NULL is accepted; no callback comes
  * after this. */

@@ -72,6 +72,9 @@ struct ha_member {
     bool is_watchdog_failed; /* it must have a kernel watchdog, and that does not work */
     enum trouble trouble;    /* for longer than settings.hang_timeout_ms */
     bool is_outgrown;        /* STANDBY: its replay has stopped until it is restarted */
+    uint64_t replayed_lsn;   /* STANDBY */
+    bool is_fetching;        /* STANDBY: it is getting the end of the holder's log (tail.c) */
+    bool is_offering;        /* its server is down, and offers the end of its log to this node */
 
     /* Of others, when the primary runs here: */
     bool is_replicating;  /* streams from it directly, and its agent answers */
@@ -134,6 +137,9 @@ struct ha_server {
     unsigned promote_failures; /* in a row, since the lease was taken */
     bool is_detached;          /* STANDBY: follows nobody, all that it received is replayed */
     bool is_end_known;         /* DOWN: its position is the exact end of its log */
+    uint64_t recovery_bytes;   /* ... and a start here has so much of it to replay */
+    bool can_ship;             /* there is a password that all agents know, to sign with */
+    bool is_fetch_due;         /* no back-off is running after a failed fetch of a log's end */
     int64_t ended_ms;          /* DOWN: since this was first seen; 0 otherwise */
     bool is_virgin;            /* made here a moment ago, and never opened for writing */
     bool can_rewind;           /* pg_rewind is allowed and has not failed against this primary */
@@ -232,6 +238,7 @@ enum ha_action_kind {
     HA_CLEAR_REQUEST,
     HA_PROMISE,  /* write down that the holder gets no confirmation any more */
     HA_REVOKE,   /* stop following, for good */
+    HA_FETCH,    /* member: get the end of its log, up to `floor` */
     HA_SET_RULE, /* sync_rule: what commits wait for */
     HA_PUT_SYNC, /* sync_key: publish who may take over */
     HA_DELETE_SYNC,
@@ -305,6 +312,9 @@ bool ha_sync_is_confirmed(const struct ha_view *view, int at);
  * lease. */
 unsigned ha_failsafe_promises(unsigned count);
 unsigned ha_failsafe_votes(unsigned count);
+
+/* tail.c: to whom the holder, whose server here has died, offers the end of its log; HA_NOBODY. */
+int ha_tail_heir(const struct ha_view *view);
 
 /* Decide. VIEW must pass ha_view_check. */
 void ha_decide(const struct ha_view *view, struct ha_plan *plan);

@@ -183,6 +183,7 @@ static void check_server_action(const struct ha_view *view, const struct ha_acti
         assert_true(is_writable(view) || view->server.state == SERVER_STOPPING);
         break;
     case HA_FOLLOW:
+    case HA_FETCH:
         assert_int_equal(view->server.state, SERVER_STANDBY);
         assert_int_equal(view->lease, HA_LEASE_OTHER);
         break;
@@ -604,7 +605,7 @@ static void test_special_views(void **state)
     }
 }
 
-/* revoke_test.c, failsafe_test.c and trouble_test.c have the views of those. */
+/* revoke_test.c, failsafe_test.c, trouble_test.c and tail_test.c have the views of those. */
 static bool is_of_others(const struct ha_rule *rule)
 {
     static const char *const others[] = {
@@ -617,7 +618,7 @@ static bool is_of_others(const struct ha_rule *rule)
         }
     }
     return rule->topic == TOPIC_SYNC || str_starts(rule->id, "revoke.") ||
-           str_starts(rule->id, "trouble.");
+           str_starts(rule->id, "trouble.") || str_starts(rule->id, "tail.");
 }
 
 static void test_every_rule_is_reached(void **state)

@@ -135,11 +135,11 @@ const struct ha_rule *ha_rule_at(unsigned at)
 const char *ha_action_text(enum ha_action_kind kind)
 {
     static const char *const texts[] = {
-        "nothing",       "renew",       "acquire",    "release",    "kill",       "bootstrap",
-        "clone",         "rewind",      "start",      "stop",       "promote",    "follow",
-        "checkpoint",    "claim",       "initialize", "put-config", "put-status", "put-history",
-        "clear-request", "promise",     "revoke",     "set-rule",   "put-sync",   "delete-sync",
-        "ask",           "put-failsafe"};
+        "nothing",       "renew",   "acquire",     "release",    "kill",       "bootstrap",
+        "clone",         "rewind",  "start",       "stop",       "promote",    "follow",
+        "checkpoint",    "claim",   "initialize",  "put-config", "put-status", "put-history",
+        "clear-request", "promise", "revoke",      "fetch",      "set-rule",   "put-sync",
+        "delete-sync",   "ask",     "put-failsafe"};
 
     ASSERT((size_t)kind < ARRAY_LEN(texts));
     return texts[kind];

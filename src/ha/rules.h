@@ -62,6 +62,18 @@ bool trouble_is_stuck(const struct ha_view *view);
  * whoever takes over waits for it in full. */
 #define KILL_TAKES_MS 3000
 
+/* tail.c. Somebody may turn out to be worth the offer; this node is offered what it lacks; it has
+ * got it, and waits for the release. */
+bool tail_may_have_heir(const struct ha_view *view);
+bool tail_is_offered(const struct ha_view *view);
+bool tail_is_whole(const struct ha_view *view);
+
+/* rules_lease.c. The server here died while it was writable. */
+bool has_crashed(const struct ha_view *view);
+
+/* ... and somebody has all that it can have acknowledged. */
+bool crash_release(const struct ha_view *view);
+
 /* sync.c. Blocked: commits wait for ever. */
 bool ha_rule_is_equal(const struct ha_sync_rule *a, const struct ha_sync_rule *b);
 bool ha_rule_is_blocked(const struct ha_sync_rule *rule);

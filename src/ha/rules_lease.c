@@ -77,7 +77,7 @@ static bool failover_release(const struct ha_view *view)
            !view->server.is_promoting && find_next(view) != HA_NOBODY;
 }
 
-static bool has_crashed(const struct ha_view *view)
+bool has_crashed(const struct ha_view *view)
 {
     return view->server.state == SERVER_DOWN && !view->server.was_clean &&
            view->server.was_primary && !view->server.is_torn;
@@ -120,7 +120,7 @@ static int find_heir(const struct ha_view *view)
     return complete != HA_NOBODY ? complete : find_confirmed(view);
 }
 
-static bool crash_release(const struct ha_view *view)
+bool crash_release(const struct ha_view *view)
 {
     return is_mine_and_down(view) && !view->settings.is_paused && find_heir(view) != HA_NOBODY;
 }

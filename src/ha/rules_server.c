@@ -294,8 +294,8 @@ static bool is_handing_over(const struct ha_view *view)
                                 view->server.was_primary &&
                                 view->server.down_ms < SUCCESSOR_OPENS_MS;
 
-    return is_down(view) && (is_ready_to_hand_over(view) || is_releasing || is_successor_expected ||
-                             is_successor_opening);
+    return is_down(view) && (is_ready_to_hand_over(view) || crash_release(view) || is_releasing ||
+                             is_successor_expected || is_successor_opening);
 }
 
 /* A standby may have all that the dead server had, and go on sooner than this one is back. */
@@ -308,7 +308,25 @@ static bool is_asking_standbys(const struct ha_view *view)
         server->ended_ms >= ASK_STANDBYS_MS) {
         return false;
     }
-    return ha_best(view, view->self) != HA_NOBODY;
+    return ha_best(view, view->self) != HA_NOBODY || tail_may_have_heir(view);
+}
+
+static bool is_shipping_tail(const struct ha_view *view)
+{
+    return ha_tail_heir(view) != HA_NOBODY;
+}
+
+static void about_tail_heir(const struct ha_view *view, struct ha_action *action)
+{
+    action->about = ha_tail_heir(view);
+}
+
+static void act_fetch(const struct ha_view *view, struct ha_action *action)
+{
+    action->kind = HA_FETCH;
+    action->member = view->holder;
+    action->about = view->holder;
+    action->floor = view->members[view->holder].position;
 }
 
 static bool is_store_unread(const struct ha_view *view)
@@ -516,6 +534,12 @@ static const struct ha_rule rows[] = {
     {"start.trouble", TOPIC_SERVER,
      "the server is down, this node's disk or watchdog does not work, another one can take over",
      "waiting for the release: another node goes on", is_down_for_heir, NULL},
+    {"tail.wait", TOPIC_SERVER,
+     "the server has died, a standby lacks only the end of its log, and gets it sooner than a "
+     "start "
+     "here would recover",
+     "waiting for a standby that gets the end of the log from here", is_shipping_tail,
+     about_tail_heir},
     {"start.asking", TOPIC_SERVER, "the server has died, a standby may have all that it had",
      "asking the standbys whether one has everything", is_asking_standbys, NULL},
     {"start.unread", TOPIC_SERVER, "the server is down and the store has not been read",
@@ -543,6 +567,13 @@ static const struct ha_rule rows[] = {
     {"revoke.hold", TOPIC_SERVER, "it was promised to confirm nothing to the holder of the lease",
      "following nobody: it was promised to confirm nothing to the holder of the lease any more",
      is_bound, about_holder},
+    {"tail.fetch", TOPIC_SERVER,
+     "the holder's server has died, and its agent offers this node the end of its log",
+     "get the end of the log from the agent of the server that has died", tail_is_offered,
+     act_fetch},
+    {"tail.hold", TOPIC_SERVER, "the same, and all of it is here",
+     "waiting for the lease: everything that the dead server had is here", tail_is_whole,
+     about_holder},
     {"standby.diverged", TOPIC_SERVER, "the running standby has diverged from the primary",
      "stop the server: its data has diverged from the primary's", is_standby_diverged, act_stop},
     {"standby.follow", TOPIC_SERVER, "the running standby follows somebody else",

@@ -421,6 +421,53 @@ int file_write(const char *path, const void *bytes, size_t length, unsigned mode
     return replace(path, bytes, length, mode, true, e);
 }
 
+int file_make_sized(const char *path, uint64_t size, unsigned mode, struct err *e)
+{
+    char temporary[PATH_MAX];
+    AUTO_FD int fd = -1;
+    uint64_t number = 0;
+    int error = 0;
+
+    ASSERT(size > 0 && size <= INT64_MAX);
+    process_random(&number, sizeof(number));
+    if (!str_format(temporary, sizeof(temporary), "%s.new-%016" PRIx64, path, number)) {
+        return FAIL(e, ERR_LIMIT, "the path %.64s... is too long", path);
+    }
+    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, (mode_t)mode);
+    if (fd < 0) {
+        return fail_errno(e, errno, "make", temporary);
+    }
+    error = posix_fallocate(fd, 0, (off_t)size);
+    if (error == 0 && (fchmod(fd, (mode_t)mode) < 0 || fsync(fd) < 0 ||
+                       (link(temporary, path) < 0 && errno != EEXIST))) {
+        error = errno;
+    }
+    if (unlink(temporary) < 0 && error == 0) {
+        error = errno;
+    }
+    if (error != 0) {
+        return fail_errno(e, error, "make", path);
+    }
+    return sync_parent(path, e);
+}
+
+int file_write_part(
+    const char *path, uint64_t offset, const void *bytes, size_t length, bool is_synced,
+    struct err *e)
+{
+    AUTO_FD int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+
+    ASSERT(offset <= INT64_MAX - length);
+    if (fd < 0) {
+        return fail_errno(e, errno, "open", path);
+    }
+    if (lseek(fd, (off_t)offset, SEEK_SET) < 0 || write_all(fd, bytes, length) < 0 ||
+        (is_synced && fsync(fd) < 0)) {
+        return fail_errno(e, errno, "write", path);
+    }
+    return 0;
+}
+
 static int replace_if_changed(
     const char *path, const char *text, unsigned mode, bool is_synced, bool *ret_changed,
     struct err *e)

@@ -40,6 +40,15 @@ MUST_CHECK int file_write_if_changed(
 MUST_CHECK int file_put_if_changed(
     const char *path, const char *text, unsigned mode, bool *ret_changed, struct err *e);
 
+/* Make PATH with SIZE zero bytes, on disk, unless there is one already: what is there stays. */
+MUST_CHECK int file_make_sized(const char *path, uint64_t size, unsigned mode, struct err *e);
+
+/* Write LENGTH bytes into a file that exists, from OFFSET on. With IS_SYNCED all of the file is on
+ * disk then, what was written into it before included. */
+MUST_CHECK int file_write_part(
+    const char *path, uint64_t offset, const void *bytes, size_t length, bool is_synced,
+    struct err *e);
+
 /* Make PATH and its parents, MODE for the last one; one that exists is fine. */
 MUST_CHECK int file_make_folder(const char *path, unsigned mode, struct err *e);
 

@@ -20,6 +20,9 @@ struct sim_engine {
     bool is_started;
 };
 
+/* What a start after a crash has to replay, by the time that it may take. */
+#define RECOVERY_BYTES_PER_MS 50000u
+
 /* ---- status ---- */
 
 static enum server_state state_of(const struct node *node)
@@ -62,10 +65,14 @@ static void fill_position(const struct sim *sim, const struct node *node, struct
         ret->received_lsn = node->server.has_received ? disk->end.lsn : 0;
         ret->replayed_lsn = disk->replayed;
         place.lsn = MAX(ret->received_lsn, ret->replayed_lsn);
+        place.lsn = MAX(place.lsn, node->server.tail);
     } else if (ret->state == SERVER_DOWN && !disk->is_clean && !ret->is_end_known) {
         place = disk->checkpoint;
     } else if (ret->state == SERVER_STARTING || ret->state == SERVER_STOPPING) {
         place = (struct place){-1, 0};
+    }
+    if (ret->is_end_known && !disk->is_clean) {
+        ret->recovery_bytes = (uint64_t)(sim->shape.recovery_ns / MS) * RECOVERY_BYTES_PER_MS;
     }
     if (place.branch >= 0) {
         ret->position = (struct position){timeline_of(sim, place), place.lsn};
@@ -233,6 +240,17 @@ void engine_done(
 enum engine_order engine_in_progress(const struct node *node)
 {
     return node->engine != NULL ? node->engine->args.order : ORDER_NONE;
+}
+
+bool engine_is_order(const struct node *node, enum engine_order order, uint32_t number)
+{
+    return node->engine != NULL && node->engine->args.order == order &&
+           node->engine->order_number == number;
+}
+
+const struct engine_order_args *engine_args(const struct node *node)
+{
+    return &node->engine->args;
 }
 
 /* Watches the server while an order waits for it: a server that is gone ends the order. */
@@ -560,6 +578,10 @@ static void on_order_begin(struct sim *sim, struct event *event)
     case ORDER_REVOKE:
         begin_revoke(sim, node);
         break;
+    case ORDER_FETCH:
+        begin_revoke(sim, node);
+        fetch_begin(sim, node, event->a);
+        return;
     case ORDER_RELOAD:
     case ORDER_NONE:
         break;

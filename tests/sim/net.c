@@ -113,8 +113,10 @@ static void fill_report(const struct api_snapshot *snapshot, struct peer_report 
         .bound = snapshot->bound,
         .vote_term = snapshot->vote_term,
         .vote_seq = snapshot->vote_seq,
+        .is_fetching = snapshot->is_fetching,
         .history = status->history,
     };
+    str_copy(ret->tail_for, sizeof(ret->tail_for), snapshot->tail_for);
 }
 
 static void on_answer(struct sim *sim, struct event *event)

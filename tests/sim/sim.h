@@ -264,6 +264,7 @@ struct server {
     bool is_streaming;
     bool has_received;
     bool is_push_under_way;
+    uint64_t tail;     /* STANDBY: its driver counts so much as on disk (fetch.c) */
     bool is_outgrown;  /* STANDBY: a promotion, or resuming its replay, would end it */
     bool is_by_hand;   /* promotion by a DBA under way or done */
     uint32_t timeline; /* PROMOTING: the number for the new one */
@@ -685,6 +686,9 @@ void engine_changed(struct sim *sim, struct node *node);
 void engine_done(
     struct sim *sim, struct node *node, enum engine_order order, int result, const char *why);
 enum engine_order engine_in_progress(const struct node *node);
+bool engine_is_order(const struct node *node, enum engine_order order, uint32_t number);
+const struct engine_order_args *engine_args(const struct node *node);
+void fetch_begin(struct sim *sim, struct node *node, int64_t number);
 
 /* ---- guard and server (server.c) ---- */
 

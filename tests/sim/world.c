@@ -577,6 +577,9 @@ static void configure(struct sim *sim, struct node *node)
     config->postgresql.connect = config->restapi.connect;
     config->postgresql.connect.port = 5432;
     config->bootstrap.dcs_json = mem_dup(json);
+    str_copy(
+        config->postgresql.replication.password, sizeof(config->postgresql.replication.password),
+        "secret");
     config->tags = (struct member_tags)MEMBER_TAGS_DEFAULT;
     config->tags.nofailover = (int)node->index == sim->shape.nofailover;
     config->tags.nosync = (int)node->index == sim->shape.nosync;

@@ -12,6 +12,7 @@
  *   sync         (sync.c)    which rule of commits the server obeys for certain
  *   fence        (fence.c)   the lease page, and the module in the server that reads it
  *   disk         (disk.c)    whether the disk takes writes
+ *   tail         (tail.c)    the end of a dead primary's log, on its way to a standby
  *   order        (order.c)   the one order in progress: a row of steps
  *
  * pg_report (postgres.c) makes the status out of the facts. Everything runs on the loop but the
@@ -27,6 +28,7 @@
 #include "engine/postgres/session.h"
 #include "io/child.h"
 #include "io/guard_link.h"
+#include "io/http.h"
 #include "io/lease_page.h"
 
 #define PG_PATH_SIZE (PATH_SIZE + 64)
@@ -100,6 +102,7 @@ struct pg_look {
     bool was_clean;
     bool was_primary;
     bool is_end_known; /* of a primary's log; POSITION is it */
+    uint64_t redo_lsn; /* where recovery begins */
     int64_t control_real_s;
     bool is_torn;    /* DOWN: a rewind was interrupted */
     int foreign_pid; /* a server process in this directory */
@@ -227,11 +230,13 @@ struct order {
     int receiver_before;
     int64_t loaded_before_us;
     bool upstream_changed;
-    struct instant signalled;     /* to load the rule of commits */
-    bool is_promoting;            /* the signal was sent */
-    struct instant gate_deadline; /* that the packet filter must have taken */
-    char secret[32];              /* file in new_dir that must go */
-    char *base_conf;              /* the user's postgresql.conf, kept over a rewind */
+    struct instant signalled;      /* to load the rule of commits */
+    bool is_promoting;             /* the signal was sent */
+    struct instant gate_deadline;  /* that the packet filter must have taken */
+    char secret[32];               /* file in new_dir that must go */
+    char *base_conf;               /* the user's postgresql.conf, kept over a rewind */
+    struct http_request *question; /* of a FETCH */
+    uint64_t fetched_lsn;          /* and how far it is */
 };
 
 struct postgres {
@@ -310,6 +315,9 @@ struct postgres {
     struct pg_sync *sync;
     struct pg_seen *seen; /* of a REVOKE */
     struct pg_detach detach;
+    struct http *http; /* NULL: no FETCH yet */
+    struct tail_key key;
+    struct position tail;  /* STANDBY: on disk up to here, whatever its receiver said */
     struct pg_ping *pings; /* under way */
 
     struct order order;
@@ -331,6 +339,11 @@ void pg_session_options(const struct postgres *pg, struct session_options *ret);
 bool pg_find_end(
     const char *data_dir, const struct control *control, struct position seen,
     struct position *ret);
+
+/* The same for a running standby, of which all before FROM, where a record begins, is replayed. */
+int pg_walk_log(
+    const char *data_dir, uint32_t timeline, uint32_t segment_size, uint64_t from,
+    uint64_t *ret_end, struct err *e);
 
 /* look.c: examine the data directory; pg_looked (server.c) is called when it is done. */
 void pg_look(struct postgres *pg);
@@ -416,6 +429,17 @@ const char *pg_disk_problem(const struct postgres *pg); /* "" none */
 /* revoke.c */
 void pg_detach_tick(struct postgres *pg); /* after each probe */
 bool pg_is_detached(const struct postgres *pg);
+int pg_step_is_standby(struct postgres *pg, struct err *e);
+int pg_step_leave(struct postgres *pg, struct err *e);
+int pg_step_load(struct postgres *pg, struct err *e);
+
+/* tail.c */
+void pg_tail_init(struct postgres *pg); /* the passwords are known */
+void pg_tail_fini(struct postgres *pg);
+void pg_tail_cancel(struct postgres *pg); /* the order ends */
+void pg_read_log(
+    struct postgres *pg, const struct tail_ask *ask, const char *mac, engine_log_done *done,
+    void *arg);
 
 /* server.c */
 int pg_step_apply(struct postgres *pg, struct err *e);
@@ -485,3 +509,4 @@ extern const struct order_step pg_checkpoint_steps[];
 extern const struct order_step pg_follow_steps[];
 extern const struct order_step pg_reload_steps[];
 extern const struct order_step pg_revoke_steps[];
+extern const struct order_step pg_fetch_steps[];

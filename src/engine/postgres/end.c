@@ -18,12 +18,14 @@
 #define ROOM_MAX ((size_t)64 << 20) /* a record that is longer ends the search */
 #define BYTES_MAX ((uint64_t)256 << 20)
 #define TIME_MS 500
+#define WALK_MS 2000 /* of what was shipped */
 
 struct log {
     const char *data_dir;
     uint32_t timeline;
     uint64_t read; /* bytes */
     struct instant since;
+    int64_t limit_ms;
     unsigned char *bytes;
     size_t room;
     struct wal_slice slice; /* of BYTES */
@@ -44,7 +46,7 @@ static int add_piece(struct log *log, size_t size, bool *ret_any, struct err *e)
     *ret_any = false;
     size = MIN(size, (size_t)(slice->segment_size - offset));
     if (slice->length + size > ROOM_MAX || log->read + size > BYTES_MAX ||
-        instant_elapsed_max_ms(log->since, clock_now()) > TIME_MS) {
+        instant_elapsed_max_ms(log->since, clock_now()) > log->limit_ms) {
         return FAIL(e, ERR_LIMIT, "the log is too long to be searched");
     }
     wal_name_format(log->timeline, lsn, slice->segment_size, name);
@@ -144,7 +146,7 @@ static bool has_later_timeline(const char *data_dir, uint32_t timeline)
 bool pg_find_end(
     const char *data_dir, const struct control *control, struct position seen, struct position *ret)
 {
-    struct log log = {.data_dir = data_dir, .since = clock_now()};
+    struct log log = {.data_dir = data_dir, .since = clock_now(), .limit_ms = TIME_MS};
     struct wal_scan scan = {0};
     bool is_found = false;
 
@@ -165,4 +167,21 @@ bool pg_find_end(
         *ret = (struct position){log.timeline, scan.end_lsn};
     }
     return is_found;
+}
+
+int pg_walk_log(
+    const char *data_dir, uint32_t timeline, uint32_t segment_size, uint64_t from,
+    uint64_t *ret_end, struct err *e)
+{
+    struct log log = {
+        .data_dir = data_dir, .timeline = timeline, .since = clock_now(), .limit_ms = WALK_MS};
+    struct wal_scan scan = {.lsn = from};
+    int r;
+
+    log.slice.segment_size = segment_size;
+    log.slice.lsn = from - from % WAL_PAGE_SIZE;
+    r = walk(&log, &scan, e);
+    mem_free(log.bytes);
+    *ret_end = scan.end_lsn;
+    return r;
 }

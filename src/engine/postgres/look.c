@@ -387,6 +387,7 @@ static int look_inside(struct look_job *own, struct err *e)
     look->system_id = control.system_id;
     look->checkpoint_lsn = control.checkpoint_lsn;
     look->control_real_s = control.modified_real_s;
+    look->redo_lsn = control.redo_lsn;
     look->wal_segment_size = control.wal_segment_size;
     look->limits = control.limits;
     look->foreign_pid = find_server(data_dir);

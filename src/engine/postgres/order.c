@@ -14,6 +14,7 @@
 
 #define MINUTE_MS 60000
 #define HOUR_MS (60 * MINUTE_MS)
+#define FETCH_MS 5000  /* longer than the other side waits (ha/tail.c) */
 #define LOWER_MS 20000 /* then the start goes on without */
 
 /* What an order needs and how long it may take unless told. 0: no limit. */
@@ -34,6 +35,7 @@ static const struct {
     {ORDER_FOLLOW, pg_follow_steps, MINUTE_MS, true, false},
     {ORDER_RELOAD, pg_reload_steps, MINUTE_MS, true, false},
     {ORDER_REVOKE, pg_revoke_steps, MINUTE_MS, true, false},
+    {ORDER_FETCH, pg_fetch_steps, FETCH_MS, true, false},
 };
 
 static void forget_input(struct order *order)
@@ -62,6 +64,7 @@ static void end(struct postgres *pg, int result, const struct err *why)
     loop_timer_stop(pg->order_limit);
     pg_seen_stop(pg->seen);
     pg->detach.is_held = false;
+    pg_tail_cancel(pg);
     if (result < 0) {
         pg_tidy_timelines(pg);
     } else if (order == ORDER_CLONE || order == ORDER_REWIND || order == ORDER_BOOTSTRAP) {

@@ -63,6 +63,9 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
     status->is_checkpointed = probe->is_checkpointed;
     status->pending_restart = probe->pending_restart || (probe->is_known && pg->is_lowered);
     status->position = probe->position;
+    if (status->state == SERVER_STANDBY && pg->tail.timeline == probe->position.timeline) {
+        status->position.lsn = MAX(probe->position.lsn, pg->tail.lsn);
+    }
     status->received_lsn = probe->received_lsn;
     status->replayed_lsn = probe->replayed_lsn;
     status->replayed_real_ms = probe->replayed_real_ms;
@@ -85,6 +88,9 @@ static void fill_down(const struct postgres *pg, struct engine_status *status)
     status->is_end_known = status->state == SERVER_DOWN && pg->look.is_end_known;
     status->was_primary = pg->look.was_primary;
     status->position = pg->look.position;
+    if (status->is_end_known && pg->look.position.lsn > pg->look.redo_lsn) {
+        status->recovery_bytes = pg->look.position.lsn - pg->look.redo_lsn;
+    }
     if (pg->look.history.timeline == pg->look.position.timeline) {
         status->history = pg->look.history;
     }
@@ -187,6 +193,7 @@ static void start(struct engine *engine, const struct engine_listener *listener)
     struct postgres *pg = (struct postgres *)engine;
 
     pg->listener = *listener;
+    pg_tail_init(pg);
     pg_look(pg);
 }
 
@@ -415,6 +422,7 @@ static void free_engine(struct engine *engine)
     gate_free(pg->gate);
     pg->gate = NULL;
     pg_order_fini(pg);
+    pg_tail_fini(pg);
     loop_timer_free(pg->pace);
     pg_probe_fini(pg);
     loop_timer_free(pg->kill_kick);
@@ -426,6 +434,13 @@ static void free_engine(struct engine *engine)
     job->work = work_nothing;
     job->done = done_nothing;
     pg_job_start(pg, job);
+}
+
+static void read_log(
+    struct engine *engine, const struct tail_ask *ask, const char *mac, engine_log_done *done,
+    void *arg)
+{
+    pg_read_log((struct postgres *)engine, ask, mac, done, arg);
 }
 
 static const struct engine_driver driver = {
@@ -440,6 +455,7 @@ static const struct engine_driver driver = {
     .set_cluster = set_cluster,
     .set_sync = set_sync,
     .ping = ping,
+    .read_log = read_log,
     .free = free_engine,
 };
 

@@ -111,14 +111,14 @@ static int wait_for_standby(struct postgres *pg, struct err *e)
     return pg->probe.in_recovery ? STEP_DONE : FAIL(e, ERR_CONFLICT, "the server is not a standby");
 }
 
-static int step_check(struct postgres *pg, struct err *e)
+int pg_step_is_standby(struct postgres *pg, struct err *e)
 {
     int r = wait_for_standby(pg, e);
 
     return r == 0 ? pg_order_wait(pg, wait_for_standby) : r;
 }
 
-static int step_leave(struct postgres *pg, struct err *e)
+int pg_step_leave(struct postgres *pg, struct err *e)
 {
     const struct engine_peer nobody = {0};
 
@@ -142,7 +142,7 @@ static int wait_for_end(struct postgres *pg, struct err *e)
     return pg_check_running(pg, e);
 }
 
-static int step_load(struct postgres *pg, struct err *e)
+int pg_step_load(struct postgres *pg, struct err *e)
 {
     ASSERT(e != NULL);
     guard_signal(pg->link, SIGHUP);
@@ -165,11 +165,11 @@ static int step_detached(struct postgres *pg, struct err *e)
 }
 
 const struct order_step pg_revoke_steps[] = {
-    {"look at the server", step_check},
+    {"look at the server", pg_step_is_standby},
     {"wait for other files", pg_step_files_idle},
-    {"forget the upstream", step_leave},
+    {"forget the upstream", pg_step_leave},
     {"write the configuration", pg_step_apply},
-    {"reload", step_load},
+    {"reload", pg_step_load},
     {"wait for the end of replay", step_detached},
     {NULL, NULL},
 };

@@ -9,6 +9,7 @@
  *               -> is it the reserved timeline?
  *   FOLLOW      write -> SIGHUP -> the new upstream is in force and the old receiver is gone
  *   REVOKE      see revoke.c
+ *   FETCH       see tail.c
  *   RELOAD      write -> SIGHUP -> the server has read it
  *   CHECKPOINT  on a connection of its own, so that probes go on
  *
@@ -82,6 +83,7 @@ static void note_change(struct postgres *pg, bool was_running)
         pg->seen_end = (struct position){0, 0};
     }
     pg->look.is_end_known = false;
+    pg->tail = (struct position){0, 0};
     pg_probe_reset(pg);
     pg_sync_reset(pg);
     watch_promotion(pg);
