@@ -82,9 +82,9 @@ static bool is_listed(const struct dcs_snapshot *snapshot, const char *name)
 }
 
 /* A session can end in the store while its member lives, which puts its key back as soon as it
- * knows. Whoever has just heard it counts with it until then, for half a ttl at most: if it dropped out
- * of its peers' view, a worse candidate would be the best one for that moment. One that does not
- * answer is gone. */
+ * knows. Whoever has just heard it counts with it until then, for half a ttl at most: if it dropped
+ * out of its peers' view, a worse candidate would be the best one for that moment. One that does
+ * not answer is gone. */
 static unsigned keep_unlisted(
     struct agent *agent, const struct dcs_snapshot *snapshot, struct member *ret)
 {
