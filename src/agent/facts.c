@@ -64,6 +64,64 @@ static void update_peers(struct agent *agent)
     agent->peer_count = count;
 }
 
+/* More at a time are dropped. */
+#define UNLISTED_MAX 4
+
+static bool is_listed(const struct dcs_snapshot *snapshot, const char *name)
+{
+    size_t length = strlen(KEY_MEMBERS);
+
+    for (unsigned at = 0; at < snapshot->count; at++) {
+        const char *key = snapshot->entries[at].key;
+
+        if (str_starts(key, KEY_MEMBERS) && str_equal(key + length, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A session can end in the store while its member lives, which puts its key back as soon as it
+ * knows. Whoever has just heard it counts with it until then, for half a ttl at most: if it dropped
+ * out of its peers' view, a worse candidate would be the best one for that moment. One that does
+ * not answer is gone. */
+static unsigned keep_unlisted(
+    struct agent *agent, const struct dcs_snapshot *snapshot, struct member *ret)
+{
+    struct instant now = agent->ports.now(agent->ports.arg);
+    unsigned count = 0;
+
+    for (unsigned at = 0; at < agent->cluster.member_count; at++) {
+        const struct member *member = &agent->cluster.members[at];
+        struct peer_facts *peer = agent_peer(agent, member->name);
+
+        if (peer == NULL) {
+            continue;
+        }
+        if (is_listed(snapshot, member->name)) {
+            peer->unlisted = (struct instant){0};
+            continue;
+        }
+        if (!instant_is_set(peer->unlisted)) {
+            peer->unlisted = now;
+        }
+        if (count < UNLISTED_MAX && agent_is_fresh(agent, peer, now) &&
+            instant_elapsed_max_ms(peer->unlisted, now) <= agent->cluster.settings.ttl_ms / 2) {
+            ret[count++] = *member;
+        }
+    }
+    return count;
+}
+
+static void add_unlisted(struct agent *agent, const struct member *members, unsigned count)
+{
+    struct cluster *cluster = &agent->cluster;
+
+    for (unsigned at = 0; at < count && cluster->member_count < MEMBERS_MAX; at++) {
+        cluster->members[cluster->member_count++] = members[at];
+    }
+}
+
 static bool is_same_seq(const struct lease_record *a, const struct lease_record *b)
 {
     return a->term == b->term && a->seq == b->seq && str_equal(a->holder, b->holder) &&
@@ -197,6 +255,8 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     const char *history_json = NULL;
     const char *failsafe_json = NULL;
     bool is_own_member_there = false;
+    struct member unlisted[UNLISTED_MAX];
+    unsigned unlisted_count = keep_unlisted(agent, snapshot, unlisted);
     char own_key[MEMBER_NAME_SIZE + sizeof(KEY_MEMBERS)];
 
     ASSERT(snapshot->count <= DCS_KEYS_MAX);
@@ -226,6 +286,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     if (problem[0] != '\0') {
         agent_log(agent, LOG_LEVEL_WARNING, "store.decode", "%s", problem);
     }
+    add_unlisted(agent, unlisted, unlisted_count);
     agent->cluster.settings = settings;
     if (!agent->has_cluster || !str_equal(agent->config_json, config_json)) {
         keep_text(&agent->config_json, config_json);

@@ -64,6 +64,7 @@ struct peer_facts {
     bool is_ping_lost;       /* one that began since it was heard had no answer */
     bool is_ping_refused;    /* nobody listens there, and the host says so */
     struct instant together; /* it last streamed from the primary here, or there was none here */
+    struct instant unlisted; /* the store has not had its key since; {0,0}: it has */
 };
 
 /* What this node told its server, wrote into the store and promised (sync.c). */

@@ -351,8 +351,8 @@ void check_status(struct sim *sim, const char *value)
     }
 }
 
-/* The store does not name it any more, since it was set back; its lease is in force all the same, and
- * nobody takes anything before that is over (T). */
+/* The store does not name it any more, since it was set back; its lease is in force all the same,
+ * and nobody takes anything before that is over (T). */
 static bool is_holding_still(const struct sim *sim, const struct node *node)
 {
     const struct check *check = &sim->check;

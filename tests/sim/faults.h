@@ -1,8 +1,30 @@
 /* faults.h - between the table of faults (faults.c), how they are drawn (draw.c), whether they hit
- * anything (hit.c), and those that lie or stop time (harsh.c). Private to them. */
+ * anything (hit.c), and those that lie or stop time (harsh.c). */
 #pragma once
 
 #include "tests/sim/sim.h"
+
+/* ---- for all ---- */
+
+void faults_draw(struct sim *sim);
+void faults_plan(struct sim *sim);
+void faults_heal(struct sim *sim);
+/* One more, carried out when its time comes (in a script: when the seed is played); false if there
+ * is no room. */
+bool fault_add(struct sim *sim, const struct fault *fault);
+/* NULL: there is no such kind. */
+const char *fault_name(unsigned kind);
+/* The kind called NAME, or -1. */
+int fault_find(const char *name);
+/* The line of a scenario that stands for FAULT. */
+void fault_write(const struct sim *sim, const struct fault *fault, char *buffer, size_t size);
+void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size);
+struct node *sim_leader(struct sim *sim); /* whoever is open, else the holder, else node 0 */
+
+/* NODE loses its data, unless nobody else could carry on. */
+void fault_lose_data(struct sim *sim, struct node *node, bool is_broken);
+
+/* ---- private to them ---- */
 
 enum kind {
     KILL_SERVER,

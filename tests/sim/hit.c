@@ -2,8 +2,8 @@
 
 #include "base/assert.h"
 
-/* Whether a fault hits anything. What is dead cannot be killed, what is cut cannot be cut again, and
- * a person whom nobody hears asks for nothing: such a fault happens, and is not counted. */
+/* Whether a fault hits anything. What is dead cannot be killed, what is cut cannot be cut again,
+ * and a person whom nobody hears asks for nothing: such a fault happens, and is not counted. */
 
 typedef bool hit_fn(const struct sim *sim, const struct fault *fault, const struct node *node);
 

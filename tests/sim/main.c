@@ -1,4 +1,5 @@
 #include "tests/sim/coverage.h"
+#include "tests/sim/faults.h"
 #include "tests/sim/sim.h"
 
 #include "base/assert.h"

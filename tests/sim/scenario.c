@@ -1,5 +1,6 @@
 #include "tests/sim/scenario.h"
 
+#include "tests/sim/faults.h"
 #include "tests/sim/sync.h"
 
 #include "base/assert.h"

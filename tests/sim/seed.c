@@ -1,3 +1,4 @@
+#include "tests/sim/faults.h"
 #include "tests/sim/sync.h"
 
 #include "base/assert.h"

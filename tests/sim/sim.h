@@ -665,8 +665,8 @@ bool store_has_quorum(const struct sim *sim);
 /* As an operator: put a key at once; read one (NULL: none). */
 void store_put(struct sim *sim, const char *key, const char *value);
 
-/* Keep a copy of what the store has; set it back to that, or wipe it when there is none. Agents that
- * live go by no such store until they are restarted. */
+/* Keep a copy of what the store has; set it back to that, or wipe it when there is none. Agents
+ * that live go by no such store until they are restarted. */
 void store_keep(struct sim *sim);
 void store_restore(struct sim *sim);
 /* As if the copy had been made AGE changes ago. */
@@ -780,26 +780,6 @@ void check_promised(struct sim *sim, const struct node *node, uint64_t term);
 void check_sync_ack(struct sim *sim, struct node *node, const struct backend *backend);
 /* NODE's server ends, with commits under way. */
 void check_commits_end(struct sim *sim, const struct node *node);
-
-/* ---- faults ---- */
-
-void faults_draw(struct sim *sim);
-void faults_plan(struct sim *sim);
-void faults_heal(struct sim *sim);
-/* One more, carried out when its time comes (in a script: when the seed is played); false if there
- * is no room. */
-bool fault_add(struct sim *sim, const struct fault *fault);
-/* NULL: there is no such kind. */
-const char *fault_name(unsigned kind);
-/* The kind called NAME, or -1. */
-int fault_find(const char *name);
-/* The line of a scenario that stands for FAULT. */
-void fault_write(const struct sim *sim, const struct fault *fault, char *buffer, size_t size);
-void fault_format(const struct sim *sim, const struct fault *fault, char *buffer, size_t size);
-struct node *sim_leader(struct sim *sim); /* whoever is open, else the holder, else node 0 */
-
-/* NODE loses its data, unless nobody else could carry on. */
-void fault_lose_data(struct sim *sim, struct node *node, bool is_broken);
 
 /* ---- people (operator.c) ---- */
 

@@ -542,8 +542,8 @@ void store_keep(struct sim *sim)
     sim->store->kept = sim->store->version_count - 1;
 }
 
-/* Sessions live as long again as they may: those of agents that are gone end then. What is on its way
- * to the store of before never arrives. */
+/* Sessions live as long again as they may: those of agents that are gone end then. What is on its
+ * way to the store of before never arrives. */
 void store_restore(struct sim *sim)
 {
     static struct version version;

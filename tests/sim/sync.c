@@ -1,5 +1,7 @@
 #include "tests/sim/sync.h"
 
+#include "tests/sim/faults.h"
+
 #include "base/assert.h"
 #include "base/parse.h"
 
