@@ -301,6 +301,39 @@ static void test_store_changes(void **state)
     }
 }
 
+/* The source judges the signature: also a missing one. */
+static void test_wal(void **state)
+{
+    static const struct {
+        const char *target;
+        int status; /* 0: it went to the source */
+        bool is_signed;
+    } rows[] = {
+        {"/baton/wal?system=7&timeline=2&from=8192&to=16384&mac=ab", 0, true},
+        {"/baton/wal?system=7&timeline=2&from=8192&to=16384", 0, false},
+        {"/baton/wal?system=7&timeline=2&from=8192&mac=ab", 400, false},
+        {"/baton/wal?system=7&timeline=2&from=0&to=99999999&mac=ab", 400, false},
+        {"/baton/wal", 400, false},
+    };
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        AUTO_FREE struct scene *scene = scene_new(REPLICA);
+        struct api_reply reply = call_route(scene, METHOD_GET, rows[at].target, "");
+
+        assert_int_equal(reply.is_handed, rows[at].status == 0);
+        assert_int_equal(scene->requests, rows[at].status == 0 ? 1 : 0);
+        assert_int_equal(scene->is_signed, rows[at].is_signed);
+        if (rows[at].status != 0) {
+            assert_int_equal(reply.status, rows[at].status);
+        } else {
+            assert_int_equal(scene->tail.timeline, 2);
+            assert_int_equal(scene->tail.to, 16384);
+        }
+        mem_free(reply.body);
+    }
+}
+
 /* ---- what is shown ---- */
 
 static void test_cluster(void **state)
@@ -591,6 +624,7 @@ int main(void)
         cmocka_unit_test(test_urgent),
         cmocka_unit_test(test_failsafe),
         cmocka_unit_test(test_store_changes),
+        cmocka_unit_test(test_wal),
         cmocka_unit_test(test_readiness_without_store),
         cmocka_unit_test(test_routing),
         cmocka_unit_test(test_cluster),

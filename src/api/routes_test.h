@@ -40,6 +40,8 @@ struct scene {
     const char *refusal; /* of it */
     enum api_store_change store_change;
     char store_name[MEMBER_NAME_SIZE];
+    struct tail_ask tail;
+    bool is_signed;
 };
 
 UNUSED static void on_wish(
@@ -89,6 +91,17 @@ UNUSED static void on_store_change(
     (void)call;
     scene->store_change = what;
     str_copy(scene->store_name, sizeof(scene->store_name), name);
+    scene->requests++;
+}
+
+UNUSED static void on_read_log(
+    void *arg, const struct tail_ask *ask, const char *mac, struct api_call *call)
+{
+    struct scene *scene = arg;
+
+    (void)call;
+    scene->tail = *ask;
+    scene->is_signed = mac != NULL;
     scene->requests++;
 }
 
@@ -175,6 +188,7 @@ UNUSED static struct scene *scene_new(enum situation situation)
         .store_answer = no_store,
         .store_members = no_store_members,
         .store_change = on_store_change,
+        .read_log = on_read_log,
         .arg = scene};
     set_situation(scene, situation);
     return scene;

@@ -420,6 +420,28 @@ static void reading_parts(void **state)
     assert_int_equal(file_read_part(folder, 0, 1, &text, NULL, NULL), ERR_INVALID);
 }
 
+static void writing_parts(void **state)
+{
+    struct file_facts facts;
+    char *text = NULL;
+
+    (void)state;
+    assert_int_equal(file_make_sized(at("sized"), 8192, 0600, NULL), 0);
+    assert_int_equal(file_facts(at("sized"), &facts, NULL), 0);
+    assert_int_equal(facts.size, 8192);
+    assert_int_equal(facts.mode, 0600);
+    assert_int_equal(file_write_part(at("sized"), 4000, "abc", 3, true, NULL), 0);
+    assert_int_equal(file_make_sized(at("sized"), 16384, 0600, NULL), 0); /* what is there stays */
+    assert_int_equal(file_read_part(at("sized"), 3999, 8192, &text, NULL, NULL), 0);
+    assert_int_equal(text[0], 0);
+    assert_string_equal(text + 1, "abc");
+    mem_free(text);
+    assert_int_equal(file_facts(at("sized"), &facts, NULL), 0);
+    assert_int_equal(facts.size, 8192);
+    assert_int_equal(file_write_part(at("none"), 0, "abc", 3, false, NULL), ERR_NOT_FOUND);
+    assert_int_equal(file_make_sized(at("none/sized"), 8192, 0600, NULL), ERR_NOT_FOUND);
+}
+
 static void putting_only_changes(void **state)
 {
     bool is_changed = false;
@@ -551,6 +573,7 @@ int main(void)
         CASE(no_permission_is_an_error),
         CASE(reading),
         CASE(reading_parts),
+        CASE(writing_parts),
         CASE(mounts_are_seen),
         CASE(putting_only_changes),
         CASE(writing),
