@@ -207,6 +207,7 @@ static void lead(struct ha_view *view)
     view->sync.key.voters = 4;
     view->sync.key.quorum = 0;
     view->sync.is_known = true;
+    view->sync.is_confirmed = true;
     view->sync.is_settled = true;
     view->sync.rule = (struct ha_sync_rule){
         .is_managed = true, .is_waiting = true, .is_any = true, .names = 4, .need = 1};
@@ -297,6 +298,7 @@ static void restarted(struct ha_view *view)
 {
     lead(view);
     view->sync.is_known = false;
+    view->sync.is_confirmed = false;
 }
 
 static void restarted_cleared(struct ha_view *view)

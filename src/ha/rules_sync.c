@@ -64,12 +64,33 @@ static bool is_safe_now(const struct ha_view *view, struct ha_sync_rule rule)
                                                 : ha_sync_is_safe(&rule, &view->sync.key);
 }
 
-/* After the lease was taken the key names nobody but this node, read back or not. */
-struct ha_sync_rule ha_rule_to_open(const struct ha_view *view)
+/* What was sent, by this agent or by one before it, may still change the key. */
+static bool is_key_uncertain(const struct ha_view *view)
+{
+    return view->sync.is_busy || !view->sync.is_confirmed;
+}
+
+static bool is_off_for_good(const struct ha_view *view)
+{
+    return is_off(view) && !view->sync.is_published && !view->sync.is_busy;
+}
+
+static struct ha_sync_rule rule_for_key(const struct ha_view *view)
 {
     struct ha_sync_rule rule = ha_rule_wanted(view);
 
     return is_safe_now(view, rule) ? rule : ha_rule_of(view, &view->sync.key);
+}
+
+/* After the lease was taken the key names nobody but this node, read back or not. A server that is
+ * opened again under the same lease waits until it is certain what the key says: its last rule is
+ * not known to whoever opens it, and what was sent for that one may arrive late. */
+struct ha_sync_rule ha_rule_to_open(const struct ha_view *view)
+{
+    if (view->lease == HA_LEASE_MINE && is_key_uncertain(view) && !is_off_for_good(view)) {
+        return (struct ha_sync_rule){.is_managed = true, .is_waiting = true};
+    }
+    return rule_for_key(view);
 }
 
 static bool is_unread(const struct ha_view *view)
@@ -154,16 +175,16 @@ static bool is_unknown(const struct ha_view *view)
 }
 
 /* A change that compares with what was read also tells whether that was the newest. */
-static bool is_unknown_keyed(const struct ha_view *view)
+static bool is_doubtful(const struct ha_view *view)
 {
-    return is_unknown(view) && is_own_key(view) &&
-           (!has_key(view, (struct ha_sync_key){0}) || !view->sync.is_confirmed);
+    return !view->sync.is_confirmed ||
+           (is_unknown(view) && is_own_key(view) && !has_key(view, (struct ha_sync_key){0}));
 }
 
 static void act_adopt(const struct ha_view *view, struct ha_action *action)
 {
     action->kind = HA_SET_RULE;
-    action->sync_rule = ha_rule_to_open(view);
+    action->sync_rule = rule_for_key(view);
 }
 
 static bool is_of_another(const struct ha_view *view)
@@ -284,7 +305,7 @@ static const struct ha_rule rows[] = {
      "an agent before told the server what commits wait for, and others could be elected, by what "
      "was read or by a newer key",
      "publish that nobody but this node can take over, until commits wait for known standbys",
-     is_unknown_keyed, act_clear},
+     is_doubtful, act_clear},
     {"sync.adopt", TOPIC_SYNC, "an agent before told the server what commits wait for",
      "tell the server anew what commits wait for", is_unknown, act_adopt},
     {"sync.claim", TOPIC_SYNC, "the key sync is of another primary",

@@ -103,6 +103,7 @@ struct world {
     unsigned cleared;
     unsigned narrowed;
     unsigned bridged;
+    unsigned reopened;
 };
 
 static unsigned draw(struct world *world, unsigned count)
@@ -288,11 +289,43 @@ static void check(const struct world *world)
     }
 }
 
+/* The server has died and is opened again under the same lease, by the same agent or a new one. No
+ * earlier rule lives on, but what was sent to the store for one still may arrive. */
+static void reopen(struct world *world)
+{
+    struct ha_view *view = &world->view;
+    struct ha_plan plan;
+
+    if (draw(world, 2) == 0) {
+        view->sync.is_known = false;
+        view->sync.is_confirmed = false;
+    }
+    view->server.state = SERVER_STANDBY;
+    see(world);
+    ha_decide(view, &plan);
+    if (plan.actions[TOPIC_SYNC].kind == HA_SET_RULE) {
+        world->view.sync.rule = plan.actions[TOPIC_SYNC].sync_rule;
+        world->view.sync.is_known = true;
+    }
+    assert_true(view->sync.is_known);
+    view->server.state = SERVER_PRIMARY;
+    view->sync.is_settled = false;
+    world->rules[0] = view->sync.rule;
+    world->rule_count = 1;
+    world->barrier = 0;
+    world->reopened++;
+}
+
 static void move(struct world *world)
 {
     int at = 1 + (int)draw(world, STANDBYS);
 
-    switch (draw(world, 9)) {
+    switch (draw(world, 10)) {
+    case 9:
+        if (draw(world, 20) == 0) {
+            reopen(world);
+        }
+        break;
     case 0:
     case 1:
         world->written++;
