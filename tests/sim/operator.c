@@ -99,13 +99,27 @@ static bool is_floor_gone(const struct sim *sim)
     return true;
 }
 
+/* The store was set back, and no disk has kept that the newest timeline was given by a lease (it was
+ * full, or failed): it looks as if somebody had promoted by hand. */
+static bool is_past_gone(const struct sim *sim)
+{
+    int official = sim->check.official;
+
+    for (unsigned at = 0; official >= 0 && at < sim->shape.node_count; at++) {
+        if (sim->nodes[at].past.timeline >= sim->wal.branches[official].timeline) {
+            return false;
+        }
+    }
+    return sim->check.back_ns != 0 && official >= 0;
+}
+
 /* The holder has lost its data, and what is left was promoted by hand, or lags too much because a
  * disk had lied: baton does not choose that, so a person must. */
 #define ASK_PAUSE_NS (5 * SECOND)
 
 static void choose_by_hand(struct sim *sim, const struct node *holder)
 {
-    bool is_waiting = check_may_wait(sim) || is_floor_gone(sim);
+    bool is_waiting = check_may_wait(sim) || is_floor_gone(sim) || is_past_gone(sim);
     bool is_choice =
         holder == NULL || holder->disk.end.branch < 0 || sim->check.is_tail_lost || is_waiting;
 
