@@ -99,8 +99,8 @@ static bool is_floor_gone(const struct sim *sim)
     return true;
 }
 
-/* The store was set back, and no disk has kept that the newest timeline was given by a lease (it was
- * full, or failed): it looks as if somebody had promoted by hand. */
+/* The store was set back, and no disk has kept that the newest timeline was given by a lease (it
+ * was full, or failed): it looks as if somebody had promoted by hand. */
 static bool is_past_gone(const struct sim *sim)
 {
     int official = sim->check.official;
