@@ -44,7 +44,8 @@ static void begin_lease_txn(
 
 /* A number that no promotion anywhere can have had: above all that were given out or seen, and not
  * the very next one, which is what PostgreSQL takes when somebody promotes a standby by hand. Two
- * histories under one number could not be told apart. Timeline 1 has no standbys yet. */
+ * histories under one number could not be told apart. And an even one, so that the number alone
+ * tells who gave it (view.c). Timeline 1 has no standbys yet. */
 static uint32_t next_timeline(const struct agent *agent)
 {
     uint32_t newest = MAX(agent_past_timeline(agent), agent->cluster.history.timeline);
@@ -55,7 +56,7 @@ static uint32_t next_timeline(const struct agent *agent)
         newest = MAX(newest, agent->peers[at].report.position.timeline);
         newest = MAX(newest, agent->peers[at].report.history.timeline);
     }
-    return newest + (newest > 1 ? 2 : 1);
+    return newest > 1 ? (newest + 3) & ~UINT32_C(1) : 2;
 }
 
 /* The leader key is what Patroni's world reads; it is put again with this session when it is

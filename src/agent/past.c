@@ -116,12 +116,23 @@ void agent_note_past(struct agent *agent, struct instant now)
     }
 }
 
+static bool has_past(const struct agent *agent)
+{
+    bool is_any = agent->past.known.system_id != 0;
+
+    for (unsigned at = 0; at < agent->peer_count; at++) {
+        is_any = is_any || agent->peers[at].report.system_id != 0;
+    }
+    return is_any;
+}
+
 void agent_view_past(const struct agent *agent, struct instant now, struct ha_view *view)
 {
     const struct past_facts *past = &agent->past;
     int64_t length_ms = MAX(agent->lease.record.length_ms, agent->times.length_ms);
 
     view->timeline = MAX(view->timeline, agent_past_timeline(agent));
+    view->has_past = has_past(agent);
     view->is_store_old = agent->has_cluster && agent_past_term(agent) > agent->lease.record.term;
     if (is_ours(agent, past->known.system_id)) {
         length_ms = MAX(length_ms, past->known.length_ms);

@@ -435,9 +435,10 @@ static bool is_given(const struct agent *agent, uint32_t timeline)
            (timeline == history->timeline && timeline > agent->lease.record.timeline);
 }
 
-/* Who is promoted by hand gets the number after the one that it had, and none of those that baton
- * gives is that of another plus one (next_timeline). Later promotions go beyond it, so that the
- * number alone does not tell. */
+/* Who is promoted by hand gets the number after the one that it had, and those that baton gives are
+ * even (next_timeline). An odd one may be of a time before baton; it is not when it follows one
+ * that is known here. What was given is not always written down: a lease that was taken again tells
+ * the newest number only, and the history may not have been written. */
 static void mark_strays(const struct agent *agent, struct ha_view *view)
 {
     for (unsigned at = 0; at < view->member_count; at++) {
@@ -448,7 +449,8 @@ static void mark_strays(const struct agent *agent, struct ha_view *view)
             is_after_known =
                 is_after_known || view->members[other].position.timeline == timeline - 1;
         }
-        view->members[at].is_stray = is_after_known && !is_given(agent, timeline);
+        view->members[at].is_stray =
+            timeline % 2 == 1 && is_after_known && !is_given(agent, timeline);
     }
 }
 

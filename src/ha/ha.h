@@ -189,6 +189,7 @@ struct ha_view {
     int64_t lease_left_ms; /* MINE: until the deadline */
     bool is_renewal_due;
     bool is_store_old;     /* it shows a lower term than was seen: wiped, or set back */
+    bool has_past;         /* a cluster was here, or is at a member that answers: no new one */
     bool is_old_new;       /* ... since less than a length: a later holder may still be there */
     bool is_lease_busy;    /* a transaction on the lease is under way */
     int released_to;       /* FREE: who may go first */

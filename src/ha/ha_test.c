@@ -476,6 +476,14 @@ static void sync_store_set_back(struct ha_view *view)
     view->members[2].is_fresh = false;
 }
 
+static void cluster_forgotten(struct ha_view *view)
+{
+    view->lease = HA_LEASE_FREE;
+    view->initialize = HA_INITIALIZE_ABSENT;
+    view->server.state = SERVER_ABSENT;
+    view->has_past = true;
+}
+
 static void config_missing(struct ha_view *view)
 {
     lead(view);
@@ -570,6 +578,7 @@ static const struct special specials[] = {
     {"promote.back-off", promotion_failed},
     {"failover.release", promotion_failed_again},
     {"standby.outgrown", outgrown},
+    {"record.forgotten", cluster_forgotten},
     {"record.config", config_missing},
     {"record.status", status_due},
     {"record.history", history_missing},

@@ -6,7 +6,8 @@
  *
  * Each seed draws a few of some kinds, over some seconds. Two in three have a storm as well: bursts
  * of faults of all kinds, one upon the other, with pauses in which the cluster finds itself again,
- * or does not. */
+ * or does not. A store that is set back is for seeds without a storm: what it has forgotten is known
+ * to the disks of those that lived, and a storm takes that, too. */
 
 #define BURSTS_LEAST 6
 #define BURSTS_MOST 14
@@ -25,6 +26,9 @@ static bool is_drawn(const struct sim *sim, unsigned kind)
     static const unsigned few[] = {KILL_NODE,  FREEZE_NODE, STALL_AGENT, CUT_PEER,
                                    CLOCK_SLEW, STORE_LATE,  FAILSAFE};
 
+    if (kind == STORE_BACK && sim->shape.is_storm) {
+        return false;
+    }
     if (!sim->shape.is_cut_off) {
         return kind != FAILSAFE || sim->shape.is_failsafe;
     }
