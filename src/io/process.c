@@ -1,12 +1,15 @@
 #include "io/process.h"
 
 #include "base/assert.h"
+#include "base/mem.h"
 #include "base/parse.h"
 #include "base/str.h"
 #include "io/file.h"
 #include "io/spawn.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -16,6 +19,8 @@
 
 #define USER_RECORD_SIZE 4096
 #define STATM_SIZE 256
+#define PROC_PATH_SIZE 300
+#define COMM_SIZE 64
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 unsigned process_user(void)
@@ -185,6 +190,47 @@ void process_notify(const char *state)
             sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, length) < 0,
             "the service manager is not needed");
     }
+}
+
+static bool is_in(const char *pid, const char *folder, const char *name)
+{
+    char path[PROC_PATH_SIZE];
+    char target[PATH_MAX] = "";
+    AUTO_FREE char *comm = NULL;
+    size_t size = 0;
+
+    IGNORE(!str_format(path, sizeof(path), "/proc/%s/cwd", pid), "fits");
+    if (readlink(path, target, sizeof(target) - 1) <= 0 || !str_equal(target, folder)) {
+        return false;
+    }
+    IGNORE(!str_format(path, sizeof(path), "/proc/%s/comm", pid), "fits");
+    return file_read(path, COMM_SIZE, &comm, &size, NULL) == 0 && size > 0 &&
+           comm[size - 1] == '\n' && strncmp(comm, name, size - 1) == 0 && strlen(name) == size - 1;
+}
+
+unsigned process_kill_in(const char *folder, const char *name)
+{
+    char real[PATH_MAX];
+    DIR *dir = opendir("/proc");
+    const struct dirent *entry;
+    unsigned count = 0;
+
+    if (dir == NULL || realpath(folder, real) == NULL) {
+        if (dir != NULL) {
+            closedir(dir);
+        }
+        return 0;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        uint64_t pid = 0;
+
+        if (parse_u64(entry->d_name, &pid, NULL) == 0 && pid > 1 && (pid_t)pid != getpid() &&
+            is_in(entry->d_name, real, name) && kill((pid_t)pid, SIGKILL) == 0) {
+            count++;
+        }
+    }
+    closedir(dir);
+    return count;
 }
 
 void process_end(int pid)

@@ -26,6 +26,10 @@ void process_harden(void);
 /* Ask process PID to end (SIGTERM). It must have been seen to be the right one just now. */
 void process_end(int pid);
 
+/* Kill (SIGKILL) every process of this user that is called NAME and works in FOLDER; how many there
+ * were. For what a server leaves that died together with who would have ended it. */
+unsigned process_kill_in(const char *folder, const char *name);
+
 /* Start PROGRAM in a new session, detached from this process, with a clean environment, standard
  * streams on /dev/null except standard error to LOG_PATH (appended, 0600; may be NULL),
  * descriptors above 2 closed but KEEP_FD (>= 0), which it gets as descriptor 3. argv ends with

@@ -204,13 +204,62 @@ static void notifying(void **state)
     assert_int_equal(unsetenv("NOTIFY_SOCKET"), 0);
 }
 
+/* A child that is called NAME and works in PLACE. */
+static pid_t stay(const char *place, const char *name)
+{
+    int fds[2];
+    char byte = 0;
+    pid_t pid;
+
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    pid = fork();
+    if (pid == 0) {
+        if (chdir(place) != 0 || prctl(PR_SET_NAME, name) != 0 || write(fds[1], "x", 1) != 1) {
+            _exit(1);
+        }
+        for (;;) {
+            pause();
+        }
+    }
+    assert_true(pid > 0);
+    assert_int_equal(read(fds[0], &byte, 1), 1);
+    close(fds[0]);
+    close(fds[1]);
+    return pid;
+}
+
+static void killing_in_a_folder(void **state)
+{
+    pid_t left = stay(in_folder("."), "postgres");
+    pid_t other_name = stay(in_folder("."), "postgres2");
+    pid_t elsewhere = stay("/", "postgres");
+    int status = 0;
+
+    (void)state;
+    assert_int_equal(process_kill_in(in_folder("."), "postgres"), 1);
+    assert_int_equal(waitpid(left, &status, 0), left);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(waitpid(other_name, NULL, WNOHANG), 0);
+    assert_int_equal(waitpid(elsewhere, NULL, WNOHANG), 0);
+    assert_int_equal(process_kill_in(in_folder("not there"), "postgres"), 0);
+    kill(other_name, SIGKILL);
+    kill(elsewhere, SIGKILL);
+    assert_int_equal(waitpid(other_name, NULL, 0), other_name);
+    assert_int_equal(waitpid(elsewhere, NULL, 0), elsewhere);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(names),     CASE(passwords), CASE(hardening),
-        CASE(detaching), CASE(notifying), CASE(detaching_what_is_not_there),
+        CASE(names),
+        CASE(passwords),
+        CASE(hardening),
+        CASE(detaching),
+        CASE(notifying),
+        CASE(detaching_what_is_not_there),
+        CASE(killing_in_a_folder),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 
-from cluster import Cluster, Failure, Skip, as_user, children_of, free_ports, now, send_signal, wait_until
+from cluster import Cluster, Failure, Skip, as_user, children_of, free_ports, is_alive, now, send_signal, wait_until
 from etcd import Etcd
 import groups
 from groups import check, check_no_loss, new_folder, note
@@ -705,6 +705,31 @@ def agent_detached_and_reloaded(cluster):
     check(cluster.longest_gap(begin) < 1.0, f"writes paused for {cluster.longest_gap(begin):.2f} s")
 
 
+def is_checkpointer(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return b"checkpointer" in file.read()
+    except OSError:
+        return False
+
+
+def helper_left_behind(cluster):
+    """A helper process stands still when guard and postmaster die: it holds the server's shared memory, and nobody is left to
+    end it but the next agent."""
+    node = cluster.standbys()[0]
+    helper = next(pid for pid in children_of(node.postmaster()) if is_checkpointer(pid))
+    send_signal(helper, signal.SIGSTOP)
+    pids = [pid for pid in node.all_pids() if pid != helper]
+    for pid in pids:
+        send_signal(pid, signal.SIGKILL)
+    wait_until("all others are gone", lambda: not any(is_alive(pid) for pid in pids), 10)
+    check(is_alive(helper), "the helper is gone: nothing is proven")
+    node.reap()
+    node.start()
+    cluster.wait_healthy(60)
+    check(not is_alive(helper), "the helper is still there")
+
+
 def promoted_by_hand(cluster):
     """pg_promote() on a standby: fenced, re-joined; the primary does not notice."""
     node = cluster.standbys()[0]
@@ -784,7 +809,7 @@ def all_data_lost(cluster):
 
 
 @group(slow_agent_killed_in_bootstrap_and_clone, agent_killed_in_rewind, agent_terminated, agent_detached_and_reloaded,
-       promoted_by_hand, slow_primary_frozen, all_data_lost, seconds=77)
+       helper_left_behind, promoted_by_hand, slow_primary_frozen, all_data_lost, seconds=77)
 def moments():
     return Cluster(new_folder(), ttl=TTL, loop_wait=1, settings="    maximum_lag_on_failover: 1GB")
 
