@@ -6,8 +6,8 @@
  *
  * Each seed draws a few of some kinds, over some seconds. Two in three have a storm as well: bursts
  * of faults of all kinds, one upon the other, with pauses in which the cluster finds itself again,
- * or does not. A store that is set back is for seeds without a storm: what it has forgotten is known
- * to the disks of those that lived, and a storm takes that, too. */
+ * or does not. A store that is set back is for seeds without a storm: what it has forgotten
+ * is known to the disks of those that lived, and a storm takes that, too. */
 
 #define BURSTS_LEAST 6
 #define BURSTS_MOST 14

@@ -146,6 +146,7 @@ void harsh_hang_server(struct sim *sim, struct fault *fault, struct node *node)
         return;
     }
     node->silent_ns = fault->is_over ? 0 : sim->now_ns;
+    node->heard_ns = fault->is_over ? sim->now_ns : node->heard_ns;
     node_release(sim, node);
     engine_changed(sim, node);
 }

@@ -1,3 +1,4 @@
+#include "tests/sim/operator.h"
 #include "tests/sim/sync.h"
 
 #include "base/assert.h"
@@ -120,8 +121,10 @@ static bool is_past_gone(const struct sim *sim)
 static void choose_by_hand(struct sim *sim, const struct node *holder)
 {
     bool is_waiting = check_may_wait(sim) || is_floor_gone(sim) || is_past_gone(sim);
-    bool is_choice =
-        holder == NULL || holder->disk.end.branch < 0 || sim->check.is_tail_lost || is_waiting;
+    bool is_choice = holder == NULL || holder->disk.end.branch < 0 || sim->check.is_tail_lost ||
+                     wal_is_by_hand(&sim->wal, holder->disk.end) || is_waiting;
+    struct node *best = NULL;
+    struct failover_request request = {0};
 
     if (!is_choice || sim->now_ns - sim->check.asked_ns < ASK_PAUSE_NS) {
         return;
@@ -129,15 +132,17 @@ static void choose_by_hand(struct sim *sim, const struct node *holder)
     sim->check.asked_ns = sim->now_ns;
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         struct node *node = &sim->nodes[at];
-        struct failover_request request = {0};
 
         if (node->server.run == RUN_STANDBY &&
-            (is_waiting || sim->check.is_tail_lost || wal_is_by_hand(&sim->wal, node->disk.end))) {
-            sim_trace(sim, node, "OPERATOR", "asks for a failover to what is left");
-            str_copy(request.candidate, sizeof(request.candidate), node->name);
-            operator_ask(sim, node, &request, true);
-            return;
+            (is_waiting || sim->check.is_tail_lost || wal_is_by_hand(&sim->wal, node->disk.end)) &&
+            (best == NULL || node->disk.end.lsn > best->disk.end.lsn)) {
+            best = node;
         }
+    }
+    if (best != NULL) {
+        sim_trace(sim, best, "OPERATOR", "asks for a failover to what is left");
+        str_copy(request.candidate, sizeof(request.candidate), best->name);
+        operator_ask(sim, best, &request, true);
     }
 }
 

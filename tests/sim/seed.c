@@ -1,4 +1,5 @@
 #include "tests/sim/faults.h"
+#include "tests/sim/operator.h"
 #include "tests/sim/sync.h"
 
 #include "base/assert.h"

@@ -350,6 +350,7 @@ struct node {
     /* Since when its server answers nothing, or its disk takes no write; 0: all is well. On a disk
      * that hangs the server ends, when killed, only after that. */
     int64_t silent_ns;
+    int64_t heard_ns; /* when one that had hung went on */
     int64_t disk_hung_ns;
     int64_t disk_failed_ns; /* it refuses a write that nobody but the agent has tried */
     int64_t disk_full_ns;
@@ -780,18 +781,6 @@ void check_promised(struct sim *sim, const struct node *node, uint64_t term);
 void check_sync_ack(struct sim *sim, struct node *node, const struct backend *backend);
 /* NODE's server ends, with commits under way. */
 void check_commits_end(struct sim *sim, const struct node *node);
-
-/* ---- people (operator.c) ---- */
-
-/* Ask the agent of ASKED for a switchover or failover; sim->answer gets the status. */
-void operator_ask(
-    struct sim *sim, struct node *asked, const struct failover_request *request, bool is_failover);
-void operator_pause(struct sim *sim, bool is_paused);
-/* sim->settings become the cluster's, if there is one. */
-void operator_write_config(struct sim *sim);
-void operator_clear(struct sim *sim, struct node *node);
-/* Clear what baton must not clear by itself. */
-void operator_repair(struct sim *sim);
 
 /* ---- programs ---- */
 

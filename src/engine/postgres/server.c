@@ -291,8 +291,8 @@ static int step_launch(struct postgres *pg, struct err *e)
             env[count++] = arena_format(arena, "%s=%s", passed_on[at], value);
         }
     }
-    /* Nobody owns the data (step_check_data), but a process that stood still when its postmaster and
-     * its guard were killed may hold the shared memory still, and does not end by itself. */
+    /* Nobody owns the data (step_check_data), but a process that stood still when postmaster and
+     * guard were killed may hold the shared memory still, and does not end by itself. */
     if (process_kill_in(pg->paths.data_dir, "postgres") > 0) {
         return FAIL(
             e, ERR_CONFLICT, "processes of a server that is dead were left, and are killed now");
