@@ -3,6 +3,8 @@
 
 #include "base/assert.h"
 
+#define ASK_PAUSE_NS (5 * SECOND)
+
 /* What people do: ask for a primary, switch maintenance mode, and what baton rightly leaves to
  * them. */
 
@@ -80,6 +82,14 @@ static bool is_hopeless(const struct sim *sim, const struct node *node, const st
            !wal_contains(&sim->wal, leader->disk.end, node->disk.minimum);
 }
 
+/* It has what the primary's history has not, and is not consistent yet: it answers nothing, so that
+ * its agent cannot see that. */
+static bool is_standing(const struct sim *sim, const struct node *node, const struct node *leader)
+{
+    return node->disk.kind == DISK_PRESENT && node->server.run == RUN_STARTING &&
+           !wal_contains(&sim->wal, leader->disk.end, node->disk.end);
+}
+
 /* Nobody has any more what the last primary had when it gave up the lease. */
 static bool is_floor_gone(const struct sim *sim)
 {
@@ -116,8 +126,6 @@ static bool is_past_gone(const struct sim *sim)
 
 /* The holder has lost its data, and what is left was promoted by hand, or lags too much because a
  * disk had lied: baton does not choose that, so a person must. */
-#define ASK_PAUSE_NS (5 * SECOND)
-
 static void choose_by_hand(struct sim *sim, const struct node *holder)
 {
     bool is_waiting = check_may_wait(sim) || is_floor_gone(sim) || is_past_gone(sim);
@@ -158,7 +166,7 @@ void operator_repair(struct sim *sim)
         struct node *node = &sim->nodes[at];
 
         if (node != leader && (node->disk.kind == DISK_BROKEN || is_foreign(sim, node, leader) ||
-                               is_hopeless(sim, node, leader) ||
+                               is_hopeless(sim, node, leader) || is_standing(sim, node, leader) ||
                                wal_has_twin(&sim->wal, node->disk.end, leader->disk.end))) {
             operator_clear(sim, node);
         }
