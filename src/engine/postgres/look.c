@@ -192,6 +192,12 @@ static void set_position(struct look_job *own, const struct control *control)
     uint64_t end = 0;
 
     look->position = (struct position){control->timeline, control->checkpoint_lsn};
+    /* A standby that was killed has at least this: its pages need the log up to there. */
+    if (control->state == CONTROL_IN_ARCHIVE_RECOVERY &&
+        control->minimum_recovery_lsn > control->checkpoint_lsn) {
+        look->position =
+            (struct position){control->minimum_recovery_timeline, control->minimum_recovery_lsn};
+    }
     if (control->state == CONTROL_SHUTDOWNED_IN_RECOVERY) {
         look->was_clean = true;
         look->position =

@@ -2,6 +2,7 @@
  * on where the last one stopped. Skipped when PostgreSQL or baton-guard cannot be found. As root it
  * goes on as user 65534, because PostgreSQL refuses to run as root. */
 #include "engine/postgres/postgres_test.h"
+#include "engine/postgres/driver.h"
 
 /* What a bootstrap leaves that was killed in the middle. */
 static void leave_half_a_copy(const char *folder)
@@ -378,6 +379,7 @@ static void kill_ends_everything(void **state)
 static void a_promotion_by_hand_is_seen_before_it_happens(void **state)
 {
     AUTO_STR struct str path = STR_INIT(1024);
+    struct control control;
 
     assert_non_null(state);
     NEED_LAB();
@@ -388,6 +390,11 @@ static void a_promotion_by_hand_is_seen_before_it_happens(void **state)
     assert_int_equal(b->status.state, SERVER_STANDBY);
     engine_kill(b->engine);
     await(b_down);
+    assert_int_equal(pg_read_control(b->config.postgresql.data_dir, &control, NULL), 0);
+    assert_int_equal(control.state, CONTROL_IN_ARCHIVE_RECOVERY);
+    /* What it must have to be consistent is what it has for certain. */
+    assert_true(control.minimum_recovery_lsn > control.checkpoint_lsn);
+    assert_true(b->status.position.lsn == control.minimum_recovery_lsn);
     must_do(b, ORDER_START, a);
     await(b_standby);
     assert_false(b->status.is_promoting);
