@@ -187,7 +187,7 @@ static int write_part(
     struct err *e)
 {
     char path[PG_PATH_SIZE];
-    struct file_facts facts;
+    struct file_facts facts = {0};
     uint64_t known = MIN(MAX(own->own_lsn, from), to) - from;
     int r = 0;
 
