@@ -201,11 +201,12 @@ static void call_unregister(struct api_call *call)
 static void answer(struct api_call *call, int status, char *text, size_t length)
 {
     ASSERT(call->is_owed);
-    call->text = text;
     if (call->api == NULL) {
+        mem_free(text);
         call_free(call);
         return;
     }
+    call->text = text;
     call_unregister(call);
     call->is_owed = false;
     call->is_answered = true;
@@ -621,7 +622,9 @@ void api_free(struct api *api)
     for (struct api_call *call = api->calls; call != NULL; call = call->next) {
         call->is_answered = true;
         call->status = MHD_HTTP_SERVICE_UNAVAILABLE;
+        call->content_type = "text/plain";
         call->text = mem_dup("the agent is stopping; see 'baton list' for the outcome");
+        call->length = strlen(call->text);
         call->is_suspended = false;
         MHD_resume_connection(call->connection);
     }

@@ -506,8 +506,9 @@ static void test_session(void **state)
     assert_true(run_until(loop, 1500, is_of_old_session, &client));
     assert_int_equal(client.session_losses, 0);
     assert_true(client.health.has_session);
-    assert_int_equal(put_session(&client, "members/a", "3"), DCS_DONE);
-    assert_true(wait_value(&client, "members/a", "3", 1000));
+    /* Another value: the one of before is there already, and the watch tells of this one later. */
+    assert_int_equal(put_session(&client, "members/a", "4"), DCS_DONE);
+    assert_true(wait_value(&client, "members/a", "4", 1000));
     assert_true(client.own[find(&client, "members/a")]);
     close_all(&servers, loop, &client);
 }

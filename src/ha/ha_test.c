@@ -578,7 +578,7 @@ static const struct special specials[] = {
     {"promote.back-off", promotion_failed},
     {"failover.release", promotion_failed_again},
     {"standby.outgrown", outgrown},
-    {"record.forgotten", cluster_forgotten},
+    {"clone.forgotten", cluster_forgotten},
     {"record.config", config_missing},
     {"record.status", status_due},
     {"record.history", history_missing},

@@ -8,23 +8,12 @@ static bool is_leading(const struct ha_view *view)
     return view->dcs_ok && view->lease == HA_LEASE_MINE && view->server.state == SERVER_PRIMARY;
 }
 
-static bool has_no_cluster(const struct ha_view *view)
+static bool may_claim(const struct ha_view *view)
 {
     return view->dcs_ok && view->initialize == HA_INITIALIZE_ABSENT &&
            view->server.state == SERVER_ABSENT && view->lease == HA_LEASE_FREE &&
            !view->members[view->self].nofailover && !view->is_leaving &&
-           !view->settings.is_paused && view->server.is_start_due;
-}
-
-static bool may_claim(const struct ha_view *view)
-{
-    return has_no_cluster(view) && !view->has_past;
-}
-
-/* The store has forgotten a cluster whose data may be somewhere still. */
-static bool is_cluster_forgotten(const struct ha_view *view)
-{
-    return has_no_cluster(view) && view->has_past;
+           !view->settings.is_paused && view->server.is_start_due && !view->has_past;
 }
 
 /* The cluster's identity is on disk here but not in the store: this node has just made it, or the
@@ -126,11 +115,6 @@ static void act_clear_request(const struct ha_view *view, struct ha_action *acti
 static const struct ha_rule rows[] = {
     {"record.claim", TOPIC_RECORD, "there is no cluster yet, and no data here",
      "claim the right to make the cluster", may_claim, act_claim},
-    {"record.forgotten", TOPIC_RECORD,
-     "there is no cluster in the store and no data here, but a cluster was here or is elsewhere",
-     "not making a new cluster: the store has forgotten one whose data may be somewhere "
-     "(if it is gone for good, stop all agents and remove DATA.seen)",
-     is_cluster_forgotten, NULL},
     {"record.initialize", TOPIC_RECORD, "the cluster's identity is not in the store",
      "record the cluster's identity", must_initialize, act_initialize},
     {"record.config", TOPIC_RECORD, "the store has no configuration",

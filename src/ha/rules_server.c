@@ -329,6 +329,12 @@ static void act_fetch(const struct ha_view *view, struct ha_action *action)
     action->floor = view->members[view->holder].position;
 }
 
+static bool is_cluster_forgotten(const struct ha_view *view)
+{
+    return view->dcs_ok && view->initialize == HA_INITIALIZE_ABSENT && view->has_past &&
+           view->server.state == SERVER_ABSENT && view->lease == HA_LEASE_FREE;
+}
+
 static bool is_store_unread(const struct ha_view *view)
 {
     return is_down(view) && view->lease == HA_LEASE_UNKNOWN;
@@ -527,6 +533,11 @@ static const struct ha_rule rows[] = {
      "a rewind was interrupted here: waiting for a primary to copy from", is_torn, about_holder},
     {"clone.run", TOPIC_SERVER, "there is no data here and a primary runs elsewhere",
      "copy the data of a running member", can_clone, act_clone},
+    {"clone.forgotten", TOPIC_SERVER,
+     "there is no data here and no cluster in the store, but one was here or is at another member",
+     "not making a new cluster: the store has forgotten one whose data may be somewhere (if it is "
+     "gone for good, stop all agents and remove DATA.seen)",
+     is_cluster_forgotten, NULL},
     {"clone.wait", TOPIC_SERVER, "there is no data here and no primary to copy from",
      "no data here: waiting for a primary to copy from", is_absent, about_holder},
     {"start.hand-over", TOPIC_SERVER, "the server is down for a hand-over",

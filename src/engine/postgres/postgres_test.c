@@ -357,21 +357,15 @@ static void a_connection_lost_in_a_probe_is_no_end(void **state)
 
 static void kill_ends_everything(void **state)
 {
-    double since;
-
     assert_non_null(state);
     NEED_LAB();
-    since = now_ms();
     engine_kill(a->engine);
     await(a_down);
-    print_message("kill: %.0f ms\n", now_ms() - since);
     assert_false(a->status.was_clean);
     assert_true(a->status.was_primary);
     assert_false(instant_is_set(a->status.deadline));
-    since = now_ms();
     must_do(a, ORDER_START, NULL);
     await(a_standby);
-    print_message("restart in place to STANDBY: %.0f ms\n", now_ms() - since);
     assert_int_equal(a->status.position.timeline, 4);
 }
 
