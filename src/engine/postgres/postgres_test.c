@@ -386,7 +386,6 @@ static void a_promotion_by_hand_is_seen_before_it_happens(void **state)
     await(b_down);
     assert_int_equal(pg_read_control(b->config.postgresql.data_dir, &control, NULL), 0);
     assert_int_equal(control.state, CONTROL_IN_ARCHIVE_RECOVERY);
-    /* What it must have to be consistent is what it has for certain. */
     assert_true(control.minimum_recovery_lsn > control.checkpoint_lsn);
     assert_true(b->status.position.lsn == control.minimum_recovery_lsn);
     must_do(b, ORDER_START, a);
