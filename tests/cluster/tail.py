@@ -166,6 +166,6 @@ def agent_dies_giving(cluster):
     check_no_loss(cluster)
 
 
-@group(up, shipped, too_long, interrupted, agent_dies_giving)
+@group(up, shipped, too_long, interrupted, agent_dies_giving, seconds=60, alone=True)
 def asynchronous():
     return Cluster(os.path.join(new_folder(), "cluster"), ttl=10, loop_wait=1, settings=SETTINGS)
