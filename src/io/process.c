@@ -9,12 +9,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #define USER_RECORD_SIZE 4096
@@ -192,15 +192,16 @@ void process_notify(const char *state)
     }
 }
 
-static bool is_in(const char *pid, const char *folder, const char *name)
+/* By the folder itself and not by its name: another container may have one of the same name. */
+static bool is_in(const char *pid, const struct stat *folder, const char *name)
 {
     char path[PROC_PATH_SIZE];
-    char target[PATH_MAX] = "";
     AUTO_FREE char *comm = NULL;
+    struct stat cwd;
     size_t size = 0;
 
     IGNORE(!str_format(path, sizeof(path), "/proc/%s/cwd", pid), "fits");
-    if (readlink(path, target, sizeof(target) - 1) <= 0 || !str_equal(target, folder)) {
+    if (stat(path, &cwd) != 0 || cwd.st_dev != folder->st_dev || cwd.st_ino != folder->st_ino) {
         return false;
     }
     IGNORE(!str_format(path, sizeof(path), "/proc/%s/comm", pid), "fits");
@@ -210,26 +211,22 @@ static bool is_in(const char *pid, const char *folder, const char *name)
 
 unsigned process_kill_in(const char *folder, const char *name)
 {
-    char real[PATH_MAX];
-    DIR *dir = opendir("/proc");
+    struct stat facts;
+    DIR *dir = stat(folder, &facts) == 0 ? opendir("/proc") : NULL;
     const struct dirent *entry;
     unsigned count = 0;
 
-    if (dir == NULL || realpath(folder, real) == NULL) {
-        if (dir != NULL) {
-            closedir(dir);
-        }
-        return 0;
-    }
-    while ((entry = readdir(dir)) != NULL) {
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
         uint64_t pid = 0;
 
         if (parse_u64(entry->d_name, &pid, NULL) == 0 && pid > 1 && (pid_t)pid != getpid() &&
-            is_in(entry->d_name, real, name) && kill((pid_t)pid, SIGKILL) == 0) {
+            is_in(entry->d_name, &facts, name) && kill((pid_t)pid, SIGKILL) == 0) {
             count++;
         }
     }
-    closedir(dir);
+    if (dir != NULL) {
+        closedir(dir);
+    }
     return count;
 }
 
