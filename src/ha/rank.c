@@ -11,14 +11,24 @@ static bool is_forced(const struct ha_view *view, int at)
            request->candidate == at;
 }
 
+static bool is_by_hand(const struct ha_view *view, const struct ha_member *member)
+{
+    return member->is_stray || (view->timeline != 0 && member->position.timeline > view->timeline);
+}
+
+/* A timeline that somebody made by hand is a higher one, and tells nothing of where it began. */
+static bool has_floor(const struct ha_view *view, const struct ha_member *member)
+{
+    return position_compare(member->position, view->floor) >= 0 &&
+           (!is_by_hand(view, member) || member->position.lsn >= view->floor.lsn);
+}
+
 /* Nobody who answers has what the last primary had when it gave up the lease, and whoever was to go
  * first has had the time. */
 static bool is_floor_lost(const struct ha_view *view)
 {
     for (unsigned at = 0; at < view->member_count; at++) {
-        const struct ha_member *member = &view->members[at];
-
-        if (member->is_fresh && position_compare(member->position, view->floor) >= 0) {
+        if (view->members[at].is_fresh && has_floor(view, &view->members[at])) {
             return false;
         }
     }
@@ -75,8 +85,7 @@ const char *ha_bar(const struct ha_view *view, int at)
     if (member->position.timeline == 0 || member->position.lsn == 0) {
         return "its position is not known";
     }
-    if (position_compare(member->position, view->floor) < 0 &&
-        !(is_forced(view, at) && is_floor_lost(view))) {
+    if (!has_floor(view, member) && !(is_forced(view, at) && is_floor_lost(view))) {
         return "it lacks acknowledged changes of the last primary";
     }
     if (!is_forced(view, at) && (view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED) &&
@@ -87,8 +96,7 @@ const char *ha_bar(const struct ha_view *view, int at)
         return "the store is older than what was seen: all members must answer to know who has all "
                "acknowledged changes";
     }
-    if (!is_forced(view, at) &&
-        (member->is_stray || (view->timeline != 0 && member->position.timeline > view->timeline))) {
+    if (!is_forced(view, at) && is_by_hand(view, member)) {
         return "its history is not the cluster's: somebody promoted it by hand";
     }
     if (!is_forced(view, at) && !view->sync.is_published &&

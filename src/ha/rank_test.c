@@ -78,6 +78,37 @@ static void test_bars(void **state)
     assert_string_equal(ha_bar(&view, 0), "it lacks acknowledged changes of the last primary");
 }
 
+/* What nobody has any more does not bar the member that an operator names; but somebody's higher
+ * timeline, made by hand, is no proof of having it. */
+static void test_floor(void **state)
+{
+    static const char *const lacks = "it lacks acknowledged changes of the last primary";
+    struct ha_view view = base_view();
+
+    assert_null(*state);
+    view.timeline = 1;
+    view.floor = (struct position){.timeline = 1, .lsn = 2000};
+    assert_string_equal(ha_bar(&view, 0), lacks);
+    view.request = (struct ha_request){.is_present = true, .is_due = true, .leader = HA_NOBODY};
+    assert_null(ha_bar(&view, 0));
+    view.members[1].position = view.floor;
+    assert_string_equal(ha_bar(&view, 0), lacks);
+    view.members[1].position = (struct position){.timeline = 2, .lsn = 2000};
+    assert_string_equal(ha_bar(&view, 0), lacks);
+    view.members[1].position.lsn = 1999;
+    assert_null(ha_bar(&view, 0));
+    view.members[1].position.timeline = 1;
+    view.members[1].is_stray = true;
+    assert_null(ha_bar(&view, 0));
+
+    view.members[2].position = view.floor;
+    view.request.candidate = 1;
+    view.members[1].position.timeline = 2;
+    assert_string_equal(ha_bar(&view, 1), lacks);
+    view.members[2].is_fresh = false;
+    assert_null(ha_bar(&view, 1));
+}
+
 /* Either the named candidate or the best one goes: never both waiting for each other. */
 static void test_named_candidate_never_deadlocks(void **state)
 {
@@ -114,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rank_is_a_total_order),
         cmocka_unit_test(test_bars),
+        cmocka_unit_test(test_floor),
         cmocka_unit_test(test_named_candidate_never_deadlocks),
     };
 
