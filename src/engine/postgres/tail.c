@@ -189,13 +189,17 @@ static int write_part(
     char path[PG_PATH_SIZE];
     struct file_facts facts = {0};
     uint64_t known = MIN(MAX(own->own_lsn, from), to) - from;
+    uint32_t size = own->segment_size;
+    uint64_t offset;
     int r = 0;
 
-    segment_path(own->data_dir, own->ask.timeline, from, own->segment_size, path);
+    ASSERT(size > 0);
+    offset = from % size;
+    segment_path(own->data_dir, own->ask.timeline, from, size, path);
     if (known > 0) {
-        r = compare(path, from % own->segment_size, bytes, (size_t)known, e);
-    } else if (from % own->segment_size == 0) {
-        r = file_make_sized(path, own->segment_size, SEGMENT_MODE, e);
+        r = compare(path, offset, bytes, (size_t)known, e);
+    } else if (offset == 0) {
+        r = file_make_sized(path, size, SEGMENT_MODE, e);
     }
     if (r == 0) {
         r = file_facts(path, &facts, e);
@@ -203,12 +207,12 @@ static int write_part(
     if (r < 0 || known == to - from) {
         return r;
     }
-    if (facts.size != own->segment_size) {
+    if (facts.size != size) {
         return FAIL(e, ERR_CORRUPT, "%s has not the size of a segment", path);
     }
     return file_write_part(
-        path, from % own->segment_size + known, bytes + known, (size_t)(to - from - known),
-        to % own->segment_size == 0 || to == own->end_lsn, e);
+        path, offset + known, bytes + known, (size_t)(to - from - known),
+        to % size == 0 || to == own->end_lsn, e);
 }
 
 /* The end is where the last valid record ends, and no earlier. */
