@@ -13,7 +13,7 @@ import urllib.request
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, "tests", "cluster"))
-from cluster import Cluster, Failure, LOAD, Node, as_user, children_of, now, send_signal, wait_until, PASSWORD
+from cluster import Cluster, Failure, LOAD, Node, as_user, children_of, is_alive, now, send_signal, wait_until, PASSWORD
 from sync import wait_key
 
 
@@ -229,16 +229,18 @@ postgresql:
 # --- faults that both suffer in the same way ----------------------------------------------------------------------------
 
 def kill_server_complete(side, node):
-    """The server dies when its standbys have all that it has: the workload's processes end first, a moment before."""
+    """The server dies when its standbys have all that it has: the workload's processes end first, and what they have
+    written has the time to arrive."""
     postmaster = node.postmaster()
     writers = node.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'baton-load' AND pid <> pg_backend_pid()")
-    fault = side.fault(node)
     send_signal(postmaster, signal.SIGSTOP)  # it lets nobody in, and does not react to what follows
+    pids = [postmaster] + children_of(postmaster)
+    fault = side.fault(node)
     for pid in writers.split():
         send_signal(int(pid), signal.SIGTERM)
-    end = now() + 0.02
-    pids = [postmaster] + children_of(postmaster)
-    time.sleep(max(0, end - now()))
+    while any(is_alive(int(pid)) for pid in writers.split()):
+        time.sleep(0.0005)
+    time.sleep(0.005)
     for pid in pids:
         send_signal(pid, signal.SIGKILL)
     fault["struck"] = now() - fault["at"]

@@ -1,6 +1,7 @@
 #include "dcs/etcd_test.h"
 
 #define PREFIX "/service/test/"
+#define PATIENCE_MS 15000 /* for what must happen: the machine may be slow */
 
 /* A client of the store and what it was told. */
 struct client {
@@ -100,6 +101,13 @@ static bool has_value(void *arg)
                : at >= 0 && str_equal(client->values[at], client->wanted_value);
 }
 
+static bool has_lost_session(void *arg)
+{
+    const struct client *client = arg;
+
+    return client->session_losses > 0;
+}
+
 static bool has_snapshots(void *arg)
 {
     const struct client *client = arg;
@@ -138,7 +146,7 @@ static void client_open(
 
 static void wait_ready(struct client *client)
 {
-    if (!run_until(client->loop, 15000, is_ready, client)) {
+    if (!run_until(client->loop, PATIENCE_MS, is_ready, client)) {
         print_message("not ready: %s\n", client->health.problem);
         assert_true(false);
     }
@@ -173,7 +181,7 @@ static enum dcs_outcome put(struct client *client, const char *key, const char *
 {
     struct dcs_txn txn = put_txn(key, value);
 
-    return txn_within(client, &txn, 2000);
+    return txn_within(client, &txn, PATIENCE_MS);
 }
 
 static enum dcs_outcome put_session(struct client *client, const char *key, const char *value)
@@ -181,7 +189,7 @@ static enum dcs_outcome put_session(struct client *client, const char *key, cons
     struct dcs_txn txn = put_txn(key, value);
 
     txn.ops[0].with_session = true;
-    return txn_within(client, &txn, 2000);
+    return txn_within(client, &txn, PATIENCE_MS);
 }
 
 static struct dcs_txn swap_txn(const char *key, int64_t revision, const char *value)
@@ -222,26 +230,26 @@ static void check_compares(struct client *client)
 
     txn.compare_count = 1;
     txn.compares[0] = (struct dcs_compare){.kind = DCS_IS_ABSENT, .key = "lease"};
-    assert_int_equal(txn_within(client, &txn, 2000), DCS_DONE);
+    assert_int_equal(txn_within(client, &txn, PATIENCE_MS), DCS_DONE);
     revision = client->done_revision;
-    assert_int_equal(txn_within(client, &txn, 2000), DCS_LOST_RACE);
+    assert_int_equal(txn_within(client, &txn, PATIENCE_MS), DCS_LOST_RACE);
     txn.compares[0] = (struct dcs_compare){.kind = DCS_VALUE_IS, .key = "lease", .value = "two"};
-    assert_int_equal(txn_within(client, &txn, 2000), DCS_LOST_RACE);
+    assert_int_equal(txn_within(client, &txn, PATIENCE_MS), DCS_LOST_RACE);
     txn.compares[0].value = "";
-    assert_int_equal(txn_within(client, &txn, 2000), DCS_LOST_RACE);
+    assert_int_equal(txn_within(client, &txn, PATIENCE_MS), DCS_LOST_RACE);
     txn.compares[0].value = "one";
     txn.ops[0].value = "";
-    assert_int_equal(txn_within(client, &txn, 2000), DCS_DONE);
+    assert_int_equal(txn_within(client, &txn, PATIENCE_MS), DCS_DONE);
     txn.compares[0].value = "";
     txn.ops[0].value = "three";
-    assert_int_equal(txn_within(client, &txn, 2000), DCS_DONE);
+    assert_int_equal(txn_within(client, &txn, PATIENCE_MS), DCS_DONE);
     txn.compares[0].key = "nothing";
-    assert_int_equal(txn_within(client, &txn, 2000), DCS_LOST_RACE);
+    assert_int_equal(txn_within(client, &txn, PATIENCE_MS), DCS_LOST_RACE);
     txn = swap_txn("lease", revision, "four");
-    assert_int_equal(txn_within(client, &txn, 2000), DCS_LOST_RACE);
-    assert_true(wait_value(client, "lease", "three", 2000));
+    assert_int_equal(txn_within(client, &txn, PATIENCE_MS), DCS_LOST_RACE);
+    assert_true(wait_value(client, "lease", "three", PATIENCE_MS));
     txn = swap_txn("lease", client->revisions[0], "four");
-    assert_int_equal(txn_within(client, &txn, 2000), DCS_DONE);
+    assert_int_equal(txn_within(client, &txn, PATIENCE_MS), DCS_DONE);
 }
 
 static void test_txn(void **state)
@@ -261,10 +269,10 @@ static void test_txn(void **state)
         .kind = DCS_PUT, .key = "members/a", .value = "{\"x\":\"\xc3\xa4\"}", .with_session = true};
     txn.ops[1] = (struct dcs_op){.kind = DCS_DELETE, .key = "lease"};
     txn.ops[2] = (struct dcs_op){.kind = DCS_PUT, .key = "x", .value = "1"};
-    assert_true(wait_value(&client, "lease", "four", 2000));
+    assert_true(wait_value(&client, "lease", "four", PATIENCE_MS));
     before = client.snapshots;
-    assert_int_equal(txn_within(&client, &txn, 2000), DCS_DONE);
-    assert_true(wait_value(&client, "members/a", "{\"x\":\"\xc3\xa4\"}", 2000));
+    assert_int_equal(txn_within(&client, &txn, PATIENCE_MS), DCS_DONE);
+    assert_true(wait_value(&client, "members/a", "{\"x\":\"\xc3\xa4\"}", PATIENCE_MS));
     assert_int_equal(client.snapshots, before + 1);
     assert_int_equal(client.count, 2);
     assert_true(client.own[0]);
@@ -276,10 +284,10 @@ static void test_txn(void **state)
     assert_int_equal(txn_within(&client, &txn, 2000), DCS_REFUSED);
     client.wanted = client.snapshots + 1;
     dcs_refresh(client.dcs);
-    assert_true(run_until(loop, 1000, has_snapshots, &client));
+    assert_true(run_until(loop, PATIENCE_MS, has_snapshots, &client));
     dcs_end_session(client.dcs);
-    assert_true(wait_value(&client, "members/a", NULL, 1000));
-    assert_int_equal(client.session_losses, 1);
+    assert_true(wait_value(&client, "members/a", NULL, PATIENCE_MS));
+    assert_true(run_until(loop, PATIENCE_MS, has_lost_session, &client));
     assert_int_equal(put_session(&client, "members/a", "1"), DCS_REFUSED);
     close_all(&servers, loop, &client);
 }
@@ -294,18 +302,18 @@ static void test_unknown(void **state)
     (void)state;
     open_all(&servers, 1, &loop, &client, 5000, 2000);
     assert_int_equal(put(&client, "x", "1"), DCS_DONE);
-    assert_true(wait_value(&client, "x", "1", 1000));
+    assert_true(wait_value(&client, "x", "1", PATIENCE_MS));
     kill(servers.items[0].pid, SIGSTOP);
     txn = swap_txn("x", client.revisions[0], "2");
     assert_int_equal(txn_within(&client, &txn, 600), DCS_UNKNOWN);
-    assert_true(run_until(loop, 4000, is_lost, &client));
+    assert_true(run_until(loop, PATIENCE_MS, is_lost, &client));
     print_message("stopped server: %s\n", client.health.problem);
     kill(servers.items[0].pid, SIGCONT);
-    assert_true(run_until(loop, 4000, is_ready, &client));
+    assert_true(run_until(loop, PATIENCE_MS, is_ready, &client));
     /* The stopped server found the request when it went on, or it did not. */
     client.wanted = client.snapshots + 1;
     dcs_refresh(client.dcs);
-    assert_true(run_until(loop, 2000, has_snapshots, &client));
+    assert_true(run_until(loop, PATIENCE_MS, has_snapshots, &client));
     assert_int_equal(client.count, 1);
     /* Nobody there: certainly not applied, because nothing was sent to an endpoint that did not say
      * who it is. */
@@ -328,7 +336,7 @@ static void test_late_answer(void **state)
     (void)state;
     open_all(&servers, 1, &loop, &client, 5000, 5000);
     assert_int_equal(put(&client, "x", "1"), DCS_DONE);
-    assert_true(wait_value(&client, "x", "1", 1000));
+    assert_true(wait_value(&client, "x", "1", PATIENCE_MS));
     kill(servers.items[0].pid, SIGSTOP);
     txn = swap_txn("x", client.revisions[0], "2");
     client.wanted = client.dones + 1;
@@ -336,10 +344,10 @@ static void test_late_answer(void **state)
     run_until(loop, 1500, NULL, NULL);
     assert_int_equal(client.dones, client.wanted - 1);
     kill(servers.items[0].pid, SIGCONT);
-    assert_true(run_until(loop, 3000, has_dones, &client));
+    assert_true(run_until(loop, PATIENCE_MS, has_dones, &client));
     print_message("late answer: outcome %d\n", (int)client.outcome);
     assert_true(client.outcome == DCS_DONE || client.outcome == DCS_UNKNOWN);
-    assert_true(wait_value(&client, "x", "2", 2000));
+    assert_true(wait_value(&client, "x", "2", PATIENCE_MS));
     close_all(&servers, loop, &client);
 }
 
@@ -376,8 +384,8 @@ static void test_members(void **state)
         print_message(
             "server %u killed: written after %d ms, %u tries\n", at,
             (int)instant_elapsed_max_ms(start, clock_now()), tries);
-        assert_true(wait_value(&client, "x", value, 3000));
-        assert_true(wait_value(&only_one, "x", value, 4000));
+        assert_true(wait_value(&client, "x", value, PATIENCE_MS));
+        assert_true(wait_value(&only_one, "x", value, PATIENCE_MS));
         print_message(
             "  seen by the other client after %d ms\n",
             (int)instant_elapsed_max_ms(start, only_one.changed_at));
@@ -390,11 +398,11 @@ static void test_members(void **state)
 
         server_kill(&servers, at);
         start = clock_now();
-        assert_int_equal(txn_within(&client, &txn, 5000), DCS_DONE);
+        assert_int_equal(txn_within(&client, &txn, PATIENCE_MS), DCS_DONE);
         print_message(
             "server %u killed: swapped after %d ms\n", at,
             (int)instant_elapsed_max_ms(start, client.done_at));
-        assert_true(wait_value(&client, "x", txn.ops[0].value, 3000));
+        assert_true(wait_value(&client, "x", txn.ops[0].value, PATIENCE_MS));
         server_start(&servers, at);
         run_until(loop, 2500, NULL, NULL);
     }
@@ -429,7 +437,7 @@ static void test_compaction(void **state)
     open_all(&servers, 1, &loop, &a, 20000, 4000);
     assert_int_equal(put(&a, "x", "old"), DCS_DONE);
     assert_int_equal(put(&a, "gone", "1"), DCS_DONE);
-    assert_true(wait_value(&a, "gone", "1", 1000));
+    assert_true(wait_value(&a, "gone", "1", PATIENCE_MS));
     /* a's loop stands still: to the store it is a client that hangs. The watch is cut by a restart
      * of the server. */
     other = loop_new();
@@ -442,7 +450,7 @@ static void test_compaction(void **state)
         struct dcs_txn txn = {.op_count = 1};
 
         txn.ops[0] = (struct dcs_op){.kind = DCS_DELETE, .key = "gone"};
-        assert_int_equal(txn_within(&b, &txn, 2000), DCS_DONE);
+        assert_int_equal(txn_within(&b, &txn, PATIENCE_MS), DCS_DONE);
     }
     server_kill(&servers, 0);
     server_start(&servers, 0);
@@ -450,10 +458,10 @@ static void test_compaction(void **state)
     wait_ready(&b);
     str_format(body, sizeof(body), "{\"revision\":\"%" PRId64 "\",\"physical\":true}", b.revision);
     post(servers.items[0].url, "/kv/compaction", body);
-    assert_true(wait_value(&a, "gone", NULL, 8000));
-    assert_true(wait_value(&a, "x", "new", 1000));
+    assert_true(wait_value(&a, "gone", NULL, PATIENCE_MS));
+    assert_true(wait_value(&a, "x", "new", PATIENCE_MS));
     assert_int_equal(put(&b, "x", "newer"), DCS_DONE);
-    assert_true(wait_value(&a, "x", "newer", 1000));
+    assert_true(wait_value(&a, "x", "newer", PATIENCE_MS));
     dcs_free(b.dcs);
     loop_free(other);
     close_all(&servers, loop, &a);
@@ -485,30 +493,30 @@ static void test_session(void **state)
     (void)state;
     open_all(&servers, 1, &loop, &client, 2000, 3000);
     assert_int_equal(put_session(&client, "members/a", "1"), DCS_DONE);
-    assert_true(wait_value(&client, "members/a", "1", 1000));
+    assert_true(wait_value(&client, "members/a", "1", PATIENCE_MS));
     run_until(loop, 5000, NULL, NULL);
     assert_int_equal(client.session_losses, 0);
     /* Three times the ttl without a turn of the loop: the lease runs out in the store. */
     sleep(6);
-    assert_true(wait_value(&client, "members/a", NULL, 3000));
-    assert_true(run_until(loop, 3000, is_regranted, &client));
+    assert_true(wait_value(&client, "members/a", NULL, PATIENCE_MS));
+    assert_true(run_until(loop, PATIENCE_MS, is_regranted, &client));
     assert_int_equal(put_session(&client, "members/a", "2"), DCS_DONE);
-    assert_true(wait_value(&client, "members/a", "2", 1000));
+    assert_true(wait_value(&client, "members/a", "2", PATIENCE_MS));
     at = find(&client, "members/a");
     assert_true(client.own[at]);
     /* Another ttl is another lease, at once, and there is one all the time: the key is not of the
      * session any more. */
     client.session_losses = 0;
     dcs_set_times(client.dcs, 60000, 3000);
-    assert_true(run_until(loop, 1500, is_of_old_session, &client));
+    assert_true(run_until(loop, PATIENCE_MS, is_of_old_session, &client));
     dcs_set_times(client.dcs, 3000, 3000);
     assert_int_equal(put_session(&client, "members/a", "3"), DCS_DONE);
-    assert_true(run_until(loop, 1500, is_of_old_session, &client));
+    assert_true(run_until(loop, PATIENCE_MS, is_of_old_session, &client));
     assert_int_equal(client.session_losses, 0);
     assert_true(client.health.has_session);
     /* Another value: the one of before is there already, and the watch tells of this one later. */
     assert_int_equal(put_session(&client, "members/a", "4"), DCS_DONE);
-    assert_true(wait_value(&client, "members/a", "4", 1000));
+    assert_true(wait_value(&client, "members/a", "4", PATIENCE_MS));
     assert_true(client.own[find(&client, "members/a")]);
     close_all(&servers, loop, &client);
 }
@@ -554,17 +562,17 @@ static void test_auth(void **state)
     wait_ready(&client);
     enable_auth(&servers);
     assert_int_equal(put(&client, "x", "1"), DCS_DONE);
-    assert_true(wait_value(&client, "x", "1", 3000));
+    assert_true(wait_value(&client, "x", "1", PATIENCE_MS));
     /* Tokens live for two seconds after their last use; wiped ones are gone with the server. */
     sleep(4);
     assert_int_equal(put(&client, "x", "2"), DCS_DONE);
-    assert_true(wait_value(&client, "x", "2", 3000));
+    assert_true(wait_value(&client, "x", "2", PATIENCE_MS));
     server_kill(&servers, 0);
     server_start(&servers, 0);
     run_until(loop, 2500, NULL, NULL);
     wait_ready(&client);
     assert_int_equal(put(&client, "x", "3"), DCS_DONE);
-    assert_true(wait_value(&client, "x", "3", 3000));
+    assert_true(wait_value(&client, "x", "3", PATIENCE_MS));
     dcs_free(client.dcs);
     client_open_with(
         &client, loop,
@@ -612,9 +620,9 @@ static void test_latency(void **state)
         str_format(value, sizeof(value), "%u", at);
         txn = put_txn("x", value);
         start = clock_now();
-        assert_int_equal(txn_within(&a, &txn, 2000), DCS_DONE);
+        assert_int_equal(txn_within(&a, &txn, PATIENCE_MS), DCS_DONE);
         done_us[at] = (a.done_at.raw_ns - start.raw_ns) / 1000;
-        assert_true(wait_value(&b, "x", value, 2000));
+        assert_true(wait_value(&b, "x", value, PATIENCE_MS));
         seen_us[at] = (b.changed_at.raw_ns - start.raw_ns) / 1000;
     }
     qsort(done_us, 200, sizeof(done_us[0]), compare_numbers);
@@ -645,7 +653,7 @@ static void test_replaced(void **state)
     run_until(loop, 1000, NULL, NULL);
     /* Already before the verdict no write goes there. */
     assert_int_not_equal(put(&client, "y", "1"), DCS_DONE);
-    assert_true(run_until(loop, 8000, is_lost, &client));
+    assert_true(run_until(loop, PATIENCE_MS, is_lost, &client));
     run_until(loop, 3000, NULL, NULL);
     print_message("wiped: %s\n", client.health.problem);
     assert_non_null(strstr(client.health.problem, "replaced or restored"));
@@ -663,7 +671,7 @@ static void test_replaced(void **state)
     server_start(&servers, 0);
     run_until(loop, 1000, NULL, NULL);
     assert_int_not_equal(put(&client, "y", "1"), DCS_DONE);
-    assert_true(run_until(loop, 8000, is_lost, &client));
+    assert_true(run_until(loop, PATIENCE_MS, is_lost, &client));
     print_message("another cluster: %s\n", client.health.problem);
     assert_non_null(strstr(client.health.problem, "another cluster"));
     close_all(&servers, loop, &client);
@@ -725,7 +733,7 @@ static void test_tls(void **state)
     client_open_with(&client, loop, options);
     wait_ready(&client);
     assert_int_equal(put(&client, "x", "1"), DCS_DONE);
-    assert_true(wait_value(&client, "x", "1", 1000));
+    assert_true(wait_value(&client, "x", "1", PATIENCE_MS));
     dcs_free(client.dcs);
     options.ca_file = NULL;
     client_open_with(&client, loop, options);
@@ -749,9 +757,9 @@ static void test_limits(void **state)
     txn = put_txn("x", large);
     assert_int_equal(txn_within(&client, &txn, 1000), DCS_REFUSED);
     large[DCS_VALUE_MAX] = '\0';
-    assert_int_equal(txn_within(&client, &txn, 2000), DCS_DONE);
+    assert_int_equal(txn_within(&client, &txn, PATIENCE_MS), DCS_DONE);
     client.wanted = client.snapshots + 1;
-    run_until(loop, 3000, has_snapshots, &client);
+    assert_true(run_until(loop, PATIENCE_MS, has_snapshots, &client));
     assert_int_equal(client.count, 1);
     for (unsigned at = 0; at < DCS_KEYS_MAX; at++) {
         char key[16];
@@ -759,13 +767,13 @@ static void test_limits(void **state)
         str_format(key, sizeof(key), "k%03u", at);
         IGNORE(put(&client, key, "1"), "the last one is too many");
     }
-    assert_true(run_until(loop, 5000, is_lost, &client));
+    assert_true(run_until(loop, PATIENCE_MS, is_lost, &client));
     print_message("too many: %s\n", client.health.problem);
     assert_non_null(strstr(client.health.problem, "more than 128 keys"));
     txn = (struct dcs_txn){.op_count = 1};
     txn.ops[0] = (struct dcs_op){.kind = DCS_DELETE, .key = "k000"};
-    assert_int_equal(txn_within(&client, &txn, 1000), DCS_DONE);
-    assert_true(run_until(loop, 5000, is_ready, &client));
+    assert_int_equal(txn_within(&client, &txn, PATIENCE_MS), DCS_DONE);
+    assert_true(run_until(loop, PATIENCE_MS, is_ready, &client));
     assert_int_equal(client.count, DCS_KEYS_MAX);
     close_all(&servers, loop, &client);
 }

@@ -89,7 +89,9 @@ static void check_taken(const struct ha_view *view)
     }
     for (int at = 0; at < 3; at++) {
         const struct ha_member *member = &view->members[at];
-        bool is_final = view->lease == HA_LEASE_OTHER ? member->is_promised : member->is_current;
+        bool is_final = view->lease == HA_LEASE_OTHER
+                            ? member->is_promised
+                            : member->is_current && member->server == SERVER_STANDBY;
 
         answers += ((view->sync.key.voters >> at) & 1) != 0 && member->is_fresh && is_final &&
                            member->position.lsn <= self->position.lsn
@@ -133,6 +135,7 @@ static void test_every_takeover(void **state)
         pick_member(&code, &view.members[1]);
         pick_member(&code, &view.members[2]);
         view.members[1].server = view.members[1].is_current ? SERVER_STANDBY : SERVER_PRIMARY;
+        view.members[2].server = all % 5 == 0 ? SERVER_DOWN : SERVER_STANDBY;
         ha_decide(&view, &plan);
         if (plan.actions[TOPIC_LEASE].kind == HA_ACQUIRE) {
             check_taken(&view);

@@ -4,13 +4,18 @@
  *   baton-load LOG CONNINFO [CONNINFO ...]     write until SIGTERM; one CONNINFO a server
  *   baton-load --read CONNINFO                 print the ids that a server has, sorted
  *
- * LOG has one line an attempt: "NS OUTCOME ID HOST", NS on CLOCK_MONOTONIC when the outcome was
- * known: try      written before the row is sent ok       the server acknowledged the commit fail
- * the server refused it before the commit: it is certainly not there unknown  anything else: the
- * connection broke or no answer came in time; it may be there or not and "NS open - HOST" when a
- * writable server was found. An id is never used twice, also not for a retry. Every write to a
- * server waits for the last one; a server that does not answer for TIMEOUT_MS, or for as long as
- * the variable BATON_LOAD_PATIENCE_MS says, is left for the next. */
+ * LOG has two lines an attempt, "NS OUTCOME ID HOST", NS on CLOCK_MONOTONIC: "try" before the row is
+ * sent, then what came of it:
+ *
+ *   ok       the server acknowledged the commit
+ *
+ *   fail     it refused before the commit: the row is certainly not there
+ *
+ *   unknown  the connection broke, or no answer came in time: it may be there or not
+ *
+ * and "NS open 0 HOST" when a writable server was found. An id is never used twice, also not for a
+ * retry. Every write to a server waits for the last one; a server that does not answer for
+ * TIMEOUT_MS, or for as long as the variable BATON_LOAD_PATIENCE_MS says, is left for the next. */
 #include "base/base.h"
 
 #include <libpq-fe.h>
