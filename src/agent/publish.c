@@ -212,15 +212,20 @@ void agent_publish(struct agent *agent)
     dcs_txn(agent->ports.dcs, &txn, PUBLISH_TIMEOUT_MS, on_published, agent);
 }
 
+/* The server here has died. */
+static bool is_crashed(const struct ha_view *view)
+{
+    const struct ha_server *server = &view->server;
+
+    return view->lease == HA_LEASE_MINE && !server->was_clean && server->was_primary &&
+           server->state == SERVER_DOWN;
+}
+
 /* The server here has died, or the holder of the lease is not heard: what the others have decides.
  */
 static bool is_asking_all(const struct agent *agent, const struct ha_view *view)
 {
-    const struct ha_server *server = &view->server;
-    bool has_died = view->lease == HA_LEASE_MINE && !server->was_clean && server->was_primary &&
-                    server->state == SERVER_DOWN;
-
-    return has_died ||
+    return is_crashed(view) ||
            (view->lease == HA_LEASE_OTHER && agent_is_sync(agent) && agent_is_suspicion(agent));
 }
 
@@ -236,6 +241,9 @@ static int64_t poll_period_ms(
     bool is_looked_at =
         instant_is_set(agent->looked) && instant_elapsed_max_ms(agent->looked, now) < LOOKED_AT_MS;
 
+    if (is_crashed(view)) {
+        return HEARTBEAT_CRASH_MS;
+    }
     if (is_asking_all(agent, view) || (is_holder && is_looked_at) ||
         (is_open && agent_is_sync(agent))) {
         return HEARTBEAT_URGENT_MS;

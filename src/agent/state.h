@@ -347,7 +347,9 @@ void agent_on_ping(void *arg, const char *name, bool is_alive);
 void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision);
 
 /* How often peers are asked while somebody holds the lease; while nobody does, each
- * HEARTBEAT_RACE_MS. */
+ * HEARTBEAT_RACE_MS; by the holder whose server has died, each HEARTBEAT_CRASH_MS: the first answer
+ * only makes a standby look how far it is, and nobody can write meanwhile. */
+#define HEARTBEAT_CRASH_MS 5
 #define HEARTBEAT_RACE_MS 100
 #define HEARTBEAT_URGENT_MS 20
 #define HEARTBEAT_SYNC_MS 250

@@ -23,7 +23,7 @@
 
 #define TIMEOUT_MS 1000
 #define CONNECT_TIMEOUT_MS 400
-#define PAUSE_MS 2
+#define PAUSE_MS 10 /* a connection that is let in costs some milliseconds of processor time */
 #define SERVERS_MAX 8
 
 static volatile sig_atomic_t is_stopped;
