@@ -254,7 +254,6 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     const char *config_json = NULL;
     const char *history_json = NULL;
     const char *failsafe_json = NULL;
-    bool is_own_member_there = false;
     struct member unlisted[UNLISTED_MAX];
     unsigned unlisted_count = keep_unlisted(agent, snapshot, unlisted);
     char own_key[MEMBER_NAME_SIZE + sizeof(KEY_MEMBERS)];
@@ -263,6 +262,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     IGNORE(!str_format(own_key, sizeof(own_key), KEY_MEMBERS "%s", agent->config->name), "fits");
     agent->is_initialize_of_session = false;
     agent->is_leader_of_session = false;
+    agent->is_member_of_session = false;
     for (unsigned at = 0; at < snapshot->count; at++) {
         const struct dcs_entry *entry = &snapshot->entries[at];
 
@@ -278,7 +278,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
         } else if (str_equal(entry->key, KEY_LEADER)) {
             agent->is_leader_of_session = entry->is_of_session;
         } else if (str_equal(entry->key, own_key)) {
-            is_own_member_there = entry->is_of_session;
+            agent->is_member_of_session = entry->is_of_session;
         }
     }
     record_cluster_decode(
@@ -299,7 +299,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     }
     keep_text(&agent->history_json, history_json);
     keep_text(&agent->failsafe_json, failsafe_json);
-    if (!is_own_member_there && !agent->is_publishing) {
+    if (!agent->is_member_of_session && !agent->is_publishing) {
         agent->is_published = false;
     }
     agent->has_cluster = true;

@@ -128,6 +128,8 @@ static void on_published(void *arg, enum dcs_outcome outcome, int64_t revision)
     if (outcome != DCS_DONE || revision < 0) {
         agent->is_published = false;
         agent->publish_retry = instant_add_ms(agent->ports.now(agent->ports.arg), PUBLISH_RETRY_MS);
+    } else if (agent->cluster.revision >= revision && !agent->is_member_of_session) {
+        agent->is_published = false; /* the answer is late: it is gone again, with a session */
     }
 }
 

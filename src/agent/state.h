@@ -205,6 +205,7 @@ struct agent {
     bool has_cluster;
     bool is_initialize_of_session;
     bool is_leader_of_session;
+    bool is_member_of_session; /* the member record of this node */
     char *config_json;  /* the config key as read; NULL none */
     char *history_json; /* the history key as read */
     struct dcs_health dcs;
