@@ -210,6 +210,16 @@ static void keep_text(char **slot, const char *value)
     *slot = value != NULL ? mem_dup(value) : NULL;
 }
 
+static void keep_listed(struct agent *agent)
+{
+    AUTO_FREE char *wanted = NULL;
+
+    if (agent->cluster.settings.is_failsafe) {
+        wanted = record_failsafe_encode(&agent->cluster);
+        agent->is_failsafe_listed = str_equal(agent->failsafe_json, wanted);
+    }
+}
+
 /* A key that is gone or has a mistake does not mean that acknowledged commits may be lost from now
  * on: what held goes on, or what the key sync was written under. */
 static void keep_durability(
@@ -299,6 +309,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     }
     keep_text(&agent->history_json, history_json);
     keep_text(&agent->failsafe_json, failsafe_json);
+    keep_listed(agent);
     if (!agent->is_member_of_session && !agent->is_publishing) {
         agent->is_published = false;
     }

@@ -320,13 +320,6 @@ static bool is_vote(
            !str_equal(name, record->holder);
 }
 
-static bool is_listed(const struct agent *agent)
-{
-    AUTO_FREE char *wanted = record_failsafe_encode(&agent->cluster);
-
-    return str_equal(agent->failsafe_json, wanted);
-}
-
 void agent_view_failsafe(const struct agent *agent, struct instant now, struct ha_view *view)
 {
     const struct failsafe_facts *facts = &agent->failsafe;
@@ -337,7 +330,7 @@ void agent_view_failsafe(const struct agent *agent, struct instant now, struct h
     if (view->lease == HA_LEASE_MINE) {
         failsafe->is_due = is_ask_due(agent, now, view->lease_left_ms);
         failsafe->is_held = facts->is_held;
-        failsafe->is_recorded = !agent->cluster.settings.is_failsafe || is_listed(agent);
+        failsafe->is_recorded = !agent->cluster.settings.is_failsafe || agent->is_failsafe_listed;
     }
     if (view->lease != HA_LEASE_EXPIRED || !is_other_record(agent)) {
         return;

@@ -206,8 +206,8 @@ struct agent {
     bool is_initialize_of_session;
     bool is_leader_of_session;
     bool is_member_of_session; /* the member record of this node */
-    char *config_json;  /* the config key as read; NULL none */
-    char *history_json; /* the history key as read */
+    char *config_json;         /* the config key as read; NULL none */
+    char *history_json;        /* the history key as read */
     struct dcs_health dcs;
     struct instant dcs_connected; /* when the store last began to answer; {0,0}: never */
     int64_t dcs_seen_real_ms;
@@ -220,7 +220,8 @@ struct agent {
     struct request_facts request;
     struct sync_facts sync;
     struct failsafe_facts failsafe;
-    char *failsafe_json; /* the key failsafe as read; NULL none */
+    char *failsafe_json;     /* the key failsafe as read; NULL none */
+    bool is_failsafe_listed; /* it is what this node would write */
     struct waiter waiters[WAITERS_MAX];
 
     bool is_record_busy;                      /* a bookkeeping transaction is under way */
