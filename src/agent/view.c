@@ -296,6 +296,7 @@ static const struct timeline_history *holder_history(const struct agent *agent, 
 static enum relation view_relation(const struct agent *agent, const struct ha_view *view)
 {
     const struct engine_status *status = &agent->server.status;
+    struct position needed = status->state == SERVER_STARTING ? status->needed : status->position;
     struct timeline_history history;
 
     if (view->lease != HA_LEASE_OTHER || view->holder < 1 ||
@@ -311,7 +312,7 @@ static enum relation view_relation(const struct agent *agent, const struct ha_vi
         /* The store's history has not caught up with the holder yet. */
         return RELATION_UNKNOWN;
     }
-    return timeline_relate(status->position, &history);
+    return timeline_relate(needed, &history);
 }
 
 /* A receiver begins where the log ends that is here. */

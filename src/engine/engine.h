@@ -65,6 +65,8 @@ struct engine_status {
     /* PRIMARY: flushed; STANDBY: the larger of received and replayed; DOWN and is_end_known: the
      * end of its log, else its last checkpoint. */
     struct position position;
+    /* STARTING: its data is not consistent before its log has reached this; {0,0}: not known. */
+    struct position needed;
     struct instant looked;   /* when the position was read; {0,0}: not yet */
     bool is_end_known;       /* DOWN: nothing that was ever acknowledged lies behind `position` */
     uint64_t recovery_bytes; /* DOWN, is_end_known: of the log, that the next start replays */

@@ -418,6 +418,13 @@ static void rewind_early(struct ha_view *view)
     view->members[1].is_checkpointed = false;
 }
 
+/* Not ready, and never will be: what its pages need is not in the primary's history. */
+static void starting_diverged(struct ha_view *view)
+{
+    set_down_diverged(view);
+    view->server.state = SERVER_STARTING;
+}
+
 static void clone_diverged(struct ha_view *view)
 {
     set_down_diverged(view);
@@ -571,6 +578,7 @@ static const struct special specials[] = {
     {"rewind.early", rewind_early},
     {"clone.surplus", surplus},
     {"clone.diverged", clone_diverged},
+    {"standby.diverged", starting_diverged},
     {"standby.follow", follow},
     {"promote.unreserved", unreserved},
     {"race.old-store", store_set_back},

@@ -407,10 +407,11 @@ static void act_revoke(const struct ha_view *view, struct ha_action *action)
     action->about = view->holder;
 }
 
+/* Or one that starts needs what is not in the primary's history, and would never be ready. */
 static bool is_standby_diverged(const struct ha_view *view)
 {
-    return view->server.state == SERVER_STANDBY && is_led_elsewhere(view) &&
-           view->server.relation == RELATION_DIVERGED;
+    return (view->server.state == SERVER_STANDBY || view->server.state == SERVER_STARTING) &&
+           is_led_elsewhere(view) && view->server.relation == RELATION_DIVERGED;
 }
 
 static void act_stop(const struct ha_view *view, struct ha_action *action)

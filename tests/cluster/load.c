@@ -4,8 +4,8 @@
  *   baton-load LOG CONNINFO [CONNINFO ...]     write until SIGTERM; one CONNINFO a server
  *   baton-load --read CONNINFO                 print the ids that a server has, sorted
  *
- * LOG has two lines an attempt, "NS OUTCOME ID HOST", NS on CLOCK_MONOTONIC: "try" before the row is
- * sent, then what came of it:
+ * LOG has two lines an attempt, "NS OUTCOME ID HOST", NS on CLOCK_MONOTONIC: "try" before the row
+ * is sent, then what came of it:
  *
  *   ok       the server acknowledged the commit
  *

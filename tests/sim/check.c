@@ -262,7 +262,8 @@ static void check_released(
     if (node == NULL) {
         return;
     }
-    if (server_is_open(node) || node->server.run == RUN_PROMOTING) {
+    /* What somebody promotes by hand in that moment is seen when it is open, and ended then. */
+    if (server_is_open(node) || (node->server.run == RUN_PROMOTING && !node->server.is_by_hand)) {
         check_fail(sim, VERDICT_SAFETY, "%s released the lease while it was open", node->name);
     }
     /* Its log is complete: nothing of it may be lost, whether the record says where it ends or not.

@@ -233,7 +233,9 @@ void check_config_changed(struct sim *sim, const char *value)
     const char *text = json_string_value(mode);
     enum sync_mode is = SYNC_OFF;
     bool is_strict = json_is_true(json_object_get(json, "synchronous_mode_strict"));
+    bool is_switch = check->has_config;
 
+    check->has_config = true;
     if (text != NULL && str_equal(text, "quorum")) {
         is = SYNC_QUORUM;
     } else if (json_is_true(mode) || (text != NULL && str_equal(text, "on"))) {
@@ -244,7 +246,7 @@ void check_config_changed(struct sim *sim, const char *value)
         return;
     }
     sim->has_sync |= is != SYNC_OFF && check_has_sync_rules();
-    if (check->mode_ns != 0 || check->takeovers > 0) {
+    if (is_switch) {
         check->mode_ns = sim->now_ns;
         check_mark(sim, MARK_SWITCHED);
     }

@@ -66,10 +66,15 @@ static void fill_position(const struct sim *sim, const struct node *node, struct
         ret->replayed_lsn = disk->replayed;
         place.lsn = MAX(ret->received_lsn, ret->replayed_lsn);
         place.lsn = MAX(place.lsn, node->server.tail);
+    } else if (ret->state == SERVER_DOWN && disk->minimum.branch >= 0) {
+        place = disk->minimum; /* as the control file has it */
     } else if (ret->state == SERVER_DOWN && !disk->is_clean && !ret->is_end_known) {
         place = disk->checkpoint;
     } else if (ret->state == SERVER_STARTING || ret->state == SERVER_STOPPING) {
         place = (struct place){-1, 0};
+    }
+    if (ret->state == SERVER_STARTING && node->server.is_recovered && disk->minimum.branch >= 0) {
+        ret->needed = (struct position){timeline_of(sim, disk->minimum), disk->minimum.lsn};
     }
     if (ret->is_end_known && !disk->is_clean) {
         ret->recovery_bytes = (uint64_t)(sim->shape.recovery_ns / MS) * RECOVERY_BYTES_PER_MS;

@@ -74,22 +74,6 @@ static bool is_foreign(const struct sim *sim, const struct node *node, const str
            node->made_epoch != node->agent_epoch;
 }
 
-/* Rewound to a history that lost: what it needs to become consistent exists nowhere any more. */
-static bool is_hopeless(const struct sim *sim, const struct node *node, const struct node *leader)
-{
-    return node->disk.kind == DISK_PRESENT && node->server.run == RUN_STARTING &&
-           node->disk.minimum.branch >= 0 &&
-           !wal_contains(&sim->wal, leader->disk.end, node->disk.minimum);
-}
-
-/* It has what the primary's history has not, and is not consistent yet: it answers nothing, so that
- * its agent cannot see that. */
-static bool is_standing(const struct sim *sim, const struct node *node, const struct node *leader)
-{
-    return node->disk.kind == DISK_PRESENT && node->server.run == RUN_STARTING &&
-           !wal_contains(&sim->wal, leader->disk.end, node->disk.end);
-}
-
 /* Nobody has any more what the last primary had when it gave up the lease. */
 static bool is_floor_gone(const struct sim *sim)
 {
@@ -166,7 +150,6 @@ void operator_repair(struct sim *sim)
         struct node *node = &sim->nodes[at];
 
         if (node != leader && (node->disk.kind == DISK_BROKEN || is_foreign(sim, node, leader) ||
-                               is_hopeless(sim, node, leader) || is_standing(sim, node, leader) ||
                                wal_has_twin(&sim->wal, node->disk.end, leader->disk.end))) {
             operator_clear(sim, node);
         }

@@ -548,6 +548,7 @@ struct check {
     uint32_t silenced;          /* nodes that were replaced by revocation, until they lead again */
     int64_t loss_ns;            /* when a disk was lost last */
     int64_t unkeyed_ns;         /* when the key sync ceased to stand for anything */
+    bool has_config;            /* the key config was written: what follows is a switch */
     enum sync_mode mode;        /* as configured */
     bool is_strict;
     int64_t mode_ns;     /* since then; 0: from the beginning */

@@ -169,7 +169,8 @@ struct pg_stall {
     unsigned streaming; /* probes in a row that saw it stream */
     int64_t from;       /* where the log ended at that time; negative: not known yet */
     char problem[192];
-    bool is_starved; /* its upstream no longer has the WAL that it needs */
+    bool is_starved;        /* its upstream no longer has the WAL that it needs */
+    struct position needed; /* before it is ready; {0,0}: not known, or it is */
 };
 
 /* A standby whose replay waits for a restart with larger limits (outgrown.c). */

@@ -63,6 +63,9 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
     status->is_checkpointed = probe->is_checkpointed;
     status->pending_restart = probe->pending_restart || (probe->is_known && pg->is_lowered);
     status->position = probe->position;
+    if (status->state == SERVER_STARTING) {
+        status->needed = pg->stall.needed;
+    }
     if (status->state == SERVER_STANDBY && pg->tail.timeline == probe->position.timeline) {
         status->position.lsn = MAX(probe->position.lsn, pg->tail.lsn);
     }

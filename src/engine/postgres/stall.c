@@ -8,6 +8,9 @@
  * while), nothing will bring it: it starves. That stays true
  * while the server is stopped, until other data is here or another upstream is set.
  *
+ * One that is not ready yet, because it needs what its upstream has not got, writes nothing about
+ * that; its control file says how much log it needs.
+ *
  * The words are PostgreSQL's English ones. With lc_messages in another language the reason is not
  * found: nothing is said, and nothing done. */
 #include "engine/postgres/driver.h"
@@ -27,8 +30,11 @@
 struct stall_job {
     struct pg_job job;
     char log[PG_PATH_SIZE];
+    char data_dir[PG_PATH_SIZE];
+    bool is_starting;
     uint64_t number;
     int64_t from; /* negative: only where it ends now */
+    struct position needed;
     char problem[sizeof(((struct pg_stall *)NULL)->problem)];
     unsigned refusals;
 };
@@ -103,6 +109,17 @@ void pg_stall_read(char *text, char *problem, size_t size, unsigned *ret_refusal
     }
 }
 
+static void read_needed(struct stall_job *own)
+{
+    struct control control;
+
+    if (pg_read_control(own->data_dir, &control, NULL) == 0 &&
+        control.state == CONTROL_IN_ARCHIVE_RECOVERY) {
+        own->needed =
+            (struct position){control.minimum_recovery_timeline, control.minimum_recovery_lsn};
+    }
+}
+
 static void work_stall(struct pg_job *job)
 {
     struct stall_job *own = (struct stall_job *)job;
@@ -119,6 +136,9 @@ static void work_stall(struct pg_job *job)
     job->result = file_read_part(own->log, (uint64_t)from, LOG_TAIL, &text, NULL, &job->err);
     if (job->result == 0) {
         pg_stall_read(text, own->problem, sizeof(own->problem), &own->refusals);
+    }
+    if (own->is_starting) {
+        read_needed(own);
     }
 }
 
@@ -141,11 +161,12 @@ static void done_stall(struct postgres *pg, struct pg_job *job)
         stall->from = own->from;
         return;
     }
+    stall->needed = own->needed;
     if (job->result == 0 && own->problem[0] != '\0') {
         str_copy(stall->problem, sizeof(stall->problem), own->problem);
         stall->is_starved = own->refusals >= REFUSALS && is_long(pg);
-        pg_report(pg);
     }
+    pg_report(pg);
 }
 
 static void read_log(struct postgres *pg)
@@ -158,7 +179,9 @@ static void read_log(struct postgres *pg)
     job->job.done = done_stall;
     job->number = pg->stall.number;
     job->from = pg->stall.from;
+    job->is_starting = !pg->probe.is_known;
     str_copy(job->log, sizeof(job->log), pg->paths.log);
+    str_copy(job->data_dir, sizeof(job->data_dir), pg->paths.data_dir);
     pg_job_start(pg, &job->job);
 }
 
@@ -201,6 +224,7 @@ void pg_stall_end(struct postgres *pg)
     pg->stall.number++;
     pg->stall.since = (struct instant){0, 0};
     pg->stall.problem[0] = '\0';
+    pg->stall.needed = (struct position){0};
 }
 
 void pg_stall_forget(struct postgres *pg)
