@@ -162,6 +162,7 @@ class Run:
             self.violation(failed)
             self.keep_logs(w, row.code)
         self.settle(w, row)
+        w.clear_replaced()
         settled, after = world.moment(), w.switches()
         if not w.writers.are_alive():
             raise Failure("a writer has ended")

@@ -223,13 +223,14 @@ def old_store_disk(w, step):
     """A node comes back with what its store member had on disk some seconds ago."""
     node = pick(w, step, "standby")
     folder = store_folder(w, node)
+    kept = os.path.join(node.folder, "store.old")  # not on the small disk
     node.kill_node()
-    shutil.copytree(folder, folder + ".old", symlinks=True)
+    shutil.copytree(folder, kept, symlinks=True)
     node.start()
     w.hold(4)
     node.kill_node()
     shutil.rmtree(folder)
-    os.rename(folder + ".old", folder)
+    shutil.move(kept, folder)
     own_all(w, folder)
     node.start()
     w.hold(5)

@@ -439,6 +439,13 @@ class World:
     def put_dynamic(self, text):
         self.store_call("put", "/service/demo/config", text)
 
+    def clear_replaced(self):
+        """baton keeps the data that it has replaced; when all is well somebody removes it, for the disks are small."""
+        for node in self.nodes:
+            store = os.path.join(node.folder, "kv" if self.has_disks else "", "store")
+            for path in glob.glob(node.data + ".baton-[0-9]*") + glob.glob(store + ".*-[0-9]*"):
+                shutil.rmtree(path)
+
     def heal(self):
         """Undo whatever is still done: wires, stopped processes, tools, dead agents."""
         for process in self.others:
