@@ -20,7 +20,7 @@ struct pg_disk {
     char problem[192];
 };
 
-#define HINT_FULL "make room on that file system"
+#define HINT_FULL "make room there; replaced data is kept in NAME.baton-TIME"
 #define HINT_FAILED "read the kernel's log on that host"
 
 static const struct {
