@@ -1,5 +1,7 @@
-/* ha_test.h - the view that tests of decisions begin with. Private to the tests of ha/. */
+/* ha_test.h - the view that tests of decisions begin with, and rules that must decide in a changed
+ * one. Private to the tests of ha/, which do not all use all of it. */
 #pragma once
+#pragma GCC diagnostic ignored "-Wunused-function"
 
 #include "base/str.h"
 #include "ha/ha.h"
@@ -60,4 +62,44 @@ static struct ha_view base_view(void)
     view.members[2].position.lsn = 900;
     view.server.upstream = 1;
     return view;
+}
+
+/* This node is the primary by right. */
+static void lead(struct ha_view *view)
+{
+    view->lease = HA_LEASE_MINE;
+    view->holder = 0;
+    view->lease_left_ms = 10000;
+    view->server.is_armed = true;
+    view->server.state = SERVER_PRIMARY;
+    view->members[0].server = SERVER_PRIMARY;
+}
+
+/* A view in which a rule must decide, for whichever topic. */
+struct special {
+    const char *rule;
+    void (*change)(struct ha_view *view);
+};
+
+static bool has_rule(const struct ha_plan *plan, const char *rule)
+{
+    for (unsigned at = 0; at < plan->count; at++) {
+        if (str_equal(plan->actions[at].rule, rule)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void reach(const struct special *special, struct ha_plan *ret)
+{
+    struct ha_view view = base_view();
+
+    special->change(&view);
+    view.members[0].server = view.server.state;
+    ha_decide(&view, ret);
+    if (!has_rule(ret, special->rule)) {
+        fail_msg(
+            "%s is not reached: %s, %s", special->rule, ret->actions[0].rule, ret->actions[1].rule);
+    }
 }
