@@ -279,9 +279,7 @@ static void rewind_repairs_a_fork(void **state)
     assert_non_null(state);
     NEED_LAB();
     must_do(a, ORDER_FOLLOW, NULL);
-    arm(a);
-    await(a_armed);
-    must_do(a, ORDER_PROMOTE, NULL);
+    open_a();
     assert_int_equal(a->status.position.timeline, 4);
     must_do(a, ORDER_CHECKPOINT, NULL);
     run(b, "INSERT INTO t SELECT generate_series(5001, 9000)");
@@ -456,9 +454,7 @@ static void slots_of_gone_members_are_dropped(void **state)
 {
     assert_non_null(state);
     NEED_LAB();
-    arm(a);
-    await(a_armed);
-    must_do(a, ORDER_PROMOTE, NULL);
+    open_a();
     IGNORE(wait_ms(NULL, 300), "the slots are made");
     run(a, "SELECT pg_create_physical_replication_slot('mine')");
     expect(
@@ -488,9 +484,7 @@ static void lowered_values_come_with_a_restart(void **state)
     must_do(a, ORDER_START, NULL);
     await(a_pending);
     expect(a, "SHOW max_connections", "50");
-    arm(a);
-    await(a_armed);
-    must_do(a, ORDER_PROMOTE, NULL);
+    open_a();
     must_do(b, ORDER_START, a);
     await(b_streams);
     assert_true(b_pending());
@@ -504,9 +498,7 @@ static void lowered_values_come_with_a_restart(void **state)
     read_control_of(a, &control);
     assert_int_equal(control.limits.max_connections, 40);
     assert_false(a->status.pending_restart);
-    arm(a);
-    await(a_armed);
-    must_do(a, ORDER_PROMOTE, NULL);
+    open_a();
     engine_probe(a->engine);
     await(b_streams);
     await(b_has_it_all);
@@ -531,9 +523,7 @@ static void raised_values_outgrow_a_standby(void **state)
     engine_set_cluster(a->engine, &lab.cluster, lab.json);
     must_do(a, ORDER_STOP, NULL);
     must_do(a, ORDER_START, NULL);
-    arm(a);
-    await(a_armed);
-    must_do(a, ORDER_PROMOTE, NULL);
+    open_a();
     await(b_outgrown);
     assert_non_null(strstr(
         b->status.problem, "max_connections is 40 here and was raised to 50 at the primary"));

@@ -382,6 +382,14 @@ static bool a_armed(void)
     return instant_is_set(a->status.deadline);
 }
 
+/* For writing: it is a standby. */
+static void open_a(void)
+{
+    arm(a);
+    await(a_armed);
+    must_do(a, ORDER_PROMOTE, NULL);
+}
+
 static bool b_armed(void)
 {
     return instant_is_set(b->status.deadline);

@@ -102,9 +102,7 @@ static void what_a_starting_server_needs_is_told(void **state)
     await(a_known);
     must_do(a, ORDER_BOOTSTRAP, NULL);
     must_do(a, ORDER_START, NULL);
-    arm(a);
-    await(a_armed);
-    must_do(a, ORDER_PROMOTE, NULL);
+    open_a();
     begin(b);
     await(b_known);
     must_do(b, ORDER_CLONE, a);

@@ -111,9 +111,7 @@ static void a_primary_and_two_standbys(void **state)
     await(a_known);
     must_do(a, ORDER_BOOTSTRAP, NULL);
     must_do(a, ORDER_START, NULL);
-    arm(a);
-    await(a_armed);
-    must_do(a, ORDER_PROMOTE, NULL);
+    open_a();
     begin(b);
     begin(c);
     await(b_known);
@@ -291,9 +289,7 @@ static void a_start_keeps_the_rule(void **state)
     assert_int_equal(a->status.sync_serial, 0);
     set_rule(a, rule_of(true, 1, "node-2", "node-3"));
     await(a_settled); /* loaded */
-    arm(a);
-    await(a_armed);
-    must_do(a, ORDER_PROMOTE, NULL);
+    open_a();
     await(a_settled);
     must_do(b, ORDER_FOLLOW, a);
     must_do(c, ORDER_FOLLOW, a);
@@ -613,9 +609,7 @@ static void restart_as_primary(void)
     must_do(a, ORDER_START, NULL);
     await(a_standby);
     assert_false(a->status.is_end_known);
-    arm(a);
-    await(a_armed);
-    must_do(a, ORDER_PROMOTE, NULL);
+    open_a();
     must_do(a, ORDER_CHECKPOINT, NULL);
 }
 
