@@ -475,9 +475,14 @@ void check_by_hand(struct sim *sim, struct node *node)
 
 void check_killed(struct sim *sim, const struct node *node)
 {
+    int branch = node->disk.end.branch;
+    /* Also one that is the primary by right since, if its agent is giving up the lease. */
+    bool is_by_hand =
+        node->server.is_by_hand || (branch >= 0 && sim->wal.branches[branch].is_by_hand);
+
     /* An agent that has just begun remembers no newer reading than the old one that it is given. */
-    if (server_is_open(node) && !node->server.is_by_hand && !node->is_misled &&
-        node->silent_ns == 0 && sim->now_ns - node->heard_ns > SECOND && node->disk_hung_ns == 0 &&
+    if (server_is_open(node) && !is_by_hand && !node->is_misled && node->silent_ns == 0 &&
+        sim->now_ns - node->heard_ns > SECOND && node->disk_hung_ns == 0 &&
         node->disk_failed_ns == 0 && str_equal(sim->check.holder, node->name) &&
         sim->check.lease_ns >= sim->check.back_ns && instant_is_set(node->guard.deadline) &&
         instant_left_ms(node->guard.deadline, node_now(sim, node)) > KILL_MARGIN_MS) {
