@@ -469,6 +469,14 @@ static void sync_store_set_back(struct ha_view *view)
     view->members[2].is_fresh = false;
 }
 
+/* It answers, but not yet how far its log goes. */
+static void sync_store_set_back_early(struct ha_view *view)
+{
+    sync_store_set_back(view);
+    view->members[2].is_fresh = true;
+    view->members[2].server = SERVER_STARTING;
+}
+
 static void cluster_forgotten(struct ha_view *view)
 {
     view->lease = HA_LEASE_FREE;
@@ -569,6 +577,7 @@ static const struct special specials[] = {
     {"promote.unreserved", unreserved},
     {"race.old-store", store_set_back},
     {"race.barred", sync_store_set_back},
+    {"race.barred", sync_store_set_back_early},
     {"promote.back-off", promotion_failed},
     {"failover.release", promotion_failed_again},
     {"standby.outgrown", outgrown},

@@ -35,13 +35,20 @@ static bool is_floor_lost(const struct ha_view *view)
     return !view->is_grace;
 }
 
+/* What this member has is known: a server that starts does not tell. */
+static bool has_told(const struct ha_member *member)
+{
+    return member->is_fresh &&
+           (member->server == SERVER_STANDBY || member->server == SERVER_ABSENT);
+}
+
 /* What the store says of synchronous standbys is not the last word then. */
 static bool is_key_old(const struct ha_view *view)
 {
     bool is_sync = view->sync.is_published || view->settings.sync_mode != SYNC_OFF;
 
     for (int at = 0; view->is_store_old && is_sync && at < (int)view->member_count; at++) {
-        if (!view->members[at].is_fresh) {
+        if (!has_told(&view->members[at])) {
             return true;
         }
     }

@@ -40,6 +40,16 @@ static struct place official(const struct sim *sim)
 
 /* ---- B: who can acknowledge writes ---- */
 
+/* The store was wiped, nobody who could be asked had seen what was in it, and a new cluster was
+ * made: the old one's primary goes on until its lease ends. */
+static bool is_of_forgotten(const struct sim *sim, const struct node *node)
+{
+    int official = sim->check.official;
+
+    return sim->check.is_forgotten && official >= 0 &&
+           sim->wal.branches[official].system_id != node->disk.system_id;
+}
+
 void check_open(struct sim *sim)
 {
     struct check *check = &sim->check;
@@ -59,7 +69,7 @@ void check_open(struct sim *sim)
     }
     for (unsigned at = 0; count > 1 && at < count; at++) {
         if (open[at]->disk.end.branch != check->official && !is_excused(sim, open[at]) &&
-            !check_is_silenced(sim, open[at])) {
+            !check_is_silenced(sim, open[at]) && !is_of_forgotten(sim, open[at])) {
             check_fail(
                 sim, VERDICT_SAFETY, "B: %s and another node are open for writing at once",
                 open[at]->name);
@@ -80,6 +90,9 @@ void check_ack(struct sim *sim, struct node *node, struct place end)
         bool is_exact = fence_has(sim, FENCE_EXTENSION) && sim->now_ns >= node->clockless_until_ns;
 
         check->excused++;
+        if (is_of_forgotten(sim, node)) {
+            return;
+        }
         if (check_is_silenced(sim, node) && wal_contains(&sim->wal, official(sim), end)) {
             return; /* confirmed before the promises, answered late, and not lost */
         }

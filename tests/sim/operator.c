@@ -74,6 +74,15 @@ static bool is_foreign(const struct sim *sim, const struct node *node, const str
            node->made_epoch != node->agent_epoch;
 }
 
+static struct position position_of(const struct sim *sim, const struct node *node)
+{
+    struct place end = node->disk.end;
+
+    return node->disk.kind == DISK_PRESENT && end.branch >= 0
+               ? (struct position){sim->wal.branches[end.branch].timeline, end.lsn}
+               : (struct position){0};
+}
+
 /* Nobody has any more what the last primary had when it gave up the lease. */
 static bool is_floor_gone(const struct sim *sim)
 {
@@ -85,9 +94,7 @@ static bool is_floor_gone(const struct sim *sim)
         return false;
     }
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
-        const struct disk *disk = &sim->nodes[at].disk;
-
-        if (disk->kind == DISK_PRESENT && disk->end.lsn >= lease.floor.lsn) {
+        if (position_compare(position_of(sim, &sim->nodes[at]), lease.floor) >= 0) {
             return false;
         }
     }
@@ -127,7 +134,8 @@ static void choose_by_hand(struct sim *sim, const struct node *holder)
 
         if (node->server.run == RUN_STANDBY &&
             (is_waiting || sim->check.is_tail_lost || wal_is_by_hand(&sim->wal, node->disk.end)) &&
-            (best == NULL || node->disk.end.lsn > best->disk.end.lsn)) {
+            (best == NULL ||
+             position_compare(position_of(sim, node), position_of(sim, best)) > 0)) {
             best = node;
         }
     }
