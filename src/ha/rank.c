@@ -38,8 +38,7 @@ static bool is_floor_lost(const struct ha_view *view)
 /* What this member has is known: a server that starts does not tell. */
 static bool has_told(const struct ha_member *member)
 {
-    return member->is_fresh &&
-           (member->server == SERVER_STANDBY || member->server == SERVER_ABSENT);
+    return member->is_fresh && member->server != SERVER_STARTING;
 }
 
 /* What the store says of synchronous standbys is not the last word then. */

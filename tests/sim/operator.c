@@ -115,11 +115,23 @@ static bool is_past_gone(const struct sim *sim)
     return sim->check.back_ns != 0 && official >= 0;
 }
 
+/* The store was set back, and a server that does not come up cannot tell whether it has more. */
+static bool is_untold(const struct sim *sim)
+{
+    for (unsigned at = 0; sim->check.back_ns != 0 && at < sim->shape.node_count; at++) {
+        if (sim->nodes[at].disk.kind != DISK_ABSENT && sim->nodes[at].server.run != RUN_STANDBY) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The holder has lost its data, and what is left was promoted by hand, or lags too much because a
  * disk had lied: baton does not choose that, so a person must. */
 static void choose_by_hand(struct sim *sim, const struct node *holder)
 {
-    bool is_waiting = check_may_wait(sim) || is_floor_gone(sim) || is_past_gone(sim);
+    bool is_waiting =
+        check_may_wait(sim) || is_floor_gone(sim) || is_past_gone(sim) || is_untold(sim);
     bool is_choice = holder == NULL || holder->disk.end.branch < 0 || sim->check.is_tail_lost ||
                      wal_is_by_hand(&sim->wal, holder->disk.end) || is_waiting;
     struct node *best = NULL;
