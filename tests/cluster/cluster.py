@@ -221,15 +221,24 @@ class Node:
         for pid in [postmaster] + children_of(postmaster):
             send_signal(pid, signal.SIGKILL)
 
-    def signal_walreceiver(self, number):
-        """Signal the process that receives the log; with SIGSTOP the standby falls behind."""
+    def walreceivers(self):
+        """The process that receives the log, if there is one."""
+        found = []
         for pid in children_of(self.postmaster()):
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
                     if b"walreceiver" in file.read():
-                        send_signal(pid, number)
+                        found.append(pid)
             except OSError:
                 pass
+        return found
+
+    def signal_walreceiver(self, number):
+        """With SIGSTOP the standby falls behind: there must be one to stop, it may just have been told to follow another."""
+        if number == signal.SIGSTOP:
+            wait_until(f"{self.name} receives", self.walreceivers, 20)
+        for pid in self.walreceivers():
+            send_signal(pid, number)
 
     def reap(self):
         if self.agent is not None:
