@@ -593,7 +593,6 @@ void agent_on_report(struct agent *agent, const char *name, const struct peer_re
     }
     peer->failures = 0;
     peer->report = *report;
-    peer->reported = agent->ports.now(agent->ports.arg);
     peer->asked = peer->polled;
-    agent_on_sign_of_life(peer, peer->reported);
+    agent_on_sign_of_life(peer, agent->ports.now(agent->ports.arg));
 }

@@ -52,12 +52,13 @@ struct past_facts {
 struct peer_facts {
     char name[MEMBER_NAME_SIZE];
     struct peer_report report;
-    struct instant reported; /* {0,0}: never */
-    struct instant polled;   /* last question; {0,0}: never */
+    /* When the question was put that the report answers: it may be as old as that, for an answer
+     * waits while this agent or its host stands still. {0,0}: never. */
+    struct instant asked;
+    struct instant polled; /* last question; {0,0}: never */
     bool is_polling;
     unsigned failures; /* in a row */
 
-    struct instant asked;  /* when the last question that was answered was put */
     struct instant heard;  /* the last sign that its agent or its server is alive */
     struct instant pinged; /* the last ping of its server; {0,0}: none since it was heard */
     bool is_pinging;

@@ -327,7 +327,7 @@ static void show_peers(
         } else {
             ret->is_silent[at] = seen->is_settled;
             ret->silent_ms[at] =
-                instant_is_set(facts->reported) ? instant_elapsed_max_ms(facts->reported, now) : 0;
+                instant_is_set(facts->asked) ? instant_elapsed_max_ms(facts->asked, now) : 0;
         }
     }
 }

@@ -177,8 +177,7 @@ bool agent_is_fresh(const struct agent *agent, const struct peer_facts *peer, st
 {
     int64_t limit_ms = MAX(FRESH_HEARTBEATS * agent_heartbeat_ms(agent), (int64_t)FRESH_MIN_MS);
 
-    return instant_is_set(peer->reported) &&
-           instant_elapsed_max_ms(peer->reported, now) <= limit_ms;
+    return instant_is_set(peer->asked) && instant_elapsed_max_ms(peer->asked, now) <= limit_ms;
 }
 
 static void view_peer(

@@ -520,9 +520,7 @@ void check_replaced(struct sim *sim, struct node *node, const char *how)
     struct place part = wal_meet(&sim->wal, node->disk.end, official(sim));
     uint64_t last;
 
-    /* Where there is nothing, nothing is replaced. */
-    if (node->disk.kind != DISK_ABSENT && sim->now_ns - sim->check.last_primary_ns > SETTLED_NS &&
-        !is_led(sim)) {
+    if (sim->now_ns - sim->check.last_primary_ns > SETTLED_NS && !is_led(sim)) {
         check_fail(sim, VERDICT_SAFETY, "W: %s: %s while there is no primary", node->name, how);
     }
     if (part.branch < 0) {
