@@ -83,6 +83,14 @@ static struct position position_of(const struct sim *sim, const struct node *nod
                : (struct position){0};
 }
 
+/* It received what the primary's history has not, and is not consistent yet although it needs no
+ * more than that history has: it answers nothing, and its control file does not tell. */
+static bool is_standing(const struct sim *sim, const struct node *node, const struct node *leader)
+{
+    return node->disk.kind == DISK_PRESENT && node->server.run == RUN_STARTING &&
+           !wal_contains(&sim->wal, leader->disk.end, node->disk.end);
+}
+
 /* Nobody has any more what the last primary had when it gave up the lease. */
 static bool is_floor_gone(const struct sim *sim)
 {
@@ -170,6 +178,7 @@ void operator_repair(struct sim *sim)
         struct node *node = &sim->nodes[at];
 
         if (node != leader && (node->disk.kind == DISK_BROKEN || is_foreign(sim, node, leader) ||
+                               is_standing(sim, node, leader) ||
                                wal_has_twin(&sim->wal, node->disk.end, leader->disk.end))) {
             operator_clear(sim, node);
         }

@@ -390,6 +390,16 @@ static void open_a(void)
     must_do(a, ORDER_PROMOTE, NULL);
 }
 
+/* From nothing. */
+static void make_primary(void)
+{
+    begin(a);
+    await(a_known);
+    must_do(a, ORDER_BOOTSTRAP, NULL);
+    must_do(a, ORDER_START, NULL);
+    open_a();
+}
+
 static bool b_armed(void)
 {
     return instant_is_set(b->status.deadline);

@@ -98,11 +98,7 @@ static void what_a_starting_server_needs_is_told(void **state)
 
     assert_non_null(state);
     NEED_LAB();
-    begin(a);
-    await(a_known);
-    must_do(a, ORDER_BOOTSTRAP, NULL);
-    must_do(a, ORDER_START, NULL);
-    open_a();
+    make_primary();
     begin(b);
     await(b_known);
     must_do(b, ORDER_CLONE, a);

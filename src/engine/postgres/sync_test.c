@@ -107,11 +107,7 @@ static void a_primary_and_two_standbys(void **state)
     NEED_LAB();
     add_member(3);
     configure(c, 3);
-    begin(a);
-    await(a_known);
-    must_do(a, ORDER_BOOTSTRAP, NULL);
-    must_do(a, ORDER_START, NULL);
-    open_a();
+    make_primary();
     begin(b);
     begin(c);
     await(b_known);
