@@ -122,10 +122,11 @@ ENDS = [
 APPENDS = ("1-2 ok 1/1 a:5 r:5=1", "2-3 ok 2/1 r:5=1 a:5 a:5", "3-4 ok 3/1 r:5=1,2,2 a:6", "4-5 fail 4 a:6",
            "5-6 unknown 9 a:6", "6-7 ok 7/1 r:5=1,2,2 r:6=3,9")
 LISTS = {5: [1, 2, 2], 6: [3, 9]}
+NEWER = {5: [1, 2, 2, 8], 6: [3, 9], 7: [10]}
 
 
 def judge(*more, final=None, mode="sync", words=APPENDS):
-    return lists.check_lists(transactions(*words, *more), LISTS if final is None else final, mode)
+    return lists.check_lists(transactions(*words, *more), LISTS if final is None else final, mode, 5)
 
 
 ELLE = [
@@ -140,13 +141,17 @@ ELLE = [
     ("prefix", "fail", lambda: judge("2.5-8 ok 8/1 r:6=9,3")),
     ("own append not seen", "fail", lambda: judge("7-8 ok 8/1 a:7 r:7=", final={**LISTS, 7: [8]})),
     ("order", "fail", lambda: judge("7-8 ok 8/1 r:5=1")),
+    ("read at an old primary", "pass", lambda: judge("4-5 ok 8/2 a:5", "7-8 ok 10/1 r:5=1,2,2", final=NEWER)),
+    ("read at an old primary after its lease", "fail", lambda: judge("4-5 ok 8/2 a:5", "11-12 ok 10/1 r:5=1,2,2", final=NEWER)),
+    ("read at an old primary, and wrote", "fail", lambda: judge("4-5 ok 8/2 a:5", "7-8 ok 10/1 r:5=1,2,2 a:7", final=NEWER)),
+    ("stale read at the newest primary", "fail", lambda: judge("4-5 ok 8/2 a:5", "7-8 ok 10/2 r:5=1,2,2", final=NEWER)),
     ("lost", "fail", lambda: judge(final={5: [1, 2, 2], 6: [9]})),
     ("lost, asynchronous", "loss", lambda: judge(final={5: [1, 2, 2], 6: [9]}, mode="async")),
     ("two orders in two terms, asynchronous", "loss", lambda: judge(
         "8-9 ok 8/2 r:6=9 a:6", final={5: [1, 2, 2], 6: [9, 8]}, mode="async")),
     ("two orders in two terms", "fail", lambda: judge("8-9 ok 8/2 r:6=9 a:6", final={5: [1, 2, 2], 6: [9, 8]})),
     ("a value at the end that nobody sent", "fail", lambda: judge(final={**LISTS, 8: [88]}, mode="async")),
-    ("no final read", "unknown", lambda: lists.check_lists(transactions(*APPENDS), None, "sync")),
+    ("no final read", "unknown", lambda: lists.check_lists(transactions(*APPENDS), None, "sync", 5)),
     ("nothing was acknowledged", "unknown", lambda: judge(words=("1-2 fail 1 a:5",))),
 ]
 

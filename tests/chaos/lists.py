@@ -7,7 +7,9 @@ next only where nothing may be lost. Snapshots are of one primary, at repeatable
   G1b     a list was read in the middle of another transaction's appends to it
   G1c     transactions depend on each other in a circle
   prefix  two reads of a list contradict each other
-  order   a read does not have what was acknowledged before it began
+  order   a read does not have what was acknowledged before it began. A primary that was replaced by revocation may answer reads
+          until its lease ends (docs/guarantees.md): a transaction that wrote nothing may miss what a later term acknowledged,
+          for so long and no longer; these are counted. One that wrote may not.
   lost    an acknowledged append is not in the list at the end
 """
 
@@ -76,7 +78,7 @@ def orders_of(attempts, wrong):
 
 
 def stale_reads(attempts, by_value):
-    """A read on the primary that began after an append was acknowledged has it."""
+    """(attempt, key, value, seconds) of each read that lacks an append which was acknowledged so long before it began."""
     acked = collections.defaultdict(list)
     for value, (source, keys) in by_value.items():
         if source.outcome == "ok":
@@ -90,7 +92,12 @@ def stale_reads(attempts, by_value):
             if end >= one.begin:
                 break
             if value not in have:
-                yield f"order: {one} did not read {value} from {key}, acknowledged {(one.begin - end) * 1000:.0f} ms before"
+                yield one, key, value, one.begin - end
+
+
+def is_of_old_primary(reader, source):
+    """A transaction that only read, at a server that SOURCE's had replaced."""
+    return all(op[0] == "r" for op in reader.ops) and reader.term < source.term
 
 
 def edges_of(attempts, orders, by_value):
@@ -141,11 +148,15 @@ def circles(edges):
     return found
 
 
-def check_history(attempts, by_value):
-    """What is wrong with transactions that one order has to explain."""
+def check_history(attempts, by_value, lease, old):
+    """What is wrong with transactions that one order has to explain; reads of an old primary within LEASE seconds go to OLD."""
     wrong = list(intermediate_reads(attempts, by_value))
     orders = orders_of(attempts, wrong)
-    wrong += stale_reads(attempts, by_value)
+    for one, key, value, seconds in stale_reads(attempts, by_value):
+        if seconds <= lease and is_of_old_primary(one, by_value[value][0]):
+            old[one.id] = max(seconds, old.get(one.id, 0.0))
+        else:
+            wrong.append(f"order: {one} did not read {value} from {key}, acknowledged {seconds * 1000:.0f} ms before")
     wrong += [f"G1c: a circle of {len(one)}: {some(one)}" for one in circles(edges_of(attempts, orders, by_value))]
     return wrong
 
@@ -155,20 +166,20 @@ def lost_appends(by_value, final):
             if source.outcome == "ok" and any(value not in final.get(key, ()) for key in keys)]
 
 
-def check_lists(attempts, final, mode):
-    """FINAL: key -> list, as the last primary has it, or None."""
+def check_lists(attempts, final, mode, lease):
+    """FINAL: key -> list, as the last primary has it, or None. LEASE: seconds for which an old primary may answer reads."""
     if final is None:
         return Verdict("lists", "unknown", "there is no final read")
     if not acknowledged(attempts):
         return Verdict("lists", "unknown", "no transaction was acknowledged")
     everything = appends_of(attempts)
-    wrong = list(aborted_reads(attempts, everything))
+    wrong, old = list(aborted_reads(attempts, everything)), {}
     parts = {one.term for one in acknowledged(attempts)} if mode == MAY_LOSE else {None}
     for term in sorted(parts, key=str):
         part = [one for one in attempts if term is None or one.term in (term, None)]
         # Of an attempt without an outcome the term is not known; only acknowledged ones are looked for in reads.
         own = {value: source for value, source in everything.items() if term is None or source[0].term in (term, None)}
-        wrong += check_history(part, own)
+        wrong += check_history(part, own, lease, old)
     lost = lost_appends(everything, final)
     extra = sorted({value for values in final.values() for value in values} - set(everything))
     if extra:
@@ -178,4 +189,6 @@ def check_lists(attempts, final, mode):
     if wrong:
         return Verdict("lists", "fail", f"{len(wrong)} contradictions: " + "; ".join(wrong[:4]))
     text = f"{len(acknowledged(attempts))} transactions, {len(final)} lists, {len(lost)} transactions lost"
+    if old:
+        text += f", {len(old)} read at an old primary, up to {max(old.values()) * 1000:.0f} ms after another's acknowledgement"
     return Verdict("lists", "loss" if lost else "pass", text)

@@ -195,13 +195,14 @@ class Run:
             timeline, switches = history.newest_switches(os.path.join(node.data, "pg_wal"))
             code, body = node.get("/history")
             said = json.loads(body) if code == 200 else None
+        lease = w.ttl + WINDOW_ASYNC
         verdicts = [
             check.check_rows(attempts, finals, primary, mode),
             check.check_two_writers(attempts),
-            check.check_windows(probes, WINDOW_ASYNC if mode == check.MAY_LOSE else w.ttl + WINDOW_ASYNC),
+            check.check_windows(probes, WINDOW_ASYNC if mode == check.MAY_LOSE else lease),
             check.check_positions(attempts, timeline, switches, mode),
             check.check_declared(said, switches),
-            lists.check_lists(transactions, table, mode),
+            lists.check_lists(transactions, table, mode, lease),
             check.check_availability(self.followers(w), self.healed, BUDGET),
             check.check_convergence(w.state()),
         ]
