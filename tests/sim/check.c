@@ -163,6 +163,25 @@ static bool is_history_gone(const struct sim *sim)
     return false;
 }
 
+static bool is_able(const struct sim *sim, const struct node *node)
+{
+    bool is_sound =
+        node->is_up && node->agent != NULL && !node->is_leaving && !agent_is_frozen(sim, node) &&
+        node->server.run == RUN_STANDBY &&
+        (node->server.has_received || node->disk.replayed == node->disk.end.lsn) &&
+        !node->config.tags.nofailover && !net_is_cut(sim, node->index, STORE_PLACE) &&
+        !net_is_cut(sim, STORE_PLACE, node->index) && !net_is_poor(sim, STORE_PLACE, node->index) &&
+        !store_is_false(sim, node->index) && store_has_quorum(sim) &&
+        !store_is_of_before(sim, node) && !server_is_stuck(node) && node->disk_failed_ns == 0 &&
+        node->disk_full_ns == 0 && !node->is_watchdog_failed;
+
+    for (unsigned at = 0; is_sound && at < sim->shape.node_count; at++) {
+        is_sound = !net_is_cut(sim, at, node->index) && !net_is_cut(sim, node->index, at) &&
+                   !net_is_poor(sim, at, node->index);
+    }
+    return is_sound && sim->net.slow <= 2;
+}
+
 /* Is there somebody whom TAKER must have known to be better: able for long, holding what was
  * acknowledged and TAKER lacks? */
 static void check_candidate(struct sim *sim, const struct node *taker)
@@ -179,8 +198,8 @@ static void check_candidate(struct sim *sim, const struct node *taker)
         struct place part = wal_meet(&sim->wal, node->disk.end, official(sim));
         uint64_t last;
 
-        if (node == taker || node->able_since_ns == 0 || is_stray(sim, node) ||
-            (check->key.is_published && check->is_tail_lost) ||
+        if (node == taker || node->able_since_ns == 0 || !is_able(sim, node) ||
+            is_stray(sim, node) || (check->key.is_published && check->is_tail_lost) ||
             sim->now_ns - node->able_since_ns < SETTLED_NS ||
             sim->now_ns - node->disk.changed_ns < SETTLED_NS) {
             continue;
@@ -213,6 +232,37 @@ bool check_is_forced(const struct sim *sim)
     return is_request_present(sim) && strstr(request, "\"leader\"") == NULL;
 }
 
+/* NODE's server is the cluster's primary from now on, by right. IS_CHOSEN: with what it has, by an operator's word. */
+static void check_opened(struct sim *sim, const struct node *node, bool is_chosen)
+{
+    struct check *check = &sim->check;
+    int branch = node->disk.end.branch;
+    uint64_t last;
+    unsigned lost;
+
+    lost = wal_lost(&sim->wal, official(sim), node->disk.end, &last);
+    if (lost > 0 && !check->is_loss_excused && !check->is_forgotten && !is_history_gone(sim)) {
+        if (check->is_released) {
+            check_fail(
+                sim, VERDICT_SAFETY, "A: %u acknowledged writes are lost by a release to %s", lost,
+                node->name);
+        }
+        if (sim->wal.branches[check->official].opener == node->index) {
+            check_fail(
+                sim, VERDICT_SAFETY, "A: %s lost %u acknowledged writes of its own", node->name,
+                lost);
+        }
+    }
+    check_sync_promoted(sim, node, check->is_forced || is_chosen);
+    check->lost += lost;
+    check->official = branch;
+    check->is_released = false;
+    check->is_loss_excused = false;
+    sim_trace(
+        sim, node, "sim.opened", "branch %d timeline %u, lost %u", branch,
+        sim->wal.branches[branch].timeline, lost);
+}
+
 /* The store was set back, and nobody whom TAKER could ask has seen what it had since: who has it on
  * disk is dead, cut off, or has lost that disk. Terms and timelines may come again then. */
 static bool is_forgotten(struct sim *sim, const struct node *taker)
@@ -237,7 +287,7 @@ static void check_taken(
     struct sim *sim, const struct lease_record *before, const struct lease_record *after)
 {
     struct check *check = &sim->check;
-    const struct node *taker = sim_find(sim, after->holder);
+    struct node *taker = sim_find(sim, after->holder);
     uint64_t last;
 
     ASSERT(taker != NULL);
@@ -265,23 +315,33 @@ static void check_taken(
     if (!str_equal(before->released_to, after->holder)) {
         check_candidate(sim, taker);
     }
+    if (taker->server.is_by_hand && server_is_open(taker) &&
+        sim->now_ns - taker->server.opened_ns < SECOND) {
+        /* A DBA's promotion ended while the agent, which knew a standby, was taking the lease. */
+        taker->server.is_by_hand = false;
+        check->is_loss_excused = true;
+        check_opened(sim, taker, true);
+    }
 }
 
 static void check_released(
     struct sim *sim, const struct lease_record *before, const struct lease_record *after)
 {
     const struct node *node = sim_find(sim, before->holder);
+    bool was_primary;
 
     if (node == NULL) {
         return;
     }
+    /* Whoever was never opened in its term promises nothing by giving it up. */
+    was_primary = node->disk.end.branch == sim->check.official;
     /* What somebody promotes by hand in that moment is seen when it is open, and ended then. */
     if (server_is_open(node) || (node->server.run == RUN_PROMOTING && !node->server.is_by_hand)) {
         check_fail(sim, VERDICT_SAFETY, "%s released the lease while it was open", node->name);
     }
     /* Its log is complete: nothing of it may be lost, whether the record says where it ends or not.
      * One that was killed after it had been started again does not know that any more. */
-    sim->check.is_released = node->disk.is_clean &&
+    sim->check.is_released = was_primary && node->disk.is_clean &&
                              node->disk.complete.branch == node->disk.end.branch &&
                              node->disk.complete.lsn == node->disk.end.lsn;
     if (after->floor.lsn == 0 || node->disk.end.branch < 0) {
@@ -299,7 +359,7 @@ static void check_released(
             "%s released the lease with floor %" PRIu64 ", its log ends at %" PRIu64, node->name,
             after->floor.lsn, node->disk.end.lsn);
     }
-    sim->check.is_released = true;
+    sim->check.is_released = was_primary;
 }
 
 void check_lease(struct sim *sim, const char *before_json, const char *after_json)
@@ -412,8 +472,6 @@ static void check_timeline(struct sim *sim, const struct node *node, int branch)
 void check_promoted(struct sim *sim, struct node *node, int branch)
 {
     struct check *check = &sim->check;
-    uint64_t last;
-    unsigned lost;
     bool is_chosen = false;
 
     check_timeline(sim, node, branch);
@@ -442,34 +500,15 @@ void check_promoted(struct sim *sim, struct node *node, int branch)
             sim, VERDICT_SAFETY, "P: %s was promoted, but the lease is with '%s'", node->name,
             check->holder);
     }
-    lost = wal_lost(&sim->wal, official(sim), node->disk.end, &last);
-    if (lost > 0 && !check->is_loss_excused && !check->is_forgotten && !is_history_gone(sim)) {
-        if (check->is_released) {
-            check_fail(
-                sim, VERDICT_SAFETY, "A: %u acknowledged writes are lost by a release to %s", lost,
-                node->name);
-        }
-        if (sim->wal.branches[check->official].opener == node->index) {
-            check_fail(
-                sim, VERDICT_SAFETY, "A: %s lost %u acknowledged writes of its own", node->name,
-                lost);
-        }
-    }
-    check_sync_promoted(sim, node, check->is_forced || is_chosen);
-    check->lost += lost;
-    check->official = branch;
-    check->is_released = false;
-    check->is_loss_excused = false;
-    sim_trace(
-        sim, node, "sim.opened", "branch %d timeline %u, lost %u", branch,
-        sim->wal.branches[branch].timeline, lost);
+    check_opened(sim, node, is_chosen);
 }
 
 static void on_by_hand_limit(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
 
-    if (server_is_open(node) && node->agent != NULL && !agent_is_frozen(sim, node) &&
+    if (server_is_open(node) && node->server.is_by_hand && node->agent != NULL &&
+        !agent_is_frozen(sim, node) &&
         sim->now_ns - MAX(node->agent_frozen_until_ns, node->host_frozen_until_ns) >
             BY_HAND_LIMIT_NS &&
         event->a == (int64_t)node->agent_epoch) {
@@ -540,25 +579,6 @@ void check_replaced(struct sim *sim, struct node *node, const char *how)
 }
 
 /* ---- who could be a candidate ---- */
-
-static bool is_able(const struct sim *sim, const struct node *node)
-{
-    bool is_sound =
-        node->is_up && node->agent != NULL && !node->is_leaving && !agent_is_frozen(sim, node) &&
-        node->server.run == RUN_STANDBY &&
-        (node->server.has_received || node->disk.replayed == node->disk.end.lsn) &&
-        !node->config.tags.nofailover && !net_is_cut(sim, node->index, STORE_PLACE) &&
-        !net_is_cut(sim, STORE_PLACE, node->index) && !net_is_poor(sim, STORE_PLACE, node->index) &&
-        !store_is_false(sim, node->index) && store_has_quorum(sim) &&
-        !store_is_of_before(sim, node) && !server_is_stuck(node) && node->disk_failed_ns == 0 &&
-        node->disk_full_ns == 0 && !node->is_watchdog_failed;
-
-    for (unsigned at = 0; is_sound && at < sim->shape.node_count; at++) {
-        is_sound = !net_is_cut(sim, at, node->index) && !net_is_cut(sim, node->index, at) &&
-                   !net_is_poor(sim, at, node->index);
-    }
-    return is_sound && sim->net.slow <= 2;
-}
 
 static void on_able(struct sim *sim, struct event *event)
 {

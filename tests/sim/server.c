@@ -438,6 +438,7 @@ static void on_promoted(struct sim *sim, struct event *event)
     node->disk.changed_ns = sim->now_ns;
     node->disk.is_checkpointed = false;
     node->disk.was_primary = true;
+    node->server.opened_ns = sim->now_ns;
     node->server.has_clients = true;
     node->server.is_streaming = false;
     set_run(sim, node, RUN_PRIMARY);

@@ -267,6 +267,7 @@ struct server {
     uint64_t tail;     /* STANDBY: its driver counts so much as on disk (fetch.c) */
     bool is_outgrown;  /* STANDBY: a promotion, or resuming its replay, would end it */
     bool is_by_hand;   /* promotion by a DBA under way or done */
+    int64_t opened_ns; /* PRIMARY: when it was opened */
     uint32_t timeline; /* PROMOTING: the number for the new one */
     bool was_primary;  /* STOPPING */
     bool is_dying;     /* STOPPING: killed, held by a disk that hangs */
