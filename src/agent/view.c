@@ -435,22 +435,79 @@ static bool is_given(const struct agent *agent, uint32_t timeline)
            (timeline == history->timeline && timeline > agent->lease.record.timeline);
 }
 
+static bool is_known(const struct agent *agent, const struct ha_view *view, uint32_t timeline)
+{
+    for (unsigned at = 0; at < view->member_count; at++) {
+        if (view->members[at].position.timeline == timeline) {
+            return true;
+        }
+    }
+    return is_given(agent, timeline);
+}
+
+static const struct timeline_history *member_history(const struct agent *agent, unsigned at)
+{
+    return at == 0 ? &agent->server.status.history : &agent->peers[at - 1].report.history;
+}
+
 /* Who is promoted by hand gets the number after the one that it had, and those that baton gives are
  * even (next_timeline). An odd one may be of a time before baton; it is not when it follows one
  * that is known here. What was given is not always written down: a lease that was taken again tells
- * the newest number only, and the history may not have been written. */
+ * the newest number only, and the history may not have been written. Who is promoted by hand once
+ * more gets the number after that one. */
+static bool is_stray(
+    const struct agent *agent, const struct ha_view *view, uint32_t timeline,
+    const struct timeline_history *history)
+{
+    unsigned left = history->timeline == timeline ? history->count : 0;
+
+    for (;; timeline--, left--) {
+        if (timeline > 2 && timeline % 2 == 1 && is_known(agent, view, timeline - 1) &&
+            !is_given(agent, timeline)) {
+            return true;
+        }
+        if (left == 0 || history->switches[left - 1].timeline != timeline - 1 ||
+            is_given(agent, timeline - 1)) {
+            return false;
+        }
+    }
+}
+
 static void mark_strays(const struct agent *agent, struct ha_view *view)
 {
     for (unsigned at = 0; at < view->member_count; at++) {
-        uint32_t timeline = view->members[at].position.timeline;
-        bool is_after_known = timeline > 2 && is_given(agent, timeline - 1);
+        struct ha_member *member = &view->members[at];
 
-        for (unsigned other = 0; timeline > 2 && other < view->member_count; other++) {
-            is_after_known =
-                is_after_known || view->members[other].position.timeline == timeline - 1;
+        member->is_stray =
+            is_stray(agent, view, member->position.timeline, member_history(agent, at));
+    }
+}
+
+/* The history with the newest timeline that the cluster has given out: the last primary may have ended
+ * before it wrote its own to the store. */
+static const struct timeline_history *newest_history(
+    const struct agent *agent, const struct ha_view *view)
+{
+    const struct timeline_history *newest = &agent->cluster.history;
+
+    for (unsigned at = 0; at < view->member_count; at++) {
+        const struct timeline_history *other = member_history(agent, at);
+
+        if (view->members[at].is_fresh && !view->members[at].is_stray &&
+            other->timeline == view->members[at].position.timeline &&
+            other->timeline <= view->timeline && other->timeline > newest->timeline) {
+            newest = other;
         }
-        view->members[at].is_stray =
-            timeline % 2 == 1 && is_after_known && !is_given(agent, timeline);
+    }
+    return newest;
+}
+
+static void mark_left(const struct agent *agent, struct ha_view *view)
+{
+    const struct timeline_history *history = newest_history(agent, view);
+
+    for (unsigned at = 0; at < view->member_count; at++) {
+        view->members[at].left_lsn = timeline_left(history, view->members[at].position.timeline);
     }
 }
 
@@ -480,6 +537,7 @@ void agent_view(const struct agent *agent, struct ha_view *view)
         view_peer(agent, &agent->peers[at], &view->members[at + 1]);
     }
     mark_strays(agent, view);
+    mark_left(agent, view);
     view_lease(agent, now, view);
     view_server(agent, now, view);
     view_request(agent, now, view);

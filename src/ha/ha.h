@@ -63,7 +63,9 @@ struct ha_member {
     bool is_streaming;
     bool is_checkpointed; /* PRIMARY: since its promotion: others can rewind to it */
     struct position position;
-    bool is_stray; /* its timeline is one that somebody made by hand */
+    uint64_t left_lsn; /* where the cluster left its timeline: beyond that it has nothing of the
+                               cluster's; 0: not left, or not known */
+    bool is_stray;     /* its timeline is one that somebody made by hand */
     bool nofailover;
     int priority;
     bool clonefrom;

@@ -54,6 +54,13 @@ static bool is_key_old(const struct ha_view *view)
     return false;
 }
 
+/* Where what it has of the last primary's log ends. */
+static uint64_t shared_lsn(const struct ha_member *member)
+{
+    return member->left_lsn != 0 ? MIN(member->left_lsn, member->position.lsn)
+                                 : member->position.lsn;
+}
+
 /* Why a member cannot become primary, in the order in which an operator would ask. */
 const char *ha_bar(const struct ha_view *view, int at)
 {
@@ -106,8 +113,8 @@ const char *ha_bar(const struct ha_view *view, int at)
         return "its history is not the cluster's: somebody promoted it by hand";
     }
     if (!is_forced(view, at) && !view->sync.is_published &&
-        view->cluster_lsn > member->position.lsn &&
-        view->cluster_lsn - member->position.lsn > lag_limit) {
+        view->cluster_lsn > shared_lsn(member) &&
+        view->cluster_lsn - shared_lsn(member) > lag_limit) {
         return "it lags more than maximum_lag_on_failover";
     }
     return NULL;

@@ -60,6 +60,11 @@ static void test_bars(void **state)
     view.members[0].is_outgrown = false;
     view.cluster_lsn = 1000 + 1048576;
     assert_null(ha_bar(&view, 0));
+    view.members[0].left_lsn = 1001; /* the cluster went on elsewhere after all that it has */
+    assert_null(ha_bar(&view, 0));
+    view.members[0].left_lsn = 999;
+    assert_string_equal(ha_bar(&view, 0), "it lags more than maximum_lag_on_failover");
+    view.members[0].left_lsn = 0;
     view.cluster_lsn++;
     assert_string_equal(ha_bar(&view, 0), "it lags more than maximum_lag_on_failover");
     view.request = (struct ha_request){.is_present = true, .is_due = true, .leader = HA_NOBODY};

@@ -82,21 +82,32 @@ static void test_freed_while_it_works(void **state)
     disk_probe_free(NULL);
 }
 
+static char small[] = "/tmp/baton-probe-XXXXXX";
+
+static int make_small(void **state)
+{
+    (void)state;
+    return mkdtemp(small) == NULL ? -1 : 0;
+}
+
+/* Also after a failure. */
+static int remove_small(void **state)
+{
+    (void)state;
+    IGNORE(umount2(small, MNT_DETACH) != 0, "it was not mounted");
+    return rmdir(small);
+}
+
 static void test_full_and_read_only(void **state)
 {
-    char folder[] = "/tmp/baton-probe-XXXXXX";
-
     (void)state;
-    assert_non_null(mkdtemp(folder));
-    if (mount("tmpfs", folder, "tmpfs", 0, "size=4k") != 0) {
-        assert_int_equal(rmdir(folder), 0);
+    if (mount("tmpfs", small, "tmpfs", 0, "size=4k") != 0) {
         skip(); /* not root */
     }
-    assert_int_equal(probe("/tmp", folder), ENOSPC);
-    assert_int_equal(mount("tmpfs", folder, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
-    assert_int_equal(probe("/tmp", folder), EROFS);
-    assert_int_equal(umount(folder), 0);
-    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(probe("/tmp", small), ENOSPC);
+    assert_int_equal(mount("tmpfs", small, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
+    assert_int_equal(probe("/tmp", small), EROFS);
+    assert_int_equal(umount(small), 0);
 }
 
 int main(void)
@@ -104,7 +115,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_and_missing),
         cmocka_unit_test(test_freed_while_it_works),
-        cmocka_unit_test(test_full_and_read_only),
+        cmocka_unit_test_setup_teardown(test_full_and_read_only, make_small, remove_small),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

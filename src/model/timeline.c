@@ -2,8 +2,21 @@
 
 #include "base/assert.h"
 
+uint64_t timeline_left(const struct timeline_history *history, uint32_t timeline)
+{
+    ASSERT(history->count <= TIMELINES_MAX);
+    for (unsigned at = 0; at < history->count; at++) {
+        if (history->switches[at].timeline == timeline) {
+            return history->switches[at].lsn;
+        }
+    }
+    return 0;
+}
+
 enum relation timeline_relate(struct position position, const struct timeline_history *history)
 {
+    uint64_t left_lsn;
+
     ASSERT(history->count <= TIMELINES_MAX);
     if (position.timeline == 0 || position.lsn == 0 || history->timeline == 0) {
         return RELATION_UNKNOWN;
@@ -14,12 +27,9 @@ enum relation timeline_relate(struct position position, const struct timeline_hi
     if (position.timeline > history->timeline) {
         return RELATION_DIVERGED;
     }
-    for (unsigned at = 0; at < history->count; at++) {
-        const struct timeline_switch *left = &history->switches[at];
-
-        if (left->timeline == position.timeline) {
-            return position.lsn <= left->lsn ? RELATION_CONTAINS : RELATION_DIVERGED;
-        }
+    left_lsn = timeline_left(history, position.timeline);
+    if (left_lsn != 0) {
+        return position.lsn <= left_lsn ? RELATION_CONTAINS : RELATION_DIVERGED;
     }
     /* A full table has dropped its oldest entries: absence proves nothing. A timeline that was
      * skipped never led here. */

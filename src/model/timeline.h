@@ -33,5 +33,8 @@ enum relation {
  * HISTORY's has diverged. */
 enum relation timeline_relate(struct position position, const struct timeline_history *history);
 
+/* Where TIMELINE was left for the next one of HISTORY; 0 if it was not, or if that is not known. */
+uint64_t timeline_left(const struct timeline_history *history, uint32_t timeline);
+
 /* Append a switch, dropping the oldest one when full. */
 void timeline_history_add(struct timeline_history *history, uint32_t timeline, uint64_t lsn);

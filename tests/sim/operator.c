@@ -65,13 +65,13 @@ void operator_clear(struct sim *sim, struct node *node)
     engine_changed(sim, node);
 }
 
-/* Made by an agent that died before it knew that another node's cluster was recorded: nobody can
- * tell any more that it was never used. */
+/* Made by an agent that died before it knew that another node's cluster was recorded, or promoted by
+ * hand since: nobody can tell any more that it was never used. */
 static bool is_foreign(const struct sim *sim, const struct node *node, const struct node *leader)
 {
     ASSERT(sim->wal.count > 0);
     return node->disk.kind == DISK_PRESENT && node->disk.system_id != leader->disk.system_id &&
-           node->made_epoch != node->agent_epoch;
+           (node->made_epoch != node->agent_epoch || wal_is_by_hand(&sim->wal, node->disk.end));
 }
 
 static struct position position_of(const struct sim *sim, const struct node *node)
