@@ -328,13 +328,16 @@ static void check_released(
     struct sim *sim, const struct lease_record *before, const struct lease_record *after)
 {
     const struct node *node = sim_find(sim, before->holder);
+    struct place floor;
+    uint64_t last;
     bool was_primary;
 
     if (node == NULL) {
         return;
     }
     /* Whoever was never opened in its term promises nothing by giving it up. */
-    was_primary = node->disk.end.branch == sim->check.official;
+    was_primary = sim->check.official >= 0 && node->disk.end.branch == sim->check.official &&
+                  sim->wal.branches[sim->check.official].opener == node->index;
     /* What somebody promotes by hand in that moment is seen when it is open, and ended then. */
     if (server_is_open(node) || (node->server.run == RUN_PROMOTING && !node->server.is_by_hand)) {
         check_fail(sim, VERDICT_SAFETY, "%s released the lease while it was open", node->name);
@@ -352,8 +355,11 @@ static void check_released(
         return;
     }
     /* It may run as a standby again by now: nothing was added to its log. The store may have made
-     * the change so late that the disk has lost since what it said to have. */
-    if (after->floor.lsn != node->disk.end.lsn && node->lied.lsn < after->floor.lsn) {
+     * the change so late that the disk has lost since what it said to have. A server that was killed
+     * while it stopped has written its end, which nobody was told of. */
+    floor = (struct place){node->disk.end.branch, after->floor.lsn};
+    if ((floor.lsn > node->disk.end.lsn && node->lied.lsn < floor.lsn) ||
+        wal_lost(&sim->wal, node->disk.end, floor, &last) > 0) {
         check_fail(
             sim, VERDICT_SAFETY,
             "%s released the lease with floor %" PRIu64 ", its log ends at %" PRIu64, node->name,
