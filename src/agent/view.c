@@ -483,8 +483,8 @@ static void mark_strays(const struct agent *agent, struct ha_view *view)
     }
 }
 
-/* The history with the newest timeline that the cluster has given out: the last primary may have ended
- * before it wrote its own to the store. */
+/* The history with the newest timeline that the cluster has given out: the last primary may have
+ * ended before it wrote its own to the store. */
 static const struct timeline_history *newest_history(
     const struct agent *agent, const struct ha_view *view)
 {

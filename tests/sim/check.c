@@ -232,7 +232,8 @@ bool check_is_forced(const struct sim *sim)
     return is_request_present(sim) && strstr(request, "\"leader\"") == NULL;
 }
 
-/* NODE's server is the cluster's primary from now on, by right. IS_CHOSEN: with what it has, by an operator's word. */
+/* NODE's server is the cluster's primary from now on, by right. IS_CHOSEN: with what it has, by an
+ * operator's word. */
 static void check_opened(struct sim *sim, const struct node *node, bool is_chosen)
 {
     struct check *check = &sim->check;
@@ -355,8 +356,8 @@ static void check_released(
         return;
     }
     /* It may run as a standby again by now: nothing was added to its log. The store may have made
-     * the change so late that the disk has lost since what it said to have. A server that was killed
-     * while it stopped has written its end, which nobody was told of. */
+     * the change so late that the disk has lost since what it said to have. A server that was
+     * killed while it stopped has written its end, which nobody was told of. */
     floor = (struct place){node->disk.end.branch, after->floor.lsn};
     if ((floor.lsn > node->disk.end.lsn && node->lied.lsn < floor.lsn) ||
         wal_lost(&sim->wal, node->disk.end, floor, &last) > 0) {

@@ -65,8 +65,8 @@ void operator_clear(struct sim *sim, struct node *node)
     engine_changed(sim, node);
 }
 
-/* Made by an agent that died before it knew that another node's cluster was recorded, or promoted by
- * hand since: nobody can tell any more that it was never used. */
+/* Made by an agent that died before it knew that another node's cluster was recorded, or promoted
+ * by hand since: nobody can tell any more that it was never used. */
 static bool is_foreign(const struct sim *sim, const struct node *node, const struct node *leader)
 {
     ASSERT(sim->wal.count > 0);
