@@ -92,13 +92,15 @@ static const char *find_objection(
     if (is_named(request->leader) && !str_equal(request->leader, holder)) {
         return "leader name does not match";
     }
-    if (is_named(request->candidate) && str_equal(request->candidate, holder)) {
-        return "candidate is the leader already";
-    }
     if (is_named(request->candidate) && cluster_find(&agent->cluster, request->candidate) == NULL) {
         return "candidate does not exist";
     }
     agent_view(agent, &view);
+    /* Its key may outlive its lease: then a person may name it to lead again. */
+    if (is_named(request->candidate) && str_equal(request->candidate, holder) &&
+        view.lease != HA_LEASE_EXPIRED) {
+        return "candidate is the leader already";
+    }
     /* As it will be when the request stands in the store: a failover may lose what a switchover may
      * not. */
     view.request = (struct ha_request){

@@ -431,7 +431,7 @@ static bool is_given(const struct agent *agent, uint32_t timeline)
         }
     }
     /* What Patroni opens is the number after the last that was left. */
-    return timeline == agent_past_timeline(agent) ||
+    return timeline == agent_past_timeline(agent) || timeline == agent->lease.record.timeline ||
            (timeline == history->timeline && timeline > agent->lease.record.timeline);
 }
 

@@ -20,7 +20,8 @@ struct lease_record {
     uint64_t term;           /* grows by one with each new holder, never falls */
     uint64_t seq;            /* grows by one with each renewal */
     int64_t length_ms;
-    uint32_t timeline; /* reserved for the holder's promotion, never given twice; 0: none yet */
+    uint32_t timeline; /* reserved for the holder's promotion, never given twice; or what a person
+                        * opened it with in the moment in which it took the lease; 0: none yet */
     struct position floor;
     /* Failsafe mode: of these members (the holder is one) a majority can keep the hold in force
      * without the store; none: nobody can. */
