@@ -132,6 +132,11 @@ static void acquire(struct agent *agent)
     IGNORE(!str_copy(wanted.node, sizeof(wanted.node), agent->ports.node_id), "made that long");
     txn.compares[txn.compare_count++] =
         compare_revision(KEY_LEADER, agent->cluster.leader_revision);
+    /* It may have allowed what is not allowed otherwise: only while it stands. */
+    if (agent->cluster.has_request) {
+        txn.compares[txn.compare_count++] =
+            compare_revision(KEY_FAILOVER, agent->cluster.request_revision);
+    }
     txn.ops[txn.op_count++] = put(KEY_LEADER, agent->config->name, true);
     begin_lease_txn(agent, LEASE_TXN_ACQUIRE, &wanted, &txn);
 }
