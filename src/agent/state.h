@@ -145,6 +145,7 @@ struct server_facts {
     struct instant stopping;  /* when it began to stop */
     struct position end;      /* of its log, when it was last down and that was known; {0,0}: not */
     struct instant watched;   /* since when this agent looks at it without a long pause */
+    struct instant resumed;   /* ... and without a short one */
     struct instant killed;    /* and not ended since; {0,0}: it was not */
     bool is_room_tried;       /* it was stopped because its disk is full */
     struct instant retry;     /* no start, clone, rewind or bootstrap before this */

@@ -13,6 +13,7 @@
  * After one that is much longer this agent was away, and perhaps its whole host. */
 #define TURN_MAX_MS 1000
 #define TURN_AWAY_MS (3 * TURN_MAX_MS)
+#define TURN_LATE_MS 250
 
 void agent_wake(struct agent *agent, int64_t ms)
 {
@@ -224,6 +225,9 @@ static void note_opening(struct agent *agent, const struct ha_view *view, struct
 int64_t agent_step(struct agent *agent)
 {
     struct instant now = agent->ports.now(agent->ports.arg);
+    int64_t late_ms = instant_is_set(agent->stepped)
+                          ? instant_elapsed_max_ms(agent->stepped, now) - agent->wake_ms
+                          : 0;
     struct ha_view view;
     struct ha_plan plan;
 
@@ -232,6 +236,9 @@ int64_t agent_step(struct agent *agent)
     if (!instant_is_set(agent->server.watched) ||
         instant_elapsed_max_ms(agent->stepped, now) > TURN_AWAY_MS) {
         agent->server.watched = now;
+    }
+    if (late_ms > TURN_LATE_MS) {
+        agent->server.resumed = now;
     }
     agent_note_past(agent, now);
     agent->stepped = now;

@@ -17,6 +17,8 @@
 
 /* After a pause of this agent its server and disk get so long to answer. */
 #define WATCHED_MS ((int64_t)5000)
+/* After a short one what they have answered meanwhile is read. */
+#define RESUMED_MS ((int64_t)500)
 
 #define HEARTBEAT_MIN_MS 100
 #define HEARTBEAT_MAX_MS 1000
@@ -105,7 +107,9 @@ static bool has_hung(const struct agent *agent, struct instant since, struct ins
 
     return limit_ms > 0 && instant_is_set(since) &&
            instant_elapsed_min_ms(since, now) >= limit_ms &&
-           instant_elapsed_min_ms(agent->server.watched, now) >= MIN(limit_ms, WATCHED_MS);
+           instant_elapsed_min_ms(agent->server.watched, now) >= MIN(limit_ms, WATCHED_MS) &&
+           (!instant_is_set(agent->server.resumed) ||
+            instant_elapsed_min_ms(agent->server.resumed, now) >= RESUMED_MS);
 }
 
 enum trouble agent_trouble(const struct agent *agent, struct instant now)
