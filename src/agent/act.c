@@ -60,8 +60,8 @@ static uint32_t next_timeline(const struct agent *agent)
 }
 
 /* A person promoted this server in the moment in which it took the lease: it leads by right, with a
- * number that nobody gave. The number in the lease is used by nobody; the others must know this one,
- * or they will count as promoted by hand when they have followed. */
+ * number that nobody gave. The number in the lease is used by nobody; the others must know this
+ * one, or they will count as promoted by hand when they have followed. */
 static bool is_opened_by_hand(const struct agent *agent)
 {
     const struct engine_status *status = &agent->server.status;

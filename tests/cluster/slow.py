@@ -332,6 +332,8 @@ def agent_stopped_shortly(cluster):
 def slow_world():
     if not is_root():
         return "needs root"
+    if not os.path.exists("/dev/loop-control"):
+        return "needs loop devices"
     folder = new_folder()
     store = Etcd(folder)
     cluster = OwnDisks(os.path.join(folder, "cluster"), ttl=TTL, loop_wait=1, etcd=store.clients,
