@@ -200,8 +200,8 @@ static void check_candidate(struct sim *sim, const struct node *taker)
 
         if (node == taker || node->able_since_ns == 0 || !is_able(sim, node) ||
             is_stray(sim, node) || (check->key.is_published && check->is_tail_lost) ||
-            sim->now_ns - node->able_since_ns < SETTLED_NS ||
-            sim->now_ns - node->disk.changed_ns < SETTLED_NS) {
+            check->sent_ns - node->able_since_ns < SETTLED_NS ||
+            check->sent_ns - node->disk.changed_ns < SETTLED_NS) {
             continue;
         }
         if (wal_lost(&sim->wal, part, taker->disk.end, &last) > 0) {

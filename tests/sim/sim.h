@@ -543,6 +543,7 @@ struct check {
     bool is_loss_excused;       /* a disk was lost: what only it held is gone */
     bool is_tail_lost;          /* a disk had lied: nobody may be left who lags little enough */
     unsigned prevented[FENCES]; /* acknowledgements that this fence alone prevented */
+    int64_t sent_ns;            /* when the transaction was that the store carried out last */
     int64_t asked_ns;           /* when a person last asked for a failover to what is left */
     int64_t converged_ns;       /* after the faults ended; -1 not yet */
     bool is_forced;             /* the last takeover is an operator's */

@@ -317,6 +317,7 @@ static void on_apply(struct sim *sim, struct event *event)
         store_receive(sim, TAKE(event->data));
         return;
     }
+    sim->check.sent_ns = message->sent_ns;
     outcome = apply(sim, &message->change);
     if (outcome == DCS_DONE && sim->store->denial > 0 &&
         rng_chance(sim, STREAM_STORE, sim->store->denial)) {

@@ -67,6 +67,7 @@ struct message {
     unsigned node;
     uint32_t epoch; /* of the agent */
     uint32_t incarnation;
+    int64_t sent_ns;
     int64_t number; /* of the request */
     int64_t session;
     int64_t ttl_ms;

@@ -88,6 +88,7 @@ static struct message *new_message(
         .node = handle->node->index,
         .epoch = handle->node->agent_epoch,
         .incarnation = handle->incarnation,
+        .sent_ns = handle->sim->now_ns,
         .number = ++handle->numbers,
         .session = handle->session,
         .ttl_ms = handle->ttl_ms,
