@@ -59,18 +59,6 @@ static uint32_t next_timeline(const struct agent *agent)
     return newest > 1 ? (newest + 3) & ~UINT32_C(1) : 2;
 }
 
-/* A person promoted this server in the moment in which it took the lease: it leads by right, with a
- * number that nobody gave. The number in the lease is used by nobody; the others must know this
- * one, or they will count as promoted by hand when they have followed. */
-static bool is_opened_by_hand(const struct agent *agent)
-{
-    const struct engine_status *status = &agent->server.status;
-
-    return status->state == SERVER_PRIMARY && agent->server.order != ORDER_PROMOTE &&
-           status->position.timeline % 2 == 1 &&
-           status->position.timeline < agent->lease.record.timeline;
-}
-
 /* The leader key is what Patroni's world reads; it is put again with this session when it is
  * missing, and when it hangs on an earlier one (of the agent before, or with another ttl): that one
  * ends sooner than the hold does, or much later. */
@@ -92,7 +80,7 @@ static void renew(struct agent *agent, bool is_next_term)
      * (ha_bar). */
     if (agent_needs_timeline(agent)) {
         wanted.timeline = next_timeline(agent);
-    } else if (is_opened_by_hand(agent)) {
+    } else if (agent_is_opened_by_hand(agent)) {
         wanted.timeline = agent->server.status.position.timeline;
     }
     if (agent->cluster.leader[0] == '\0' && agent->cluster.revision >= agent->lease.known_at) {

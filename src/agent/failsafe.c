@@ -259,6 +259,11 @@ const char *agent_failsafe(struct agent *agent, const struct failsafe_ask *ask)
     }
     why = refusal(agent, ask);
     if (why != NULL) {
+        /* A store that was set back does not show the lease; others may have promised all the same,
+         * before they were started again. */
+        if (ask->term > agent->lease.record.term && ask->term == agent_past_term(agent)) {
+            agent->past.claimed = now;
+        }
         return why;
     }
     if (agent_bound_ms(agent, now) == 0) {

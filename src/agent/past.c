@@ -138,8 +138,10 @@ void agent_view_past(const struct agent *agent, struct instant now, struct ha_vi
         length_ms = MAX(length_ms, past->known.length_ms);
     }
     view->is_old_new =
-        view->is_store_old && (!instant_is_set(past->old_since) ||
-                               instant_elapsed_min_ms(past->old_since, now) < length_ms);
+        view->is_store_old &&
+        (!instant_is_set(past->old_since) ||
+         instant_elapsed_min_ms(past->old_since, now) < length_ms ||
+         (instant_is_set(past->claimed) && instant_elapsed_min_ms(past->claimed, now) < length_ms));
 }
 
 void agent_on_remembered(struct agent *agent, int result, const struct err *why)

@@ -45,6 +45,7 @@ struct past_facts {
     bool is_saving;
     struct instant retry;
     struct instant old_since; /* the store has shown a lower term; {0,0}: it does not */
+    struct instant claimed;   /* a node last asked for a promise for the term that was seen */
     bool is_told;
 };
 
@@ -307,6 +308,7 @@ bool agent_is_reserved(const struct agent *agent);
 
 /* Whether a promotion is ahead and its timeline is not reserved yet. */
 bool agent_needs_timeline(const struct agent *agent);
+bool agent_is_opened_by_hand(const struct agent *agent);
 
 /* failsafe.c: name the members in WANTED, a record to be written; ask them all; for how long a
  * promise keeps the lease of the known record in force; note the first RECORD that is read, and

@@ -272,6 +272,7 @@ static void view_peer(
                          instant_elapsed_min_ms(silent, peer->asked) >= report->age_ms;
     member->is_suspecting = member->is_fresh && term != 0 && report->suspected == term;
     member->is_promised = member->is_fresh && report->promised > term;
+    member->is_patroni = member->is_fresh && !report->has_baton;
 }
 
 void agent_view_sync(const struct agent *agent, struct instant now, struct ha_view *view)

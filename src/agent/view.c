@@ -228,6 +228,18 @@ bool agent_needs_timeline(const struct agent *agent)
            !agent_is_reserved(agent);
 }
 
+/* A person promoted this server in the moment in which it took the lease: it leads by right, with a
+ * number that nobody gave. The number in the lease is used by nobody; the others must know this
+ * one, or they will count as promoted by hand when they have followed. */
+bool agent_is_opened_by_hand(const struct agent *agent)
+{
+    const struct engine_status *status = &agent->server.status;
+
+    return status->state == SERVER_PRIMARY && agent->server.order != ORDER_PROMOTE &&
+           status->position.timeline % 2 == 1 &&
+           status->position.timeline < agent->lease.record.timeline;
+}
+
 /* Who holds the lease now, and whether that is in force, seen from here.
  *
  * A leader key without a matching record belongs to a Patroni node: it is in force until the store
@@ -251,6 +263,7 @@ static void view_lease(const struct agent *agent, struct instant now, struct ha_
         view->holder = 0;
         view->is_renewal_due = agent->has_cluster &&
                                (!instant_is_set(lease->tried) || agent_needs_timeline(agent) ||
+                                agent_is_opened_by_hand(agent) ||
                                 instant_elapsed_max_ms(lease->tried, now) >= agent->times.renew_ms);
         return;
     }

@@ -85,6 +85,7 @@ struct ha_member {
 
     bool is_current;    /* its position was asked for after the last holder could write no more */
     bool is_suspecting; /* it cannot hear the holder of the lease in force */
+    bool is_patroni;    /* its agent is Patroni, which promises nothing */
     bool is_promised;   /* it confirms nothing to that holder any more, and its position is final */
 };
 

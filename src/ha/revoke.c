@@ -52,6 +52,17 @@ bool revoke_may_promise(const struct ha_view *view)
            !view->server.is_promoting;
 }
 
+/* A lease that has ended by the clocks is replaced in the same way: its holder may be on a virtual
+ * machine that was stopped for a while, whose clocks do not show it, and this server may have been
+ * frozen and confirm to it what it sends now. */
+bool revoke_is_overdue(const struct ha_view *view)
+{
+    return view->lease == HA_LEASE_EXPIRED && view->sync.is_published &&
+           view->sync.leader != view->self && view->server.state == SERVER_STANDBY &&
+           !view->server.is_promoting && !view->is_bound && !view->failsafe.is_bound &&
+           !view->is_promise_busy;
+}
+
 /* Whoever has promised, can take the lease and would be better. */
 int revoke_better(const struct ha_view *view)
 {

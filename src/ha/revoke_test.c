@@ -89,9 +89,12 @@ static void check_taken(const struct ha_view *view)
     }
     for (int at = 0; at < 3; at++) {
         const struct ha_member *member = &view->members[at];
-        bool is_final = view->lease == HA_LEASE_OTHER
-                            ? member->is_promised
-                            : member->is_current && member->server == SERVER_STANDBY;
+        bool is_final = member->is_promised && view->lease != HA_LEASE_FREE;
+
+        if (view->lease != HA_LEASE_OTHER) {
+            is_final = (is_final || view->lease == HA_LEASE_FREE || member->is_patroni) &&
+                       member->is_current && member->server == SERVER_STANDBY;
+        }
 
         answers += ((view->sync.key.voters >> at) & 1) != 0 && member->is_fresh && is_final &&
                            member->position.lsn <= self->position.lsn
@@ -155,6 +158,14 @@ static void unpromised(struct ha_view *view)
     view->members[0].is_promised = false;
     view->server.is_detached = false;
     view->server.upstream = 1;
+}
+
+/* Nobody has missed the holder, and its lease is over. */
+static void overdue(struct ha_view *view)
+{
+    unpromised(view);
+    view->lease = HA_LEASE_EXPIRED;
+    view->members[0].is_suspecting = false;
 }
 
 static void following(struct ha_view *view)
@@ -393,6 +404,7 @@ static const struct {
     enum ha_action_kind kind;
 } specials[] = {
     {"revoke.promise", TOPIC_LEASE, unpromised, HA_PROMISE},
+    {"revoke.overdue", TOPIC_LEASE, overdue, HA_PROMISE},
     {"revoke.alone", TOPIC_LEASE, heard, HA_NOTHING},
     {"lease.other", TOPIC_LEASE, maintenance, HA_NOTHING},
     {"revoke.barred", TOPIC_LEASE, nofailover, HA_NOTHING},

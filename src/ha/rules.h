@@ -98,6 +98,7 @@ struct ha_sync_rule ha_rule_to_open(const struct ha_view *view);
  * better (which). */
 bool revoke_is_alone(const struct ha_view *view);
 bool revoke_may_promise(const struct ha_view *view);
+bool revoke_is_overdue(const struct ha_view *view);
 bool revoke_is_promised(const struct ha_view *view);
 bool revoke_is_barred(const struct ha_view *view);
 bool revoke_is_short(const struct ha_view *view);

@@ -261,8 +261,10 @@ static bool is_answer(const struct ha_view *view, int at)
     if (view->lease == HA_LEASE_OTHER) {
         return member->is_promised;
     }
-    /* What one that is down has may be more than it knows. */
-    return member->is_current && member->server == SERVER_STANDBY;
+    /* What one that is down has may be more than it knows. Of an expired lease the holder may not
+     * know that it is (revoke.c); nobody but Patroni confirms anything to it without a promise. */
+    return member->is_current && member->server == SERVER_STANDBY &&
+           (view->lease != HA_LEASE_EXPIRED || member->is_promised || member->is_patroni);
 }
 
 static unsigned count_answers(const struct ha_view *view, int candidate)
