@@ -40,14 +40,16 @@ static struct place official(const struct sim *sim)
 
 /* ---- B: who can acknowledge writes ---- */
 
-/* The store was wiped, nobody who could be asked had seen what was in it, and a new cluster was
- * made: the old one's primary goes on until its lease ends. */
+/* The store was wiped or set back, and nobody who could be asked had seen what was in it: whoever
+ * held the lease then goes on until it ends, in the same cluster or in the one of before. */
 static bool is_of_forgotten(const struct sim *sim, const struct node *node)
 {
-    int official = sim->check.official;
+    const struct check *check = &sim->check;
+    bool is_holder = str_equal(check->back_holder, node->name) &&
+                     sim->now_ns - check->back_ns < sim->shape.ttl_ms * MS;
 
-    return sim->check.is_forgotten && official >= 0 &&
-           sim->wal.branches[official].system_id != node->disk.system_id;
+    return check->is_forgotten && check->official >= 0 &&
+           (is_holder || sim->wal.branches[check->official].system_id != node->disk.system_id);
 }
 
 void check_open(struct sim *sim)
