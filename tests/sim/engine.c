@@ -508,6 +508,11 @@ static void begin_start(struct sim *sim, struct node *node, int upstream)
 
 static void begin_promote(struct sim *sim, struct node *node)
 {
+    if (node->server.run == RUN_PROMOTING && !node->server.is_by_hand) {
+        /* The agent that had begun it has died. Asked once more it goes on as it was. */
+        node->engine->tried_timeline = node->engine->args.timeline;
+        return;
+    }
     if (node->server.run != RUN_STANDBY) {
         engine_done(sim, node, ORDER_PROMOTE, ERR_CONFLICT, "it is not a standby");
         return;
