@@ -370,6 +370,7 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
                       ? instant_elapsed_max_ms(agent->server.status.looked, now)
                       : 0;
     ret->suspected = agent_suspects(agent, now) ? agent->lease.record.term : 0;
+    ret->is_partial = !view.members[view.self].is_whole;
     ret->bound = agent->sync.promised;
     ret->promised = agent->server.status.is_detached && agent->server.order == ORDER_NONE
                         ? agent->sync.promised

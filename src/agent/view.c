@@ -122,6 +122,19 @@ enum trouble agent_trouble(const struct agent *agent, struct instant now)
     return has_hung(agent, status->disk_ill, now) ? status->disk : TROUBLE_NONE;
 }
 
+/* A receiver begins where the log ends that is here. */
+static bool is_whole(const struct server_facts *facts)
+{
+    const struct engine_status *status = &facts->status;
+
+    if (status->state == SERVER_DOWN) {
+        return status->was_clean || status->is_end_known;
+    }
+    return status->state == SERVER_STANDBY &&
+           (status->is_detached || status->received_lsn != 0 ||
+            (facts->end.lsn != 0 && position_compare(status->position, facts->end) >= 0));
+}
+
 static void view_self(const struct agent *agent, struct instant now, struct ha_member *member)
 {
     const struct engine_status *status = &agent->server.status;
@@ -142,6 +155,7 @@ static void view_self(const struct agent *agent, struct instant now, struct ha_m
         .is_watchdog_failed = status->is_watchdog_failed,
         .trouble = agent_trouble(agent, now),
         .is_outgrown = status->is_outgrown,
+        .is_whole = status->state != SERVER_STANDBY || is_whole(&agent->server),
         .replayed_lsn = status->replayed_lsn,
     };
     IGNORE(!str_copy(member->name, sizeof(member->name), agent->config->name), "same size");
@@ -212,6 +226,7 @@ static void view_peer(
         .is_watchdog_failed = report->is_watchdog_failed,
         .trouble = report->trouble,
         .is_outgrown = report->is_outgrown,
+        .is_whole = report->has_baton ? !report->is_partial : report->received_lsn != 0,
         .replayed_lsn = report->has_baton ? report->replayed_lsn : 0,
         .is_fetching = report->is_fetching,
         .is_offering = str_equal(report->tail_for, agent->config->name),
@@ -329,19 +344,6 @@ static enum relation view_relation(const struct agent *agent, const struct ha_vi
         return RELATION_UNKNOWN;
     }
     return timeline_relate(needed, &history);
-}
-
-/* A receiver begins where the log ends that is here. */
-static bool is_whole(const struct server_facts *facts)
-{
-    const struct engine_status *status = &facts->status;
-
-    if (status->state == SERVER_DOWN) {
-        return status->was_clean || status->is_end_known;
-    }
-    return status->state == SERVER_STANDBY &&
-           (status->is_detached || status->received_lsn != 0 ||
-            (facts->end.lsn != 0 && position_compare(status->position, facts->end) >= 0));
 }
 
 static void view_server(const struct agent *agent, struct instant now, struct ha_view *view)

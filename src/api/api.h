@@ -46,6 +46,7 @@ struct api_snapshot {
     uint64_t suspected; /* as in struct peer_report */
     uint64_t past_term; /* the highest, and the newest, that were ever seen of the lease */
     uint32_t past_timeline;
+    bool is_partial;
     uint64_t promised;
     uint64_t bound;
     uint64_t vote_term;

@@ -40,6 +40,7 @@ char *view_status(const struct api_snapshot *snapshot)
                 .down_ms = snapshot->down_ms,
                 .age_ms = snapshot->age_ms,
                 .suspected = snapshot->suspected,
+                .is_partial = snapshot->is_partial,
                 .promised = snapshot->promised,
                 .bound = snapshot->bound,
                 .vote_term = snapshot->vote_term,

@@ -123,6 +123,7 @@ struct peer_report {
     uint64_t term;           /* the highest of a lease that it has ever seen */
     uint32_t given_timeline; /* the newest that it has seen a lease give out */
     bool is_outgrown;        /* its replay has stopped until it is restarted */
+    bool is_partial;         /* standby: it has more log than its position tells: it replays */
     bool is_candidate;       /* its own opinion: could it be promoted now? */
     int64_t age_ms;          /* of `position`, when the report was made */
     int64_t down_ms;         /* how long its server has not been running; 0: running */

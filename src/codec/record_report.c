@@ -143,6 +143,9 @@ static json_t *encode_baton(const struct record_report *report)
     if (peer->is_outgrown) {
         field_set_true(baton, "outgrown");
     }
+    if (peer->is_partial) {
+        field_set_true(baton, "partial");
+    }
     if (report->guard_means != GUARD_MEANS_UNKNOWN) {
         field_set(baton, "guard", encode_guard(report));
     }
@@ -237,6 +240,7 @@ static int decode_baton(const json_t *baton, struct peer_report *peer, struct er
     peer->dcs_ok = field_flag(baton, "dcs_ok");
     peer->is_candidate = field_flag(baton, "candidate");
     peer->is_outgrown = field_flag(baton, "outgrown");
+    peer->is_partial = field_flag(baton, "partial");
     peer->is_fetching = field_flag(baton, "fetching");
     IGNORE(
         !str_copy(peer->tail_for, sizeof(peer->tail_for), field_peek(baton, "tail_for")),

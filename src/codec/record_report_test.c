@@ -211,6 +211,7 @@ static void test_guard_and_watchdog(void **state)
              .is_watchdog_failed = true,
              .trouble = TROUBLE_DISK_FULL,
              .is_outgrown = true,
+             .is_partial = true,
              .tail_for = "n2",
              .is_fetching = true,
              .given_timeline = 9},
@@ -230,6 +231,7 @@ static void test_guard_and_watchdog(void **state)
     assert_true(peer.is_watchdog_failed);
     assert_int_equal(peer.trouble, TROUBLE_DISK_FULL);
     assert_true(peer.is_outgrown);
+    assert_true(peer.is_partial);
     assert_string_equal(peer.tail_for, "n2");
     assert_true(peer.is_fetching);
     assert_int_equal(peer.given_timeline, 9);

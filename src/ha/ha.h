@@ -63,6 +63,8 @@ struct ha_member {
     bool is_streaming;
     bool is_checkpointed; /* PRIMARY: since its promotion: others can rewind to it */
     struct position position;
+    bool is_whole; /* STANDBY: its position is the end of all that it has, and not of what it has
+                               replayed so far of the log that it was started with */
     uint64_t left_lsn; /* where the cluster left its timeline: beyond that it has nothing of the
                                cluster's; 0: not left, or not known */
     bool is_stray;     /* its timeline is one that somebody made by hand */

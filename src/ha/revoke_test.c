@@ -49,6 +49,7 @@ static struct ha_view base_view(void)
             .priority = 1,
             .sync_priority = 1,
             .is_current = true,
+            .is_whole = true,
             .is_suspecting = true,
             .is_promised = true,
         };
@@ -93,7 +94,7 @@ static void check_taken(const struct ha_view *view)
 
         if (view->lease != HA_LEASE_OTHER) {
             is_final = (is_final || view->lease == HA_LEASE_FREE || member->is_patroni) &&
-                       member->is_current && member->server == SERVER_STANDBY;
+                       member->is_current && member->is_whole && member->server == SERVER_STANDBY;
         }
 
         answers += ((view->sync.key.voters >> at) & 1) != 0 && member->is_fresh && is_final &&
@@ -139,6 +140,7 @@ static void test_every_takeover(void **state)
         pick_member(&code, &view.members[2]);
         view.members[1].server = view.members[1].is_current ? SERVER_STANDBY : SERVER_PRIMARY;
         view.members[2].server = all % 5 == 0 ? SERVER_DOWN : SERVER_STANDBY;
+        view.members[2].is_whole = all % 7 != 0;
         ha_decide(&view, &plan);
         if (plan.actions[TOPIC_LEASE].kind == HA_ACQUIRE) {
             check_taken(&view);

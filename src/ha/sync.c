@@ -263,7 +263,7 @@ static bool is_answer(const struct ha_view *view, int at)
     }
     /* What one that is down has may be more than it knows. Of an expired lease the holder may not
      * know that it is (revoke.c); nobody but Patroni confirms anything to it without a promise. */
-    return member->is_current && member->server == SERVER_STANDBY &&
+    return member->is_current && member->server == SERVER_STANDBY && member->is_whole &&
            (view->lease != HA_LEASE_EXPIRED || member->is_promised || member->is_patroni);
 }
 

@@ -62,7 +62,11 @@ static void fill_position(const struct sim *sim, const struct node *node, struct
     struct place place = disk->end;
 
     if (ret->state == SERVER_STANDBY) {
-        ret->received_lsn = node->server.has_received ? disk->end.lsn : 0;
+        /* A receiver that does not reach anybody has been told where to begin. */
+        ret->received_lsn =
+            node->server.has_received || (disk->upstream >= 0 && disk->replayed == disk->end.lsn)
+                ? disk->end.lsn
+                : 0;
         ret->replayed_lsn = disk->replayed;
         place.lsn = MAX(ret->received_lsn, ret->replayed_lsn);
         place.lsn = MAX(place.lsn, node->server.tail);

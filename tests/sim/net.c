@@ -109,6 +109,7 @@ static void fill_report(const struct api_snapshot *snapshot, struct peer_report 
         .suspected = snapshot->suspected,
         .trouble = snapshot->trouble,
         .is_watchdog_failed = status->is_watchdog_failed,
+        .is_partial = snapshot->is_partial,
         .promised = snapshot->promised,
         .bound = snapshot->bound,
         .vote_term = snapshot->vote_term,
