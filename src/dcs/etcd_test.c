@@ -303,7 +303,7 @@ static void test_unknown(void **state)
     open_all(&servers, 1, &loop, &client, 5000, 2000);
     assert_int_equal(put(&client, "x", "1"), DCS_DONE);
     assert_true(wait_value(&client, "x", "1", PATIENCE_MS));
-    kill(servers.items[0].pid, SIGSTOP);
+    server_freeze(&servers, 0);
     txn = swap_txn("x", client.revisions[0], "2");
     assert_int_equal(txn_within(&client, &txn, 600), DCS_UNKNOWN);
     assert_true(run_until(loop, PATIENCE_MS, is_lost, &client));
@@ -337,7 +337,7 @@ static void test_late_answer(void **state)
     open_all(&servers, 1, &loop, &client, 5000, 5000);
     assert_int_equal(put(&client, "x", "1"), DCS_DONE);
     assert_true(wait_value(&client, "x", "1", PATIENCE_MS));
-    kill(servers.items[0].pid, SIGSTOP);
+    server_freeze(&servers, 0);
     txn = swap_txn("x", client.revisions[0], "2");
     client.wanted = client.dones + 1;
     dcs_txn(client.dcs, &txn, 3000, on_done, &client);

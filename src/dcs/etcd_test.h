@@ -144,6 +144,17 @@ UNUSED static void server_start(struct servers *servers, unsigned at)
     assert_true(server->pid > 0);
 }
 
+/* Returns when all its threads stand still: on a busy machine some go on for a while. */
+UNUSED static void server_freeze(struct servers *servers, unsigned at)
+{
+    pid_t pid = servers->items[at].pid;
+    int status = 0;
+
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+    assert_true(WIFSTOPPED(status));
+}
+
 UNUSED static void server_kill(struct servers *servers, unsigned at)
 {
     struct server *server = &servers->items[at];
