@@ -626,13 +626,16 @@ def slow_agent_killed_in_bootstrap_and_clone(cluster):
 def agent_killed_in_rewind(cluster):
     primary = cluster.primary()
     standbys = [one for one in cluster.nodes if one is not primary]
+    cluster.stop_load()
+    time.sleep(1)  # what was acknowledged has reached them
     for node in standbys:
         node.signal_walreceiver(signal.SIGSTOP)
-    cluster.stop_load()
     primary.sql("CREATE TABLE only_here AS SELECT generate_series(1, 300000) AS a", 60)
     primary.kill_node()
-    for node in standbys:
-        node.signal_walreceiver(signal.SIGCONT)
+    # Ended before they go on: the sockets may hold all of it (tcp_rmem).
+    for number in (signal.SIGTERM, signal.SIGCONT):
+        for node in standbys:
+            node.signal_walreceiver(number)
     new = cluster.wait_primary(cluster.ttl + 20, but=primary)
     new.sql("CREATE TABLE only_there AS SELECT generate_series(1, 1000) AS a")
     primary.start()

@@ -22,7 +22,7 @@ GROUPS = []
 group = groups.into(GROUPS, "tail")
 
 RECOVERY_ROWS = 3000000  # some 200 MB of log
-TAIL_ROWS = 250000  # some 16 MB: more than the sockets between hold
+TAIL_ROWS = 250000  # some 16 MB; what the sockets between hold dies with the receivers
 LONG_ROWS = 1000000  # more than is ever shipped
 SETTINGS = """        checkpoint_timeout: 1h
         max_wal_size: 4GB
