@@ -261,8 +261,9 @@ static bool is_answer(const struct ha_view *view, int at)
     if (view->lease == HA_LEASE_OTHER) {
         return member->is_promised;
     }
-    /* What one that is down has may be more than it knows. Of an expired lease the holder may not
-     * know that it is (revoke.c); nobody but Patroni confirms anything to it without a promise. */
+    /* What one that is down, or replays still, has may be more than it knows. The holder of an
+     * expired lease may go on, and a voter confirm to it (revoke.c), unless that has promised;
+     * Patroni promises nothing. */
     return member->is_current && member->server == SERVER_STANDBY && member->is_whole &&
            (view->lease != HA_LEASE_EXPIRED || member->is_promised || member->is_patroni);
 }
