@@ -9,6 +9,9 @@
 /* The same bookkeeping is not repeated sooner. */
 #define RECORD_PAUSE_MS 200
 
+/* More than a store can have given out between an old copy of it and now. */
+#define FORGOTTEN_TIMELINES 1000
+
 #define HISTORY_REASON "no recovery target specified"
 
 static struct dcs_compare compare_revision(const char *key, int64_t revision)
@@ -55,6 +58,10 @@ static uint32_t next_timeline(const struct agent *agent)
     for (unsigned at = 0; at < agent->peer_count; at++) {
         newest = MAX(newest, agent->peers[at].report.position.timeline);
         newest = MAX(newest, agent->peers[at].report.history.timeline);
+    }
+    /* Somebody who cannot be asked may have opened what the store has forgotten. */
+    if (agent_is_store_old(agent)) {
+        newest += FORGOTTEN_TIMELINES;
     }
     return newest > 1 ? (newest + 3) & ~UINT32_C(1) : 2;
 }
@@ -233,7 +240,8 @@ static void put_status(struct agent *agent)
 
 static void put_history(struct agent *agent)
 {
-    struct dcs_txn txn = {.compare_count = 2, .op_count = 1};
+    struct dcs_txn txn = {.compare_count = 2, .op_count = 2};
+    char of[12];
     AUTO_FREE char *json = record_history_append(
         agent->history_json, &agent->server.status.history, HISTORY_REASON,
         agent->ports.real_ms(agent->ports.arg), agent->config->name, 0);
@@ -241,6 +249,9 @@ static void put_history(struct agent *agent)
     txn.compares[0] = compare_own_lease(agent);
     txn.compares[1] = compare_revision(KEY_HISTORY, agent->cluster.history_revision);
     txn.ops[0] = put(KEY_HISTORY, json, false);
+    IGNORE(
+        !str_format(of, sizeof(of), "%" PRIu32, agent->server.status.history.timeline), "it fits");
+    txn.ops[1] = put(KEY_HISTORY_OF, of, false);
     put_record(agent, &txn);
 }
 

@@ -116,6 +116,11 @@ void agent_note_past(struct agent *agent, struct instant now)
     }
 }
 
+bool agent_is_store_old(const struct agent *agent)
+{
+    return agent->has_cluster && agent_past_term(agent) > agent->lease.record.term;
+}
+
 static bool has_past(const struct agent *agent)
 {
     bool is_any = agent->past.known.system_id != 0;
@@ -133,7 +138,7 @@ void agent_view_past(const struct agent *agent, struct instant now, struct ha_vi
 
     view->timeline = MAX(view->timeline, agent_past_timeline(agent));
     view->has_past = has_past(agent);
-    view->is_store_old = agent->has_cluster && agent_past_term(agent) > agent->lease.record.term;
+    view->is_store_old = agent_is_store_old(agent);
     if (is_ours(agent, past->known.system_id)) {
         length_ms = MAX(length_ms, past->known.length_ms);
     }

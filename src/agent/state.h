@@ -261,6 +261,8 @@ void agent_on_sign_of_life(struct peer_facts *peer, struct instant now);
  * gave out; note what was read; fill the view. */
 uint64_t agent_past_term(const struct agent *agent);
 uint32_t agent_past_timeline(const struct agent *agent);
+/* The store is older than what was seen. */
+bool agent_is_store_old(const struct agent *agent);
 void agent_learn_past(struct agent *agent);
 void agent_note_past(struct agent *agent, struct instant now);
 void agent_view_past(const struct agent *agent, struct instant now, struct ha_view *view);

@@ -435,7 +435,7 @@ static bool is_history_known(const struct agent *agent)
     if (own->count == 0) {
         return true;
     }
-    return known->count > 0 &&
+    return known->count > 0 && known->timeline == own->timeline &&
            known->switches[known->count - 1].timeline == own->switches[own->count - 1].timeline &&
            known->switches[known->count - 1].lsn == own->switches[own->count - 1].lsn;
 }
@@ -521,12 +521,13 @@ static const struct timeline_history *newest_history(
     return newest;
 }
 
-static void mark_left(const struct agent *agent, struct ha_view *view)
+static void mark_shared(const struct agent *agent, struct ha_view *view)
 {
     const struct timeline_history *history = newest_history(agent, view);
 
     for (unsigned at = 0; at < view->member_count; at++) {
-        view->members[at].left_lsn = timeline_left(history, view->members[at].position.timeline);
+        view->members[at].shared =
+            timeline_shared(view->members[at].position, member_history(agent, at), history);
     }
 }
 
@@ -556,7 +557,7 @@ void agent_view(const struct agent *agent, struct ha_view *view)
         view_peer(agent, &agent->peers[at], &view->members[at + 1]);
     }
     mark_strays(agent, view);
-    mark_left(agent, view);
+    mark_shared(agent, view);
     view_lease(agent, now, view);
     view_server(agent, now, view);
     view_request(agent, now, view);

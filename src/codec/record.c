@@ -630,6 +630,17 @@ static int decode_history(const struct record_entry *entry, struct cluster *clus
     return record_history_decode(entry->value, &cluster->history, e);
 }
 
+/* Patroni's rows end with the timeline that was left last, not with the one that it was left for. */
+static int decode_history_of(
+    const struct record_entry *entry, struct cluster *cluster, struct err *e)
+{
+    int64_t timeline = 0;
+    int r = parse_int(entry->value, 1, UINT32_MAX, &timeline, e);
+
+    cluster->history_of = (uint32_t)timeline;
+    return r;
+}
+
 static int decode_lease_key(
     const struct record_entry *entry, struct cluster *cluster, struct err *e)
 {
@@ -670,7 +681,7 @@ static const struct {
     {KEY_LEADER, decode_leader},         {KEY_MEMBERS, decode_member_key},
     {KEY_STATUS, decode_status},         {KEY_FAILOVER, decode_failover},
     {KEY_HISTORY, decode_history},       {KEY_LEASE, decode_lease_key},
-    {KEY_SYNC, decode_sync_key},
+    {KEY_SYNC, decode_sync_key},         {KEY_HISTORY_OF, decode_history_of},
 };
 
 static int decode_entry(const struct record_entry *entry, struct cluster *cluster, struct err *e)
@@ -701,5 +712,9 @@ void record_cluster_decode(
         IGNORE(
             is_first && !str_format(problem, size, "key %s: %s", entries[at].key, err_text(&error)),
             "a sentence may be cut");
+    }
+    /* Where Patroni has led since, its own rows tell more. */
+    if (ret->history.timeline != 0 && ret->history_of > ret->history.timeline) {
+        ret->history.timeline = ret->history_of;
     }
 }

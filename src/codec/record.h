@@ -23,6 +23,7 @@
 #define KEY_HISTORY "history"
 #define KEY_FAILSAFE "failsafe"
 #define KEY_LEASE "baton/lease"
+#define KEY_HISTORY_OF "baton/history" /* the timeline whose history that is */
 
 /* One key and value of the store, as dcs_entry has it. */
 struct record_entry {

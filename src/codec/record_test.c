@@ -519,6 +519,7 @@ static void test_history_append_when_full(void **state)
 static void test_cluster(void **state)
 {
     static const struct record_entry entries[] = {
+        {"baton/history", "4", 24},
         {"baton/lease",
          "{\"holder\":\"n1\",\"released_to\":\"\",\"term\":7,\"seq\":42,\"length_ms\":30000}", 21},
         {"config", "{\"ttl\":30}", 12},
@@ -556,13 +557,40 @@ static void test_cluster(void **state)
     assert_int_equal(cluster->request_revision, 13);
     assert_string_equal(cluster->request.leader, "n1");
     assert_int_equal(cluster->status_lsn, 67108960);
-    assert_int_equal(cluster->history.timeline, 2);
+    assert_int_equal(cluster->history.timeline, 4);
     assert_int_equal(cluster->history_revision, 15);
     assert_string_equal(cluster->sync.leader, "n1");
     assert_int_equal(cluster->sync.quorum, 1);
     assert_int_equal(cluster->sync.count, 2);
     assert_string_equal(cluster->sync.voters[1], "n3");
     assert_int_equal(cluster->sync_revision, 23);
+}
+
+/* The number that baton wrote counts as long as nobody who does not know of it has led since. */
+static void test_cluster_history_of(void **state)
+{
+    static const struct {
+        const char *history;
+        const char *of;
+        uint32_t timeline;
+    } rows[] = {
+        {"[[1,100,\"x\"]]", "4", 4},
+        {"[[1,100,\"x\"],[4,200,\"x\"]]", "4", 5},
+        {"[[1,100,\"x\"],[4,200,\"x\"],[5,300,\"x\"]]", "4", 6},
+        {"[]", "2", 2},
+        {"{", "4", 0},
+    };
+    AUTO_FREE struct cluster *cluster = mem_alloc(sizeof(*cluster));
+    char problem[256];
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        const struct record_entry entries[] = {
+            {KEY_HISTORY_OF, rows[at].of, 2}, {KEY_HISTORY, rows[at].history, 1}};
+
+        record_cluster_decode(entries, 2, 30, cluster, problem, sizeof(problem));
+        assert_int_equal(cluster->history.timeline, rows[at].timeline);
+    }
 }
 
 static void test_cluster_empty_values(void **state)
@@ -590,17 +618,10 @@ static void test_cluster_empty_values(void **state)
 static void test_cluster_damage(void **state)
 {
     static const struct record_entry rows[] = {
-        {"baton/lease", "{}", 1},
-        {"failover", "x", 1},
-        {"history", "{}", 1},
-        {"initialize", "x", 1},
-        {"leader", "a/b", 1},
-        {"leader", "", 1},
-        {"members/n1", "{", 1},
-        {"members/", "{}", 1},
-        {"members/a/b", "{}", 1},
-        {"status", "[]", 1},
-        {"status", "{\"optime\":\"1\"}", 1},
+        {"baton/history", "x", 1}, {"baton/lease", "{}", 1}, {"failover", "x", 1},
+        {"history", "{}", 1},      {"initialize", "x", 1},   {"leader", "a/b", 1},
+        {"leader", "", 1},         {"members/n1", "{", 1},   {"members/", "{}", 1},
+        {"members/a/b", "{}", 1},  {"status", "[]", 1},      {"status", "{\"optime\":\"1\"}", 1},
     };
     struct record_entry entries[MEMBERS_MAX + 1];
     char names[MEMBERS_MAX + 1][24];
@@ -646,6 +667,7 @@ int main(void)
         cmocka_unit_test(test_history_append),
         cmocka_unit_test(test_history_append_when_full),
         cmocka_unit_test(test_cluster),
+        cmocka_unit_test(test_cluster_history_of),
         cmocka_unit_test(test_cluster_empty_values),
         cmocka_unit_test(test_cluster_damage),
     };

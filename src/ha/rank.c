@@ -54,11 +54,16 @@ static bool is_key_old(const struct ha_view *view)
     return false;
 }
 
-/* Where what it has of the last primary's log ends. */
-static uint64_t shared_lsn(const struct ha_member *member)
+static struct position shared_of(const struct ha_member *member)
 {
-    return member->left_lsn != 0 ? MIN(member->left_lsn, member->position.lsn)
-                                 : member->position.lsn;
+    return member->shared.timeline != 0 ? member->shared : member->position;
+}
+
+int ha_compare(const struct ha_view *view, int a, int b)
+{
+    ASSERT(a >= 0 && b >= 0);
+    ASSERT((unsigned)a < view->member_count && (unsigned)b < view->member_count);
+    return position_compare(shared_of(&view->members[a]), shared_of(&view->members[b]));
 }
 
 /* Why a member cannot become primary, in the order in which an operator would ask. */
@@ -113,15 +118,16 @@ const char *ha_bar(const struct ha_view *view, int at)
         return "its history is not the cluster's: somebody promoted it by hand";
     }
     if (!is_forced(view, at) && !view->sync.is_published &&
-        view->cluster_lsn > shared_lsn(member) &&
-        view->cluster_lsn - shared_lsn(member) > lag_limit) {
+        view->cluster_lsn > shared_of(member).lsn &&
+        view->cluster_lsn - shared_of(member).lsn > lag_limit) {
         return "it lags more than maximum_lag_on_failover";
     }
     return NULL;
 }
 
 /* Who should rather be primary:
- *   1. the most advanced position: timeline first, then LSN
+ *   1. who has more of the cluster's newest history: timeline first, then LSN. A timeline that the
+ *      cluster has left may have a higher number than what holds more of it.
  *   2. the one whose disk is not full
  *   3. the higher failover_priority
  *   4. the smaller name, so that every node computes the same answer */
@@ -129,7 +135,7 @@ int ha_rank(const struct ha_view *view, int a, int b)
 {
     const struct ha_member *left = &view->members[a];
     const struct ha_member *right = &view->members[b];
-    int by_position = position_compare(right->position, left->position);
+    int by_position = ha_compare(view, b, a);
 
     ASSERT((unsigned)a < view->member_count);
     ASSERT((unsigned)b < view->member_count);

@@ -30,6 +30,11 @@ static void test_rank_is_a_total_order(void **state)
         assert_int_equal(ha_best(&view, HA_NOBODY), 3);
         assert_int_equal(ha_best(&view, 3), 1);
     }
+    /* Its timeline is a later one, but the cluster went on elsewhere. */
+    view.members[3].shared = (struct position){.timeline = 1, .lsn = 1999};
+    assert_int_equal(ha_best(&view, HA_NOBODY), 1);
+    view.members[3].shared.lsn = 2001;
+    assert_int_equal(ha_best(&view, HA_NOBODY), 3);
 }
 
 static void test_bars(void **state)
@@ -60,11 +65,9 @@ static void test_bars(void **state)
     view.members[0].is_outgrown = false;
     view.cluster_lsn = 1000 + 1048576;
     assert_null(ha_bar(&view, 0));
-    view.members[0].left_lsn = 1001; /* the cluster went on elsewhere after all that it has */
-    assert_null(ha_bar(&view, 0));
-    view.members[0].left_lsn = 999;
+    view.members[0].shared = (struct position){1, 999}; /* the cluster went on elsewhere then */
     assert_string_equal(ha_bar(&view, 0), "it lags more than maximum_lag_on_failover");
-    view.members[0].left_lsn = 0;
+    view.members[0].shared = (struct position){0};
     view.cluster_lsn++;
     assert_string_equal(ha_bar(&view, 0), "it lags more than maximum_lag_on_failover");
     view.request = (struct ha_request){.is_present = true, .is_due = true, .leader = HA_NOBODY};

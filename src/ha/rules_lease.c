@@ -218,8 +218,7 @@ static bool is_named_before(const struct ha_view *view, int other)
         ha_bar(view, candidate) != NULL) {
         return false;
     }
-    return request->leader == HA_NOBODY ||
-           position_compare(view->members[candidate].position, view->members[other].position) >= 0;
+    return request->leader == HA_NOBODY || ha_compare(view, candidate, other) >= 0;
 }
 
 static bool is_other_named(const struct ha_view *view)

@@ -274,7 +274,7 @@ static unsigned count_answers(const struct ha_view *view, int candidate)
 
     for (int at = 0; at < (int)view->member_count; at++) {
         if ((view->sync.key.voters & HA_BIT(at)) != 0 && is_answer(view, at) &&
-            position_compare(view->members[at].position, view->members[candidate].position) <= 0) {
+            ha_compare(view, at, candidate) <= 0) {
             count++;
         }
     }

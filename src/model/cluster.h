@@ -88,8 +88,10 @@ struct cluster {
     int64_t sync_revision;
 
     uint64_t status_lsn; /* optime of the status key */
-    struct timeline_history history;
+    struct timeline_history
+        history; /* of history_of; 0: of the number after the last that it left */
     int64_t history_revision;
+    uint32_t history_of; /* as baton wrote it with the history */
 
     unsigned member_count;
     struct member members[MEMBERS_MAX]; /* last: cluster_copy takes only those that are there */

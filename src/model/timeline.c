@@ -38,6 +38,37 @@ enum relation timeline_relate(struct position position, const struct timeline_hi
                : RELATION_DIVERGED;
 }
 
+/* Where a server that was on TIMELINE up to LSN stops going along with HISTORY; {0}: it never went. */
+static struct position shared_on(
+    const struct timeline_history *history, uint32_t timeline, uint64_t lsn)
+{
+    uint64_t left_lsn = timeline_left(history, timeline);
+
+    if (timeline == history->timeline) {
+        return (struct position){timeline, lsn};
+    }
+    return left_lsn != 0 ? (struct position){timeline, MIN(left_lsn, lsn)} : (struct position){0};
+}
+
+struct position timeline_shared(
+    struct position position, const struct timeline_history *own,
+    const struct timeline_history *history)
+{
+    struct position shared = shared_on(history, position.timeline, position.lsn);
+    unsigned at = own->timeline == position.timeline ? own->count : 0;
+
+    ASSERT(at <= TIMELINES_MAX);
+    if (position.timeline >= history->timeline) {
+        return (struct position){0};
+    }
+    for (; shared.timeline == 0 && at > 0; at--) {
+        const struct timeline_switch *left = &own->switches[at - 1];
+
+        shared = shared_on(history, left->timeline, left->lsn);
+    }
+    return position_compare(shared, position) != 0 ? shared : (struct position){0};
+}
+
 void timeline_history_add(struct timeline_history *history, uint32_t timeline, uint64_t lsn)
 {
     if (history->count == TIMELINES_MAX) {

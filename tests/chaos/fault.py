@@ -4,6 +4,7 @@ A row's function makes the fault, holds it, and undoes it; World.heal undoes wha
 step.chance only, so that a seed gives the same ones again, and raises Failure when what must not happen did.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -89,6 +90,17 @@ def pick(w, step, *roles):
     node = w.primary() if role == "primary" else w.standbys(step.chance)[0]
     w.say(f"{role} {node.name}")
     return node
+
+
+def store_leader(w):
+    """The node whose member leads the agents' own store; None: nobody, or the store is not theirs."""
+    for node in [] if w.store else w.nodes:
+        said = json.loads(node.call("GET", "/baton/store/members")[1] or "{}")
+        for one in said.get("members", []):
+            if one.get("state") == "leader":
+                w.say(f"the store's leader is {one['name']}")
+                return w.cluster.node(one["name"])
+    return None
 
 
 def victim(w):

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from fault import check, pick, quiet, row, stop, victim
+from fault import check, pick, quiet, row, stop, store_leader, victim
 
 STORE = "{2379, 2380}"
 
@@ -181,13 +181,26 @@ def large_packets_lost(w, step):
     node.mend()
 
 
-@row("N16", 0, "I3 I7")
-def slow_wire(w, step):
-    """A standby's wire carries 256 kbit/s."""
-    node = pick(w, step, "standby")
+def strangle(w, step, node):
     node.slow_wire("tbf", "rate", "256kbit", "burst", "16kb", "latency", "400ms")
     w.hold(step.chance.uniform(8, 12))
     node.mend()
+
+
+@row("N16", 0, "I3 I7")
+def slow_wire(w, step):
+    """A standby's wire carries 256 kbit/s. The store's leader is elsewhere."""
+    leader = store_leader(w)
+    node = next(one for one in w.standbys(step.chance) if one is not leader)
+    w.say(f"standby {node.name}")
+    strangle(w, step, node)
+
+
+@row("N16b", 1, "I3 I7")
+def slow_wire_of_store(w, step):
+    """The wire of the store's leader carries 256 kbit/s: it is heard, and can do nothing."""
+    node = store_leader(w) or pick(w, step, "standby")
+    strangle(w, step, node)
 
 
 @row("N17", 1, "I8 I7")

@@ -7,7 +7,7 @@ import signal
 
 from cluster import wait_until
 from faults import fill
-from fault import check, end_of, pick, quiet, resume, row, stop, strace, victim, watch
+from fault import check, end_of, pick, quiet, resume, row, stop, store_leader, strace, victim, watch
 
 
 def members(w):
@@ -26,13 +26,8 @@ def some_members(w, step, count):
 def leader_pids(w):
     if w.store:
         return [w.store.pid(w.store.leader())]
-    for node in w.nodes:
-        said = json.loads(node.call("GET", "/baton/store/members")[1] or "{}")
-        for one in said.get("members", []):
-            if one.get("state") == "leader":
-                w.say(f"the store's leader is {one['name']}")
-                return w.cluster.node(one["name"]).store_pids()
-    return []
+    node = store_leader(w)
+    return node.store_pids() if node else []
 
 
 @row("D1", 0, "I7")

@@ -164,6 +164,7 @@ void harsh_hang_disk(struct sim *sim, struct fault *fault, struct node *node)
 void harsh_fail_disk(struct sim *sim, struct fault *fault, struct node *node)
 {
     node->disk_failed_ns = fault->is_over ? 0 : sim->now_ns;
+    node->heard_ns = fault->is_over ? sim->now_ns : node->heard_ns;
     engine_changed(sim, node);
 }
 

@@ -80,9 +80,10 @@ static bool set_option(struct story *story, struct shape *shape, const char *tex
         int64_t *slot;
         int64_t unit_ns;
     } times[] = {
-        {"ttl=", &shape->ttl_ms, MS},          {"start_timeout=", &shape->start_timeout_ms, MS},
-        {"recovery=", &shape->recovery_ns, 1}, {"clone=", &shape->clone_ns, 1},
-        {"lag=", &shape->lag_ns, 1},           {"hang=", &shape->hang_timeout_ms, MS},
+        {"ttl=", &shape->ttl_ms, MS},           {"start_timeout=", &shape->start_timeout_ms, MS},
+        {"recovery=", &shape->recovery_ns, 1},  {"clone=", &shape->clone_ns, 1},
+        {"replay=", &shape->replay_ns, 1},      {"lag=", &shape->lag_ns, 1},
+        {"hang=", &shape->hang_timeout_ms, MS},
     };
     int64_t value = 0;
 

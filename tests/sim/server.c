@@ -6,6 +6,7 @@
 
 #define SHUTDOWN_RECORD 120
 #define PROMOTE_RECORD 150
+#define REPLAY_BYTES (1 << 20)
 #define DRAIN_POLL_NS (5 * MS)
 #define SENDER_TIMEOUT_NS (8 * SECOND)
 #define RECEIVER_TIMEOUT_NS (6 * SECOND)
@@ -84,6 +85,25 @@ static void on_replayed(struct sim *sim, struct event *event)
     struct node *node = &sim->nodes[event->node];
 
     node->disk.replayed = MAX(node->disk.replayed, (uint64_t)event->a);
+}
+
+/* Consistent already, but not all of the local log is replayed, and nobody sees how much there is:
+ * the more has come since the last restartpoint, the more. */
+static void replay_the_rest(struct sim *sim, struct node *node)
+{
+    struct disk *disk = &node->disk;
+    const struct branch *branch = &sim->wal.branches[disk->end.branch];
+    uint64_t least = branch->parent >= 0 ? branch->fork : 0;
+    uint64_t back = (uint64_t)rng_log(sim, STREAM_REPLAY, 4000, REPLAY_BYTES);
+
+    if (disk->checkpoint.branch == disk->end.branch) {
+        least = MAX(least, disk->checkpoint.lsn);
+    }
+    disk->replayed = MIN(disk->end.lsn, MAX(least, disk->end.lsn - MIN(back, disk->end.lsn)));
+    node->server.rest_ns = sim->now_ns + rng_between(sim, STREAM_SERVER, 0, sim->shape.replay_ns);
+    sim_post(
+        sim, node, ACTOR_SERVER, node->server.rest_ns - sim->now_ns,
+        &(struct event){.run = on_replayed, .a = (int64_t)disk->end.lsn});
 }
 
 struct arrival {
@@ -202,7 +222,8 @@ static void on_receiver(struct sim *sim, struct event *event)
     struct server *server = &node->server;
     struct node *upstream = upstream_of(sim, node);
     bool is_wanted =
-        (server->run == RUN_STARTING && server->is_recovered) || server->run == RUN_STANDBY;
+        sim->now_ns >= server->rest_ns &&
+        ((server->run == RUN_STARTING && server->is_recovered) || server->run == RUN_STANDBY);
 
     ASSERT(event->data == NULL);
     if (server->run == RUN_PRIMARY || server->run == RUN_PROMOTING || server->run == RUN_STOPPING) {
@@ -364,7 +385,6 @@ void server_kill(struct sim *sim, struct node *node, const char *why)
 static void on_recovered(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
-    int64_t left_ns = sim->shape.replay_ns;
 
     ASSERT(event->data == NULL);
     if (node->has_bad_disk) {
@@ -372,14 +392,8 @@ static void on_recovered(struct sim *sim, struct event *event)
         return;
     }
     node->server.is_recovered = true;
-    if (left_ns > 0 && !node->disk.was_primary) {
-        /* Consistent already, but not all of the local log is replayed, and nobody sees how much
-         * there is. */
-        node->disk.replayed =
-            MIN(node->disk.end.lsn, MAX(node->disk.replayed, node->disk.end.lsn - 4000));
-        sim_post(
-            sim, node, ACTOR_SERVER, rng_between(sim, STREAM_SERVER, 0, left_ns),
-            &(struct event){.run = on_replayed, .a = (int64_t)node->disk.end.lsn});
+    if (sim->shape.replay_ns > 0 && !node->disk.was_primary) {
+        replay_the_rest(sim, node);
     } else {
         node->disk.replayed = node->disk.end.lsn;
     }
@@ -467,6 +481,7 @@ void server_promote(struct sim *sim, struct node *node, uint32_t timeline)
     }
     node->server.is_by_hand = timeline == 0;
     node->server.timeline = timeline != 0 ? timeline : node->disk.timeline_max + 1;
+    length_ns += MAX(0, node->server.rest_ns - sim->now_ns);
     break_stream(sim, node);
     node->disk.replayed = node->disk.end.lsn;
     set_run(sim, node, RUN_PROMOTING);

@@ -87,6 +87,7 @@ enum stream {
     STREAM_FAILSAFE,
     STREAM_TROUBLE,
     STREAM_STORM,
+    STREAM_REPLAY,
     STREAMS,
 };
 
@@ -260,7 +261,7 @@ struct server {
     enum run run;
     uint32_t epoch;
     bool has_clients;  /* connected and able to write */
-    bool is_recovered; /* STARTING: local log replayed, waits for `minimum` */
+    bool is_recovered; /* STARTING: consistent, or waits for `minimum` */
     bool is_streaming;
     bool has_received;
     bool is_push_under_way;
@@ -276,6 +277,7 @@ struct server {
     uint32_t upstream_epoch;
     int64_t stop_limit_ns;
     int64_t since_ns;  /* in this state */
+    int64_t rest_ns;   /* until then it replays what it was started with, and receives nothing */
     int64_t silent_ns; /* streaming: since when the upstream cannot be heard; 0: it can */
     struct commits commits;
 };
@@ -351,7 +353,7 @@ struct node {
     /* Since when its server answers nothing, or its disk takes no write; 0: all is well. On a disk
      * that hangs the server ends, when killed, only after that. */
     int64_t silent_ns;
-    int64_t heard_ns; /* when one that had hung went on */
+    int64_t heard_ns; /* when one that had hung went on, or the disk took writes again */
     int64_t disk_hung_ns;
     int64_t disk_failed_ns; /* it refuses a write that nobody but the agent has tried */
     int64_t disk_full_ns;
@@ -406,7 +408,7 @@ struct shape {
     int64_t promote_ns;  /* at most */
     int64_t clone_ns;    /* at most */
     int64_t receiver_ns; /* between attempts to stream */
-    int64_t replay_ns;   /* what is left to replay when a standby opens, at most */
+    int64_t replay_ns;   /* a standby opens so long before it has replayed what it has, at most */
     int64_t lag_ns;      /* of replication, beyond the network; at most */
     unsigned clients;
     int checked_limit_ms; /* how long the store's silence stays unnoticed */
