@@ -630,7 +630,7 @@ static int decode_history(const struct record_entry *entry, struct cluster *clus
     return record_history_decode(entry->value, &cluster->history, e);
 }
 
-/* Patroni's rows end with the timeline that was left last, not with the one that it was left for. */
+/* Patroni's rows end with the timeline that was left last, and do not tell for which one. */
 static int decode_history_of(
     const struct record_entry *entry, struct cluster *cluster, struct err *e)
 {

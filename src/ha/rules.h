@@ -74,7 +74,8 @@ bool has_crashed(const struct ha_view *view);
 /* ... and somebody has all that it can have acknowledged. */
 bool crash_release(const struct ha_view *view);
 
-/* rank.c. Negative, 0 or positive as A has less, as much or more of the cluster's newest history than B. */
+/* rank.c. Negative, 0 or positive as A has less, as much or more of the cluster's newest history
+ * than B. */
 int ha_compare(const struct ha_view *view, int a, int b);
 
 /* sync.c. Blocked: commits wait for ever. */

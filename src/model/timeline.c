@@ -38,7 +38,8 @@ enum relation timeline_relate(struct position position, const struct timeline_hi
                : RELATION_DIVERGED;
 }
 
-/* Where a server that was on TIMELINE up to LSN stops going along with HISTORY; {0}: it never went. */
+/* Where a server that was on TIMELINE up to LSN stops going along with HISTORY; {0}: it never
+ * went. */
 static struct position shared_on(
     const struct timeline_history *history, uint32_t timeline, uint64_t lsn)
 {

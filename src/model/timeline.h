@@ -36,8 +36,8 @@ enum relation timeline_relate(struct position position, const struct timeline_hi
 /* Where TIMELINE was left for the next one of HISTORY; 0 if it was not, or if that is not known. */
 uint64_t timeline_left(const struct timeline_history *history, uint32_t timeline);
 
-/* How far POSITION, on the timeline that OWN ends with, goes along with HISTORY: what lies beyond is
- * no part of it, whatever its timeline's number. {0}: all the way, or not known. */
+/* How far POSITION, on the timeline that OWN ends with, goes along with HISTORY: what lies beyond
+ * is no part of it, whatever its timeline's number. {0}: all the way, or not known. */
 struct position timeline_shared(
     struct position position, const struct timeline_history *own,
     const struct timeline_history *history);

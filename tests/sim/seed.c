@@ -88,7 +88,7 @@ static void judge_outage(struct sim *sim)
     int64_t limit_ns =
         sim->shape.ttl_ms * MS + SECOND + sim->shape.promote_ns + sim->shape.think_ns * 2;
 
-    /* The server that dies starts again, and a standby that has just been made replays what it has. */
+    /* The server that dies starts again, and a standby that is new replays what it has. */
     limit_ns += MAX(sim->shape.recovery_ns, sim->shape.replay_ns);
     /* The barrier, and the first commit, behind what was on its way to the standby. */
     limit_ns += 3 * sim->shape.lag_ns;
