@@ -184,6 +184,15 @@ static bool is_able(const struct sim *sim, const struct node *node)
     return is_sound && sim->net.slow <= 2;
 }
 
+/* Its record went with its session, and TAKER has begun since: it has never heard of it. */
+static bool is_unheard_of(const struct sim *sim, const struct node *node, const struct node *taker)
+{
+    char key[MEMBER_NAME_SIZE + sizeof(KEY_MEMBERS)];
+
+    IGNORE(!str_format(key, sizeof(key), KEY_MEMBERS "%s", node->name), "made that long");
+    return store_get(sim, key) == NULL && taker->agent_began_ns >= node->unlisted_ns;
+}
+
 /* Is there somebody whom TAKER must have known to be better: able for long, holding what was
  * acknowledged and TAKER lacks? */
 static void check_candidate(struct sim *sim, const struct node *taker)
@@ -201,7 +210,8 @@ static void check_candidate(struct sim *sim, const struct node *taker)
         uint64_t last;
 
         if (node == taker || node->able_since_ns == 0 || !is_able(sim, node) ||
-            is_stray(sim, node) || (check->key.is_published && check->is_tail_lost) ||
+            is_unheard_of(sim, node, taker) || is_stray(sim, node) ||
+            (check->key.is_published && check->is_tail_lost) ||
             check->sent_ns - node->able_since_ns < SETTLED_NS ||
             check->sent_ns - node->disk.changed_ns < SETTLED_NS) {
             continue;

@@ -326,6 +326,8 @@ struct node {
     int64_t agent_frozen_until_ns;
     bool is_leaving;
     uint32_t agent_epoch;
+    int64_t agent_began_ns;
+    int64_t unlisted_ns; /* when a session of it ended, and its record went with it */
     bool is_step_due;
     uint32_t step_timer; /* number of the newest timer event */
     int64_t timer_ns;    /* when it comes; 0: none */

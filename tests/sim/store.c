@@ -197,6 +197,7 @@ static void end_session(struct sim *sim, struct session *session)
         return;
     }
     session->is_alive = false;
+    sim->nodes[session->node].unlisted_ns = sim->now_ns;
     edit(sim->store, &version);
     for (unsigned at = version.count; at > 0; at--) {
         if (version.keys[at - 1].session == session->id) {

@@ -406,6 +406,7 @@ void agent_begin(struct sim *sim, struct node *node)
     ports[node->index] = (struct port){sim, node};
     sim_trace(sim, node, "agent.start", "the agent starts");
     node->agent_epoch++;
+    node->agent_began_ns = sim->now_ns;
     node->is_misled = store_is_stale(sim, node->index);
     node->is_step_due = false;
     node->timer_ns = 0;
