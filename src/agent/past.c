@@ -54,6 +54,11 @@ uint32_t agent_past_timeline(const struct agent *agent)
     return MAX(timeline, agent->lease.record.timeline);
 }
 
+bool agent_is_store_old(const struct agent *agent)
+{
+    return agent->has_cluster && agent_past_term(agent) > agent->lease.record.term;
+}
+
 /* After each reading, and each own change, of the lease. */
 void agent_learn_past(struct agent *agent)
 {
@@ -98,7 +103,7 @@ void agent_note_past(struct agent *agent, struct instant now)
 
     agent_learn_past(agent);
     remember(agent, now);
-    if (!agent->has_cluster || agent_past_term(agent) <= agent->lease.record.term) {
+    if (!agent_is_store_old(agent)) {
         past->old_since = (struct instant){0};
         past->is_told = false;
         return;
@@ -114,11 +119,6 @@ void agent_note_past(struct agent *agent, struct instant now)
             "%" PRIu64 " was seen",
             agent->lease.record.term, agent_past_term(agent));
     }
-}
-
-bool agent_is_store_old(const struct agent *agent)
-{
-    return agent->has_cluster && agent_past_term(agent) > agent->lease.record.term;
 }
 
 static bool has_past(const struct agent *agent)

@@ -258,10 +258,9 @@ void agent_learn_sync(struct agent *agent, int64_t revision);
 void agent_on_sign_of_life(struct peer_facts *peer, struct instant now);
 
 /* past.c: the highest term that this node or a peer has seen, and the newest timeline that a lease
- * gave out; note what was read; fill the view. */
+ * gave out; whether the store is older than that; note what was read; fill the view. */
 uint64_t agent_past_term(const struct agent *agent);
 uint32_t agent_past_timeline(const struct agent *agent);
-/* The store is older than what was seen. */
 bool agent_is_store_old(const struct agent *agent);
 void agent_learn_past(struct agent *agent);
 void agent_note_past(struct agent *agent, struct instant now);
