@@ -325,9 +325,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     engine_set_cluster(agent->ports.engine, &agent->cluster, agent->config_json);
 }
 
-/* Who did not answer while this node did not reach the store either may have been there all the
- * time: it was this node that reached nobody. */
-static void forget_failures(struct agent *agent)
+void agent_forget_failures(struct agent *agent)
 {
     for (unsigned at = 0; at < agent->peer_count; at++) {
         agent->peers[at].failures = 0;
@@ -340,7 +338,7 @@ void agent_on_health(void *arg, const struct dcs_health *health)
 
     if (health->is_connected && !agent->dcs.is_connected) {
         agent->dcs_connected = agent->ports.now(agent->ports.arg);
-        forget_failures(agent);
+        agent_forget_failures(agent);
     }
     if (health->is_connected != agent->dcs.is_connected) {
         agent_log(

@@ -328,6 +328,9 @@ void agent_hold(struct agent *agent, struct instant t0, int64_t hold_ms);
 /* Whether the lease is in force here at NOW; milliseconds left if so (else 0). */
 bool agent_holds(const struct agent *agent, struct instant now, int64_t *ret_left_ms);
 
+/* facts.c: who did not answer while this node reached nobody, or stood still, may be there. */
+void agent_forget_failures(struct agent *agent);
+
 /* act.c: start what PLAN asks for. */
 void agent_act(struct agent *agent, const struct ha_view *view, const struct ha_plan *plan);
 

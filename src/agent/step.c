@@ -236,6 +236,7 @@ int64_t agent_step(struct agent *agent)
     if (!instant_is_set(agent->server.watched) ||
         instant_elapsed_max_ms(agent->stepped, now) > TURN_AWAY_MS) {
         agent->server.watched = now;
+        agent_forget_failures(agent);
     }
     if (late_ms > TURN_LATE_MS) {
         agent->server.resumed = now;
