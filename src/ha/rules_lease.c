@@ -342,9 +342,17 @@ static void release_to(const struct ha_view *view, struct ha_action *action, int
     }
 }
 
+/* Of a server that died and does not come back, the end may be what nobody else has: then nobody
+ * could go on. Who goes first is decided without it, as if this node were gone. */
 static void act_release_to_best(const struct ha_view *view, struct ha_action *action)
 {
-    release_to(view, action, find_next(view));
+    int next = find_next(view);
+
+    release_to(view, action, next);
+    if (next != HA_NOBODY && has_crashed(view) &&
+        position_compare(view->members[next].position, action->floor) < 0) {
+        action->floor = (struct position){0};
+    }
 }
 
 /* Whoever lacks what the heir has may lack what was acknowledged. */

@@ -287,12 +287,33 @@ static void test_standby(void **state)
     }
 }
 
+/* Two starts have failed, and nobody took the end in time: whoever is released to must not be
+ * barred by it. What was closed in order binds all the same. */
+static void test_hopeless(void **state)
+{
+    struct ha_view view = dead_view();
+    struct ha_plan plan;
+
+    assert_null(*state);
+    view.server.ended_ms = 5000;
+    view.server.start_failures = 2;
+    ha_decide(&view, &plan);
+    assert_string_equal(plan.actions[TOPIC_LEASE].rule, "failover.release");
+    assert_int_equal(plan.actions[TOPIC_LEASE].member, 1);
+    assert_true(plan.actions[TOPIC_LEASE].floor.lsn == 0);
+    view.server.was_clean = true;
+    ha_decide(&view, &plan);
+    assert_string_equal(plan.actions[TOPIC_LEASE].rule, "failover.release");
+    assert_true(plan.actions[TOPIC_LEASE].floor.lsn == END);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_holder),
         cmocka_unit_test(test_asking),
         cmocka_unit_test(test_standby),
+        cmocka_unit_test(test_hopeless),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
