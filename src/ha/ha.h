@@ -63,11 +63,11 @@ struct ha_member {
     bool is_streaming;
     bool is_checkpointed; /* PRIMARY: since its promotion: others can rewind to it */
     struct position position;
-    bool is_whole; /* STANDBY: its position is the end of all that it has, and not of what it
-                               has replayed so far of the log that it was started with */
-    struct position shared; /* what it has beyond is no part of the cluster's newest history; {0}:
-                               all is, or that is not known */
-    bool is_stray;          /* its timeline is one that somebody made by hand */
+    /* STANDBY: its position is the end of all that it has, not of what it has replayed so far. */
+    bool is_whole;
+    /* What it has beyond is no part of the cluster's newest history; {0}: all is, or not known. */
+    struct position shared;
+    bool is_stray; /* its timeline is one that somebody made by hand */
     bool nofailover;
     int priority;
     bool clonefrom;

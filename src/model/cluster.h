@@ -88,10 +88,9 @@ struct cluster {
     int64_t sync_revision;
 
     uint64_t status_lsn; /* optime of the status key */
-    struct timeline_history
-        history; /* of history_of; 0: of the number after the last that it left */
+    struct timeline_history history;
     int64_t history_revision;
-    uint32_t history_of; /* as baton wrote it with the history */
+    uint32_t history_of; /* whose history that is; 0: of the number after the last that was left */
 
     unsigned member_count;
     struct member members[MEMBERS_MAX]; /* last: cluster_copy takes only those that are there */
