@@ -344,7 +344,9 @@ static void give_order(
     if (action->is_for_request) {
         agent->request.is_tried = true;
     }
-    agent->server.is_room_tried = agent->server.is_room_tried || action->is_for_room;
+    if (action->is_for_room) {
+        agent->server.room_tried = agent->ports.now(agent->ports.arg);
+    }
 }
 
 static void kill_server(struct agent *agent)

@@ -11,6 +11,8 @@
  * once: it would fill its log, and what it says of the reason could not be read. */
 #define SHORT_LIFE_MS 10000
 #define SHORT_LIVES 2
+/* An answer from before a kill is read by then. */
+#define LATE_ANSWER_MS 1000
 
 struct peer_facts *agent_peer(struct agent *agent, const char *name)
 {
@@ -447,10 +449,15 @@ static void note_down(
     }
 }
 
-/* A server that answers was not hit: the guard did not hear of it. */
-static void note_trouble(struct server_facts *server, const struct engine_status *status)
+/* A server that answers was not hit: the guard did not hear of it. What it said before may come a
+ * moment later. */
+static void note_trouble(
+    struct server_facts *server, const struct engine_status *status, struct instant now)
 {
-    if (status->is_answering || status->state == SERVER_DOWN || status->state == SERVER_ABSENT ||
+    bool is_missed = status->is_answering && instant_is_set(server->killed) &&
+                     instant_elapsed_min_ms(server->killed, now) >= LATE_ANSWER_MS;
+
+    if (is_missed || status->state == SERVER_DOWN || status->state == SERVER_ABSENT ||
         status->state == SERVER_BROKEN || status->state == SERVER_STARTING) {
         server->killed = (struct instant){0};
     }
@@ -461,7 +468,7 @@ static void note_trouble(struct server_facts *server, const struct engine_status
             status->was_clean || status->is_end_known ? status->position : (struct position){0};
     }
     if (status->state == SERVER_PRIMARY && status->disk == TROUBLE_NONE) {
-        server->is_room_tried = false;
+        server->room_tried = (struct instant){0};
     }
 }
 
@@ -486,8 +493,11 @@ void agent_on_status(void *arg, const struct engine_status *status)
     }
     if (status->state == SERVER_PRIMARY) {
         server->is_virgin = false;
+        if (server->status.state != SERVER_PRIMARY) {
+            agent->request.due = (struct instant){0}; /* nobody follows it yet */
+        }
     }
-    note_trouble(server, status);
+    note_trouble(server, status, now);
     note_down(server, status, now);
     if (status->is_streaming) {
         server->is_rewound = false;

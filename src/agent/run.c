@@ -9,6 +9,7 @@
 #include "engine/postgres/postgres.h"
 #include "io/clock.h"
 #include "io/file.h"
+#include "io/kept.h"
 #include "io/process.h"
 #include "io/sink.h"
 
@@ -26,7 +27,6 @@
  */
 #define LAST_MS 200
 
-#define PAST_TEXT_SIZE 128
 #define LENGTH_MAX_MS 86400000u
 
 struct daemon {
@@ -144,7 +144,24 @@ static void ask_failsafe(
         on_failsafe, daemon);
 }
 
-/* The promise lies beside the data, which it is about; runtime_dir may be gone after a reboot. */
+/* What is kept beside the data, which it is about, and must be written on a full disk, too;
+ * runtime_dir may be gone after a reboot. The file is made as soon as it is looked for: there may be
+ * no room later. RET is "" when nothing is kept. */
+static int know(struct daemon *daemon, const char *path, const char *hint, char *ret, struct err *e)
+{
+    struct err why = {0};
+    int r = kept_read(path, ret, e);
+
+    if (r == ERR_NOT_FOUND) {
+        ret[0] = '\0';
+        if (kept_make(path, &why) < 0) {
+            log_plain(daemon, LOG_LEVEL_INFO, "agent.keep", err_text(&why));
+        }
+        return 0;
+    }
+    return r == ERR_CORRUPT ? FAIL(e, ERR_CORRUPT, "%s is damaged\nhint: %s", path, hint) : r;
+}
+
 struct promise_job {
     struct daemon *daemon; /* NULL: it has ended meanwhile */
     uint64_t term;
@@ -165,8 +182,8 @@ static void work_promise(void *arg)
     struct promise_job *job = arg;
     char text[32];
 
-    IGNORE(!str_format(text, sizeof(text), "%" PRIu64 "\n", job->term), "a number fits");
-    job->result = file_write(job->path, text, strlen(text), 0600, &job->why);
+    IGNORE(!str_format(text, sizeof(text), "%" PRIu64, job->term), "a number fits");
+    job->result = kept_write(job->path, text, &job->why);
 }
 
 static void done_promise(void *arg)
@@ -195,32 +212,22 @@ static void promise(void *arg, uint64_t term)
 /* A file that cannot be read may say anything: going on without it could lose what was promised. */
 static int know_promise(struct daemon *daemon, uint64_t *ret, struct err *e)
 {
-    AUTO_FREE char *text = NULL;
+    static const char hint[] = "if this node's data has never been a synchronous standby's, or is "
+                               "to be copied anew, remove the file";
     char path[PATH_SIZE + 16];
+    char text[KEPT_SIZE];
     int r;
 
     promise_path(daemon->config, path, sizeof(path));
-    r = file_read(path, 64, &text, NULL, e);
-    if (r == ERR_NOT_FOUND) {
-        *ret = 0;
-        return 0;
+    r = know(daemon, path, hint, text, e);
+    *ret = 0;
+    if (r == 0 && text[0] != '\0' && parse_u64(text, ret, NULL) < 0) {
+        return FAIL(e, ERR_CORRUPT, "%s is damaged\nhint: %s", path, hint);
     }
-    if (r < 0) {
-        return r;
-    }
-    text[strcspn(text, "\n")] = '\0';
-    if (parse_u64(text, ret, NULL) < 0) {
-        return FAIL(
-            e, ERR_CORRUPT,
-            "%s is damaged\nhint: if this node's data has never been a synchronous standby's, or "
-            "is "
-            "to be copied anew, remove the file",
-            path);
-    }
-    return 0;
+    return r;
 }
 
-/* Beside the data as well: "SYSTEM-ID TERM TIMELINE LENGTH". */
+/* "SYSTEM-ID TERM TIMELINE LENGTH" */
 struct past_job {
     struct daemon *daemon; /* NULL: it has ended meanwhile */
     struct lease_past past;
@@ -238,14 +245,14 @@ static void past_path(const struct config *config, char *buffer, size_t size)
 static void work_past(void *arg)
 {
     struct past_job *job = arg;
-    char text[PAST_TEXT_SIZE];
+    char text[KEPT_SIZE];
 
     IGNORE(
         !str_format(
-            text, sizeof(text), "%" PRIu64 " %" PRIu64 " %" PRIu32 " %" PRId64 "\n",
-            job->past.system_id, job->past.term, job->past.timeline, job->past.length_ms),
+            text, sizeof(text), "%" PRIu64 " %" PRIu64 " %" PRIu32 " %" PRId64, job->past.system_id,
+            job->past.term, job->past.timeline, job->past.length_ms),
         "numbers fit");
-    job->result = file_write(job->path, text, strlen(text), 0600, &job->why);
+    job->result = kept_write(job->path, text, &job->why);
 }
 
 static void done_past(void *arg)
@@ -275,7 +282,7 @@ static bool parse_past(char *text, struct lease_past *ret)
     uint64_t numbers[4];
 
     for (size_t at = 0; at < ARRAY_LEN(numbers); at++) {
-        size_t length = strcspn(text, " \n");
+        size_t length = strcspn(text, " ");
         char *next = text + length + (text[length] != '\0' ? 1 : 0);
 
         text[length] = '\0';
@@ -295,21 +302,16 @@ static bool parse_past(char *text, struct lease_past *ret)
 
 static int know_past(struct daemon *daemon, struct lease_past *ret, struct err *e)
 {
-    AUTO_FREE char *text = NULL;
+    static const char hint[] = "remove it, unless the store was wiped or restored a moment ago";
     char path[PATH_SIZE + 16];
+    char text[KEPT_SIZE];
     int r;
 
     past_path(daemon->config, path, sizeof(path));
-    r = file_read(path, PAST_TEXT_SIZE, &text, NULL, e);
-    if (r == ERR_NOT_FOUND) {
-        *ret = (struct lease_past){0};
-        return 0;
-    }
-    if (r == 0 && !parse_past(text, ret)) {
-        return FAIL(
-            e, ERR_CORRUPT,
-            "%s is damaged\nhint: remove it, unless the store was wiped or restored a moment ago",
-            path);
+    r = know(daemon, path, hint, text, e);
+    *ret = (struct lease_past){0};
+    if (r == 0 && text[0] != '\0' && !parse_past(text, ret)) {
+        return FAIL(e, ERR_CORRUPT, "%s is damaged\nhint: %s", path, hint);
     }
     return r;
 }

@@ -148,8 +148,8 @@ struct server_facts {
     struct instant watched;   /* since when this agent looks at it without a long pause */
     struct instant resumed;   /* ... and without a short one */
     struct instant killed;    /* and not ended since; {0,0}: it was not */
-    bool is_room_tried;       /* it was stopped because its disk is full */
-    struct instant retry;     /* no start, clone, rewind or bootstrap before this */
+    struct instant room_tried;  /* it was stopped because its disk is full */
+    struct instant retry;       /* no start, clone, rewind or bootstrap before this */
     struct instant fetch_retry; /* no fetch of a log's end before this */
     unsigned start_failures;
     unsigned promote_failures;    /* in a row, since the lease was taken */

@@ -20,6 +20,8 @@
 /* After a short one what they have answered meanwhile is read. */
 #define RESUMED_MS ((int64_t)500)
 
+/* A server with a full disk that was stopped in vain is not stopped again before this. */
+#define ROOM_RETRY_MS ((int64_t)30000)
 #define HEARTBEAT_MIN_MS 100
 #define HEARTBEAT_MAX_MS 1000
 #define HEARTBEATS_PER_TTL 20
@@ -389,7 +391,8 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
     if (instant_is_set(facts->killed)) {
         server->killed_ms = instant_elapsed_min_ms(facts->killed, now);
     }
-    server->is_room_tried = facts->is_room_tried;
+    server->is_room_tried = instant_is_set(facts->room_tried) &&
+                            instant_elapsed_max_ms(facts->room_tried, now) < ROOM_RETRY_MS;
     server->is_whole = is_whole(facts);
     server->relation = view_relation(agent, view);
 }

@@ -57,7 +57,7 @@ unsigned ha_failsafe_votes(unsigned count)
 bool failsafe_is_due(const struct ha_view *view)
 {
     return view->lease == HA_LEASE_MINE && view->settings.is_failsafe && view->failsafe.is_due &&
-           !view->is_leaving;
+           !view->is_leaving && !trouble_is_stuck(view) && !trouble_is_lapsing(view);
 }
 
 bool failsafe_is_held(const struct ha_view *view)

@@ -152,7 +152,7 @@ struct ha_server {
     int64_t down_ms;           /* since it was last seen answering; 0 while it is */
     int64_t stopping_ms;       /* since it was asked to stop */
     int64_t killed_ms;         /* since it was killed, while it does not end; else 0 */
-    bool is_room_tried;        /* it was stopped once because its disk is full */
+    bool is_room_tried;        /* it was stopped a moment ago because its disk is full */
     bool is_whole;             /* DOWN, STANDBY: its position is the end of all that is here */
     uint64_t system_id;        /* 0: unknown */
     enum relation relation;    /* of its position to the holder's history */
@@ -167,7 +167,7 @@ struct ha_request {
     bool is_tried;        /* the server was stopped for it once */
     int leader;           /* HA_NOBODY: a failover */
     int candidate;        /* HA_NOBODY: the best one */
-    int64_t age_ms;       /* since this node first saw it due */
+    int64_t age_ms;       /* since this node first saw it due, and was opened */
 };
 
 /* The hold of the last lease, or of the own one, without the store (failsafe.c). */

@@ -40,12 +40,20 @@ int hand_over_target(const struct ha_view *view)
     return candidate >= 0 && ha_bar(view, candidate) == NULL ? candidate : HA_NOBODY;
 }
 
+bool is_in_step(const struct ha_view *view, int at)
+{
+    const struct ha_member *member = &view->members[at];
+
+    return member->is_streaming &&
+           member->position.timeline == view->members[view->self].position.timeline;
+}
+
 bool is_hand_over_possible(const struct ha_view *view)
 {
     int target = hand_over_target(view);
 
     return is_asked_to_hand_over(view) && view->server.state == SERVER_PRIMARY &&
-           !view->request.is_tried && target != HA_NOBODY && view->members[target].is_streaming;
+           !view->request.is_tried && target != HA_NOBODY && is_in_step(view, target);
 }
 
 bool is_ready_to_hand_over(const struct ha_view *view)

@@ -29,6 +29,10 @@ bool is_asked_to_hand_over(const struct ha_view *view);
  * none. */
 int hand_over_target(const struct ha_view *view);
 
+/* Member AT streams what the primary here writes: what it told before a promotion tells nothing of
+ * that. */
+bool is_in_step(const struct ha_view *view, int at);
+
 /* A hand-over was asked for, was not tried yet, and its target could take over now. */
 bool is_hand_over_possible(const struct ha_view *view);
 

@@ -212,19 +212,31 @@ static uint32_t choose(const struct ha_view *view, uint32_t set, unsigned count)
     return chosen;
 }
 
-/* Those that cannot become primary are waited for only if there is nobody else. */
+/* Those that cannot become primary are waited for only if there is nobody else; after them those
+ * that answer nothing, or whose disk takes no writes: they may confirm nothing soon, and cannot
+ * promise anything when the primary is lost. */
 static uint32_t confirming(const struct ha_view *view)
 {
     uint32_t all = 0;
+    uint32_t well = 0;
     uint32_t electable = 0;
 
     for (int at = 0; at < (int)view->member_count; at++) {
+        const struct ha_member *member = &view->members[at];
+
         if (may_confirm(view, at)) {
+            bool is_well =
+                member->trouble != TROUBLE_SILENT && !trouble_is_disk_bad(member->trouble);
+
             all |= HA_BIT(at);
-            electable |= view->members[at].nofailover ? 0 : HA_BIT(at);
+            well |= is_well ? HA_BIT(at) : 0;
+            electable |= is_well && !member->nofailover ? HA_BIT(at) : 0;
         }
     }
-    return electable != 0 ? electable : all;
+    if (electable != 0) {
+        return electable;
+    }
+    return well != 0 ? well : all;
 }
 
 struct ha_sync_rule ha_rule_wanted(const struct ha_view *view)

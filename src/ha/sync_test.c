@@ -428,10 +428,40 @@ static void test_walk(void **state)
     assert_true(bridged > 100);
 }
 
+/* Those that may confirm nothing soon are the last to be waited for, before nobody. */
+static void test_trouble(void **state)
+{
+    static const enum trouble ill[] = {TROUBLE_SILENT, TROUBLE_DISK_HUNG, TROUBLE_DISK_FAILED};
+
+    assert_null(*state);
+    for (size_t at = 0; at < ARRAY_LEN(ill); at++) {
+        struct ha_view view = {.member_count = 3, .lease = HA_LEASE_MINE};
+
+        view.settings.sync_mode = SYNC_QUORUM;
+        view.settings.maximum_lag_on_syncnode = -1;
+        view.server.state = SERVER_PRIMARY;
+        for (int node = 1; node < 3; node++) {
+            view.members[node].is_fresh = true;
+            view.members[node].is_replicating = true;
+            view.members[node].sync_priority = 1;
+        }
+        assert_int_equal(ha_rule_wanted(&view).names, HA_BIT(1) | HA_BIT(2));
+        view.members[1].trouble = TROUBLE_DISK_FULL;
+        assert_int_equal(ha_rule_wanted(&view).names, HA_BIT(1) | HA_BIT(2));
+        view.members[1].trouble = ill[at];
+        assert_int_equal(ha_rule_wanted(&view).names, HA_BIT(2));
+        view.members[2].nofailover = true;
+        assert_int_equal(ha_rule_wanted(&view).names, HA_BIT(2));
+        view.members[2].trouble = ill[at];
+        assert_int_equal(ha_rule_wanted(&view).names, HA_BIT(1) | HA_BIT(2));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_safe_pairs),
+        cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_walk),
     };
 

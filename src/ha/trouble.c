@@ -97,7 +97,7 @@ bool trouble_is_room_elsewhere(const struct ha_view *view)
         return false;
     }
     target = find_roomy(view);
-    return target != HA_NOBODY && view->members[target].is_streaming;
+    return target != HA_NOBODY && is_in_step(view, target);
 }
 
 bool trouble_is_unwatched(const struct ha_view *view)
@@ -105,7 +105,7 @@ bool trouble_is_unwatched(const struct ha_view *view)
     int target = ha_best(view, view->self);
 
     return view->members[view->self].is_watchdog_failed && !view->settings.is_paused &&
-           target != HA_NOBODY && view->members[target].is_streaming;
+           target != HA_NOBODY && is_in_step(view, target);
 }
 
 /* It was killed, and the kernel does not let go of it: a call to its disk does not return. What is

@@ -106,6 +106,13 @@ static void disk_full_tried(struct ha_view *view)
     view->server.is_room_tried = true;
 }
 
+/* What the others streamed was the last primary's. */
+static void disk_full_just_opened(struct ha_view *view)
+{
+    disk_full(view);
+    view->members[0].position.timeline++;
+}
+
 static void disk_full_everywhere(struct ha_view *view)
 {
     disk_full(view);
@@ -177,7 +184,24 @@ static void unwatched_promoting(struct ha_view *view)
     view->server.is_busy = true;
 }
 
+/* The store is there: nobody is asked to let it go on without. */
+static void stuck_failsafe(struct ha_view *view)
+{
+    stuck(view);
+    view->settings.is_failsafe = true;
+    view->failsafe = (struct ha_failsafe){.is_due = true, .is_recorded = true};
+}
+
+static void disk_failed_down_failsafe(struct ha_view *view)
+{
+    disk_failed_down(view);
+    view->settings.is_failsafe = true;
+    view->failsafe = (struct ha_failsafe){.is_due = true, .is_recorded = true};
+}
+
 static const struct special rows[] = {
+    {"trouble.stuck", stuck_failsafe},
+    {"trouble.lapse", disk_failed_down_failsafe},
     {"trouble.silent", silent},
     {"trouble.silent", silent_alone},
     {"primary.run", silent_paused},
@@ -196,6 +220,7 @@ static const struct special rows[] = {
     {"lease.renew", stuck_alone},
     {"trouble.full", disk_full},
     {"primary.run", disk_full_tried},
+    {"primary.run", disk_full_just_opened},
     {"primary.run", disk_full_everywhere},
     {"trouble.release", disk_full_stopped},
     {"start.trouble", disk_full_stopped},

@@ -19,6 +19,9 @@
 #define PAUSE_LONGEST_NS (3 * SECOND)
 /* Longer ones would cover the rest of the storm. */
 #define STORM_LONGEST_NS (2500 * MS)
+/* Until the loss of a standby has had all its consequences. */
+#define SETTLED_NS (35 * SECOND)
+#define ALONE_NS (120 * SECOND)
 
 /* What seeds have that are about failsafe mode; the others have that seldom enough. */
 static bool is_drawn(const struct sim *sim, unsigned kind)
@@ -131,18 +134,55 @@ static void draw_storm(struct sim *sim)
     }
 }
 
+/* One fault that lasts, mostly of the leader. Often it finds the cluster without one of its
+ * standbys, for whatever reason; then nobody is left who could confirm, so not in strict mode. */
+static void draw_alone(struct sim *sim)
+{
+    static const unsigned kinds[] = {
+        KILL_SERVER,   KILL_SERVER,    KILL_SERVER,   KILL_NODE,        KILL_NODE,   KILL_NODE,
+        KILL_AGENT,    FREEZE_AGENT,   FREEZE_NODE,   SUSPEND_NODE,     PAUSE_HOST,  CUT_STORE,
+        CUT_STORE_TO,  CUT_STORE_FROM, CUT_PEER,      CUT_PEER_ONE_WAY, ISOLATE,     LOST_DATA,
+        BROKEN_DATA,   LOSE_TAIL,      HANG_SERVER,   HANG_DISK,        FAIL_DISK,   FILL_DISK,
+        FAIL_WATCHDOG, NO_CONNECTIONS, STORE_SESSION, STORE_LEADER,     STORE_STALE, STORE_FALSE,
+        CLOCK_STEP,    CLOCK_REAL,     SYNC_FREEZE,   SWITCHOVER,       LEAVE};
+    static const unsigned firsts[] = {KILL_NODE,    KILL_SERVER, KILL_AGENT, FREEZE_NODE,
+                                      SUSPEND_NODE, ISOLATE,     CUT_STORE,  HANG_SERVER,
+                                      HANG_DISK,    FAIL_DISK,   FILL_DISK};
+    bool is_strict = sim->settings.mode != SYNC_OFF && sim->settings.is_strict;
+    bool is_second = !is_strict && rng_chance(sim, STREAM_SHAPE, 500);
+    unsigned count = sim->shape.node_count;
+    unsigned standby =
+        (sim_leader(sim)->index + 1 + (unsigned)rng_between(sim, STREAM_SHAPE, 0, 1)) % count;
+    struct fault fault = {
+        .kind = kinds[rng_between(sim, STREAM_SHAPE, 0, ARRAY_LEN(kinds) - 1)],
+        .at_ns = sim->now_ns + rng_between(sim, STREAM_SHAPE, SECOND, 4 * SECOND),
+        .node = rng_chance(sim, STREAM_SHAPE, 800) ? -1 : (int)standby,
+        .other = (int)rng_between(sim, STREAM_SHAPE, 0, count - 1),
+        .amount = rng_between(sim, STREAM_SHAPE, 0, 1000000),
+        .length_ns = ALONE_NS,
+    };
+
+    if (is_second) {
+        sim->faults[sim->fault_count++] = (struct fault){
+            .is_off = sim->faults[0].is_off,
+            .kind = firsts[rng_between(sim, STREAM_SHAPE, 0, ARRAY_LEN(firsts) - 1)],
+            .at_ns = fault.at_ns,
+            .node = (int)standby,
+            .length_ns = ALONE_NS,
+        };
+        fault.at_ns += SETTLED_NS;
+        fault.node = -1;
+    }
+    fault.is_off = sim->faults[sim->fault_count].is_off;
+    sim->faults[sim->fault_count++] = fault;
+}
+
 void faults_draw(struct sim *sim)
 {
     int64_t span_ns = rng_log(sim, STREAM_SHAPE, 3 * SECOND, 12 * SECOND);
 
     if (sim->shape.is_calm) {
-        sim->faults[sim->fault_count++] = (struct fault){
-            .is_off = sim->faults[0].is_off,
-            .kind = rng_chance(sim, STREAM_SHAPE, 500) ? KILL_SERVER : KILL_NODE,
-            .at_ns = sim->now_ns + rng_between(sim, STREAM_SHAPE, SECOND, 4 * SECOND),
-            .node = -1,
-            .length_ns = 20 * SECOND,
-        };
+        draw_alone(sim);
         return;
     }
     for (unsigned kind = 0; kind < (check_has_sync_rules() ? KINDS : SYNC_SWITCH); kind++) {

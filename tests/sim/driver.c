@@ -366,8 +366,8 @@ static void on_promise_end(struct sim *sim, struct event *event)
 /* An agent that dies meanwhile leaves it either way. */
 void driver_promise(struct sim *sim, struct node *node, uint64_t term)
 {
-    bool is_fine = !node->has_bad_disk && node->disk_failed_ns == 0 && node->disk_full_ns == 0 &&
-                   !rng_chance(sim, STREAM_SYNC, 20);
+    bool is_fine =
+        !node->has_bad_disk && node->disk_failed_ns == 0 && !rng_chance(sim, STREAM_SYNC, 20);
     bool is_written = is_fine || rng_chance(sim, STREAM_SYNC, 300);
     enum actor writer = rng_chance(sim, STREAM_SYNC, 500) ? ACTOR_HOST : ACTOR_AGENT;
     int64_t delay_ns =

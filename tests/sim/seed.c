@@ -11,6 +11,10 @@
 /* A person looks after this long. */
 #define OPERATOR_NS (25 * SECOND)
 #define EARLY_NS (500 * MS)
+/* What one fault takes is judged after this long. */
+#define CALM_NS (60 * SECOND)
+/* Whoever is left may take over. */
+#define CALM_LAG (16 * 1048576)
 #define BEFORE_NS SECOND
 
 void sim_shape_draw(struct sim *sim)
@@ -54,6 +58,10 @@ void sim_shape_draw(struct sim *sim)
         shape->is_early = false;
     }
     sync_draw(sim);
+    if (shape->is_calm) {
+        shape->nosync = -1; /* strict mode waits for whoever may confirm */
+        shape->maximum_lag = CALM_LAG;
+    }
     shape->is_failsafe = rng_chance(sim, STREAM_FAILSAFE, 400);
     shape->is_cut_off =
         shape->is_failsafe && !shape->is_calm && rng_chance(sim, STREAM_FAILSAFE, 300);
@@ -82,24 +90,53 @@ static void wait_for_convergence(struct sim *sim, int64_t limit_ns, const char *
     sim->check.converged_ns = MAX(sim->check.converged_ns, sim->now_ns - begin_ns);
 }
 
-/* O: after one fault alone, writing goes on within the ttl and a second. */
-static void judge_outage(struct sim *sim)
+/* Until a primary stops again whose disk is full, and which could not hand over. */
+#define ROOM_NS (42 * SECOND)
+
+static int64_t outage_limit_ns(const struct sim *sim, const struct fault *fault)
 {
-    int64_t limit_ns =
-        sim->shape.ttl_ms * MS + SECOND + sim->shape.promote_ns + sim->shape.think_ns * 2;
+    const struct shape *shape = &sim->shape;
+    unsigned kind = fault->kind;
+    int64_t limit_ns = shape->ttl_ms * MS + SECOND + shape->promote_ns + shape->think_ns * 2;
+
+    /* The store may have the last renewal although nobody was told, and whoever is to take over may
+     * have to find out that its changes do not arrive. */
+    limit_ns += kind == KILL_SERVER || kind == KILL_NODE
+                    ? 0
+                    : (shape->loop_wait_ms + shape->checked_limit_ms) * MS;
 
     /* The server that dies starts again, and a standby that is new replays what it has. */
-    limit_ns += MAX(sim->shape.recovery_ns, sim->shape.replay_ns);
+    limit_ns += MAX(shape->recovery_ns, shape->replay_ns);
     /* The barrier, and the first commit, behind what was on its way to the standby. */
-    limit_ns += 3 * sim->shape.lag_ns;
+    limit_ns += 3 * shape->lag_ns;
     /* Who has more than the new primary is rewound first. */
-    limit_ns += sim->settings.is_strict
-                    ? sim->shape.clone_ns + sim->shape.receiver_ns + 4 * sim->shape.start_ns
-                    : 0;
-    if (sim->shape.is_calm && sim->check.longest_gap_ns > limit_ns) {
+    limit_ns +=
+        sim->settings.is_strict ? shape->clone_ns + shape->receiver_ns + 4 * shape->start_ns : 0;
+    /* What hangs is seen to hang, and what is killed meanwhile does not end. */
+    if (kind == HANG_SERVER || kind == HANG_DISK || kind == FAIL_DISK || kind == FILL_DISK) {
+        limit_ns += shape->hang_timeout_ms * MS + 4 * SECOND;
+    }
+    /* A stop waits for the standby that was frozen before. */
+    return limit_ns + (kind == FILL_DISK && sim->fault_count > 1 ? ROOM_NS : 0);
+}
+
+/* O: after one fault alone writing goes on within the ttl and a second, though the fault lasts, and
+ * though a standby was lost before. */
+static void judge_outage(struct sim *sim)
+{
+    int64_t gap_ns = MAX(sim->check.longest_gap_ns, sim->now_ns - sim->check.last_ack_ns);
+    int64_t limit_ns = 0;
+
+    for (unsigned at = 0; at < sim->fault_count; at++) {
+        if (!sim->faults[at].is_off) {
+            limit_ns = MAX(limit_ns, outage_limit_ns(sim, &sim->faults[at]));
+        }
+    }
+    if (gap_ns > limit_ns) {
         check_fail(
-            sim, VERDICT_LIVENESS, "O: nobody could write for %" PRId64 " ms, allowed are %" PRId64,
-            sim->check.longest_gap_ns / MS, limit_ns / MS);
+            sim, VERDICT_LIVENESS,
+            "O: nobody could write for %" PRId64 " ms, allowed are %" PRId64 " (%s)", gap_ns / MS,
+            limit_ns / MS, fault_name(sim->faults[sim->fault_count - 1].kind));
     }
 }
 
@@ -140,7 +177,9 @@ void seed_run(struct sim *sim)
         const struct fault *fault = &sim->faults[at];
 
         if (!fault->is_off) {
-            last_ns = MAX(last_ns, fault->at_ns + MIN(fault->length_ns, 6 * SECOND));
+            last_ns =
+                MAX(last_ns, fault->at_ns +
+                                 MIN(fault->length_ns, sim->shape.is_calm ? CALM_NS : 6 * SECOND));
         }
     }
     sim_run(sim, MAX(last_ns + SECOND, sim->now_ns + sim->shape.ttl_ms * MS + 4 * SECOND));

@@ -260,8 +260,7 @@ static void port_remember(void *arg, const struct lease_past *past)
     const struct port *port = arg;
     struct err none = {0};
 
-    if (port->node->disk_hung_ns != 0 || port->node->disk_failed_ns != 0 ||
-        port->node->disk_full_ns != 0) {
+    if (port->node->disk_hung_ns != 0 || port->node->disk_failed_ns != 0) {
         agent_on_remembered(
             port->node->agent, FAIL(&none, ERR_IO, "the disk takes no write"), &none);
         return;
