@@ -145,8 +145,8 @@ static void ask_failsafe(
 }
 
 /* What is kept beside the data, which it is about, and must be written on a full disk, too;
- * runtime_dir may be gone after a reboot. The file is made as soon as it is looked for: there may be
- * no room later. RET is "" when nothing is kept. */
+ * runtime_dir may be gone after a reboot. The file is made as soon as it is looked for: there may
+ * be no room later. RET is "" when nothing is kept. */
 static int know(struct daemon *daemon, const char *path, const char *hint, char *ret, struct err *e)
 {
     struct err why = {0};

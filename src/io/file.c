@@ -15,6 +15,7 @@
 #define TREE_DEPTH_MAX 64
 #define FREE_NAME_TRIES 100
 #define READ_STEP ((size_t)4096)
+#define STAT_BLOCK 512u /* of st_blocks */
 
 /* The kind of failure that errno tells. */
 static int code_of(int error)
@@ -388,6 +389,29 @@ static int write_all(int fd, const char *bytes, size_t length)
     return 0;
 }
 
+static bool is_room_missing(int error)
+{
+    return error == ENOSPC || error == EDQUOT;
+}
+
+/* Into the blocks that the file has; a file that has too few stays as it is. */
+static int overwrite(const char *path, const void *bytes, size_t length, struct err *e)
+{
+    AUTO_FD int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat facts;
+
+    if (fd < 0 || fstat(fd, &facts) < 0) {
+        return fail_errno(e, errno, "open", path);
+    }
+    if (!S_ISREG(facts.st_mode) || (uint64_t)facts.st_blocks * STAT_BLOCK < length) {
+        return fail_errno(e, ENOSPC, "write", path);
+    }
+    if (write_all(fd, bytes, length) < 0 || ftruncate(fd, (off_t)length) < 0) {
+        return fail_errno(e, errno, "write", path);
+    }
+    return 0;
+}
+
 static int replace(
     const char *path, const void *bytes, size_t length, unsigned mode, bool is_synced,
     struct err *e)
@@ -404,14 +428,17 @@ static int replace(
     }
     fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode & 07777u);
     if (fd < 0) {
-        return fail_errno(e, errno, "create", temporary);
+        error = errno;
+        return !is_synced && is_room_missing(error) ? overwrite(path, bytes, length, e)
+                                                    : fail_errno(e, error, "create", temporary);
     }
     /* fchmod: the mode that was asked for, whatever the umask. */
     if (fchmod(fd, mode & 07777u) < 0 || write_all(fd, bytes, length) < 0 ||
         (is_synced && fsync(fd) < 0) || rename(temporary, path) < 0) {
         error = errno;
         unlink(temporary);
-        return fail_errno(e, error, "write", path);
+        return !is_synced && is_room_missing(error) ? overwrite(path, bytes, length, e)
+                                                    : fail_errno(e, error, "write", path);
     }
     return is_synced ? sync_parent(path, e) : 0;
 }

@@ -36,7 +36,8 @@ MUST_CHECK int file_write(
 MUST_CHECK int file_write_if_changed(
     const char *path, const char *text, unsigned mode, bool *ret_changed, struct err *e);
 
-/* The same without waiting for the disk, for what is written anew after each crash. */
+/* The same without waiting for the disk, for what is written anew after each crash. On a full disk
+ * it is overwritten in place, if it has the blocks. */
 MUST_CHECK int file_put_if_changed(
     const char *path, const char *text, unsigned mode, bool *ret_changed, struct err *e);
 

@@ -206,6 +206,35 @@ static void writing(void **state)
     assert_int_equal(file_facts(at("none"), &facts, &e), ERR_NOT_FOUND);
 }
 
+/* What fits into its blocks is put in place; more leaves the file as it is. */
+static int put_on_full_disk(char *big)
+{
+    bool is_changed = false;
+    char name[16];
+
+    for (int count = 0; count < 100; count++) {
+        IGNORE(!str_format(name, sizeof(name), "%d", count), "short");
+        if (file_write(at(name), big, 4096, 0600, NULL) < 0) {
+            break;
+        }
+    }
+    memset(big, 'x', 4097);
+    big[4097] = '\0';
+    if (file_put_if_changed(at("file"), big, 0600, &is_changed, NULL) != ERR_IO) {
+        return -1;
+    }
+    assert_content("file", "old");
+    if (file_put_if_changed(at("file"), "a new text", 0600, &is_changed, NULL) < 0 || !is_changed) {
+        return -1;
+    }
+    assert_content("file", "a new text");
+    if (file_put_if_changed(at("file"), "less", 0600, &is_changed, NULL) < 0) {
+        return -1;
+    }
+    assert_content("file", "less");
+    return file_write_if_changed(at("file"), "synced", 0600, &is_changed, NULL) == ERR_IO ? 0 : -1;
+}
+
 /* A file system of some kilobytes in this process alone. 0: done, 77: cannot be tried here. */
 static int write_to_full_disk(void)
 {
@@ -226,7 +255,7 @@ static int write_to_full_disk(void)
         return -1;
     }
     file_names_free(names);
-    return 0;
+    return put_on_full_disk(big);
 }
 
 static void a_full_disk_keeps_the_old_file(void **state)

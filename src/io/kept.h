@@ -17,8 +17,8 @@
 /* Make the file PATH with nothing in it, on disk, unless there is one. */
 MUST_CHECK int kept_make(const char *path, struct err *e);
 
-/* Replace the text by TEXT (one line of less than KEPT_SIZE bytes), on disk; makes the file if there
- * is none. After an error it is the one before or TEXT. ERR_CORRUPT as kept_read: what is there
+/* Replace the text by TEXT (one line of less than KEPT_SIZE bytes), on disk; makes the file if
+ * need be. After an error it is the one before or TEXT. ERR_CORRUPT as kept_read: what is there
  * stays. */
 MUST_CHECK int kept_write(const char *path, const char *text, struct err *e);
 

@@ -21,6 +21,7 @@ from faults import fill, is_root, listing, log_end, log_since, wait_listed
 import fences
 import groups
 from groups import check, check_no_loss, new_folder, note
+from sync import wait_key
 
 GROUPS = []
 TTL = 5
@@ -340,7 +341,53 @@ def slow_world():
     folder = new_folder()
     store = Etcd(folder)
     cluster = OwnDisks(os.path.join(folder, "cluster"), ttl=TTL, loop_wait=1, etcd=store.clients,
-                       settings=f"    maximum_lag_on_failover: 1GB\n    baton:\n      hang_timeout: {HANG}")
+                       settings=f"    maximum_lag_on_failover: 1GB\n    failsafe_mode: true\n"
+                                f"    baton:\n      hang_timeout: {HANG}")
+    cluster.store = store
+    return cluster
+
+
+# --- a synchronous standby without room ----------------------------------------------------------------------------------
+
+def voters_up(cluster):
+    disks_up(cluster)
+    wait_key(cluster, 2)
+
+
+def full_voter_promises(cluster):
+    """A synchronous standby's disk has been filled, and the primary's node dies before that standby's server has ended: its
+    promise needs no room, so nobody waits for the lease of 30 s."""
+    old = cluster.wait_primary()
+    full = max(cluster.standbys(), key=lambda node: node.name)
+    new = next(node for node in cluster.standbys() if node is not full)
+    ballast = fill(full.disk)
+    try:
+        ends = {node: log_end(node) for node in (full, new)}
+        begin = now()
+        old.kill_node()
+        wait_until(f"{new.name}, which has room, is the primary", new.is_primary, 25, 0.1)
+        outage(cluster, begin, "node killed beside a full voter", 28)
+        said = {node: log_since(node, ends[node]) for node in (full, new)}
+        check("rule=revoke.promised " in said[full], f"{full.name} has promised nothing")
+        check(any("rule=revoke.take " in text for text in said.values()), "nobody took the lease by revocation")
+    finally:
+        os.remove(ballast)
+    old.start()
+    cluster.wait_healthy(90)
+    check_no_loss(cluster)
+
+
+@group(voters_up, full_voter_promises, seconds=45)
+def full_world():
+    if not is_root():
+        return "needs root"
+    if not os.path.exists("/dev/loop-control"):
+        return "needs loop devices"
+    folder = new_folder()
+    store = Etcd(folder)
+    cluster = OwnDisks(os.path.join(folder, "cluster"), ttl=30, loop_wait=1, etcd=store.clients,
+                       settings=f"    maximum_lag_on_failover: 1GB\n    synchronous_mode: quorum\n"
+                                f"    baton:\n      hang_timeout: {HANG}")
     cluster.store = store
     return cluster
 

@@ -154,6 +154,7 @@ void harsh_hang_server(struct sim *sim, struct fault *fault, struct node *node)
 void harsh_hang_disk(struct sim *sim, struct fault *fault, struct node *node)
 {
     node->disk_hung_ns = fault->is_over ? 0 : sim->now_ns;
+    node->heard_ns = fault->is_over ? sim->now_ns : node->heard_ns;
     if (fault->is_over && node->server.is_dying) {
         server_kill(sim, node, "the disk goes on: what was killed ends");
     }
