@@ -61,6 +61,7 @@ void check_open(struct sim *sim)
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
         const struct node *node = &sim->nodes[at];
 
+        check->last_open_ns = server_is_open(node) ? sim->now_ns : check->last_open_ns;
         if (server_is_open(node) && !node_is_frozen(sim, node) && !node->server.is_by_hand &&
             fence_muting(sim, node) == FENCES) {
             open[count++] = node;
@@ -582,6 +583,10 @@ void check_replaced(struct sim *sim, struct node *node, const char *how)
     struct place part = wal_meet(&sim->wal, node->disk.end, official(sim));
     uint64_t last;
 
+    /* Where there is nothing to replace: nor one that somebody had made by hand. */
+    if (node->disk.kind == DISK_ABSENT && sim->now_ns - sim->check.last_open_ns <= SETTLED_NS) {
+        return;
+    }
     if (sim->now_ns - sim->check.last_primary_ns > SETTLED_NS && !is_led(sim)) {
         check_fail(sim, VERDICT_SAFETY, "W: %s: %s while there is no primary", node->name, how);
     }

@@ -532,6 +532,7 @@ struct check {
     bool is_released;        /* the lease was released with a floor since the last opening */
     int official;            /* branch opened last by right; -1 none */
     int64_t last_primary_ns; /* when a server was last open by right */
+    int64_t last_open_ns;    /* ... or at all */
     int64_t last_ack_ns;
     int64_t longest_gap_ns; /* between acknowledgements, since the first fault */
     int64_t status_changed_ns;
