@@ -56,6 +56,20 @@ class OwnDisks(Cluster):
             subprocess.run(["umount", "-l", os.path.join(node.folder, "disk")], check=False, stderr=subprocess.DEVNULL)
 
 
+def on_own_disks(ttl, setting):
+    """A cluster of three with an external store, or why there is none here."""
+    if not is_root():
+        return "needs root"
+    if not os.path.exists("/dev/loop-control"):
+        return "needs loop devices"
+    folder = new_folder()
+    store = Etcd(folder)
+    cluster = OwnDisks(os.path.join(folder, "cluster"), ttl=ttl, loop_wait=1, etcd=store.clients,
+                       settings=f"    maximum_lag_on_failover: 1GB\n    {setting}\n    baton:\n      hang_timeout: {HANG}")
+    cluster.store = store
+    return cluster
+
+
 def freeze(node):
     subprocess.run(["fsfreeze", "-f", node.disk], check=True)
 
@@ -334,17 +348,7 @@ def agent_stopped_shortly(cluster):
 @group(disks_up, server_frozen, agents_backend_frozen, helper_frozen, connections_exhausted, flush_slow, disk_hung,
        standbys_disk_hung, disk_refuses, disk_full, agent_stopped, agent_stopped_shortly, seconds=177)
 def slow_world():
-    if not is_root():
-        return "needs root"
-    if not os.path.exists("/dev/loop-control"):
-        return "needs loop devices"
-    folder = new_folder()
-    store = Etcd(folder)
-    cluster = OwnDisks(os.path.join(folder, "cluster"), ttl=TTL, loop_wait=1, etcd=store.clients,
-                       settings=f"    maximum_lag_on_failover: 1GB\n    failsafe_mode: true\n"
-                                f"    baton:\n      hang_timeout: {HANG}")
-    cluster.store = store
-    return cluster
+    return on_own_disks(TTL, "failsafe_mode: true")
 
 
 # --- a synchronous standby without room ----------------------------------------------------------------------------------
@@ -379,17 +383,7 @@ def full_voter_promises(cluster):
 
 @group(voters_up, full_voter_promises, seconds=45)
 def full_world():
-    if not is_root():
-        return "needs root"
-    if not os.path.exists("/dev/loop-control"):
-        return "needs loop devices"
-    folder = new_folder()
-    store = Etcd(folder)
-    cluster = OwnDisks(os.path.join(folder, "cluster"), ttl=30, loop_wait=1, etcd=store.clients,
-                       settings=f"    maximum_lag_on_failover: 1GB\n    synchronous_mode: quorum\n"
-                                f"    baton:\n      hang_timeout: {HANG}")
-    cluster.store = store
-    return cluster
+    return on_own_disks(30, "synchronous_mode: quorum")
 
 
 # --- the watchdog -------------------------------------------------------------------------------------------------------

@@ -658,8 +658,7 @@ struct dcs *store_connect(struct sim *sim, struct node *node);
 void store_set_quorum(struct sim *sim, bool has_quorum);
 void store_change_leader(struct sim *sim);
 void store_set_slow(struct sim *sim, int factor);
-/* Answers to transactions take so much longer, at most; what they changed is there, and seen,
- * before. */
+/* Answers to transactions take so much longer, at most; what they changed is seen before. */
 void store_set_late(struct sim *sim, int64_t late_ns);
 /* What NODE reads stays as it is now; the session that it asks for is said to live, whether it does
  * or not; so many of 1000 changes are denied to those who made them. */
