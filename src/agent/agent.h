@@ -34,6 +34,7 @@ struct lease_past {
     uint64_t term;
     uint32_t timeline; /* that a lease gave out */
     int64_t length_ms;
+    uint64_t own_term; /* the highest one that this node has held */
 };
 
 /* The world. All functions are required; `arg` goes to each of them. */

@@ -11,6 +11,9 @@
  * then a higher term than any that was seen. What was seen lies on disk beside the data, because
  * the agents must be restarted to go by such a store (dcs/etcd.h).
  *
+ * The last holder may read such a store as well: its own lease stands there, and it may be running.
+ * Who hears of a higher term than it has ever held itself, or asked for, holds nothing.
+ *
  * It is not waited for: a term that was not written down in time is known by whoever took it, and
  * by those who asked him. Of another cluster nothing counts. */
 
@@ -59,6 +62,17 @@ bool agent_is_store_old(const struct agent *agent)
     return agent->has_cluster && agent_past_term(agent) > agent->lease.record.term;
 }
 
+bool agent_is_passed(const struct agent *agent)
+{
+    const struct lease_facts *lease = &agent->lease;
+    uint64_t own = is_ours(agent, agent->past.known.system_id) ? agent->past.known.own_term : 0;
+
+    own = MAX(own, agent_is_own(agent, &lease->record) ? lease->record.term : 0);
+    own = MAX(own, lease->txn != LEASE_TXN_NONE ? lease->wanted.term : 0);
+    own = MAX(own, lease->doubtful != LEASE_TXN_NONE ? lease->doubted.term : 0);
+    return agent->has_cluster && agent_past_term(agent) > own;
+}
+
 /* After each reading, and each own change, of the lease. */
 void agent_learn_past(struct agent *agent)
 {
@@ -76,12 +90,13 @@ void agent_learn_past(struct agent *agent)
         known->length_ms = record->length_ms;
     }
     known->timeline = MAX(known->timeline, record->timeline);
+    known->own_term = MAX(known->own_term, agent_is_own(agent, record) ? record->term : 0);
 }
 
 static bool is_same(const struct lease_past *a, const struct lease_past *b)
 {
     return a->system_id == b->system_id && a->term == b->term && a->timeline == b->timeline &&
-           a->length_ms == b->length_ms;
+           a->length_ms == b->length_ms && a->own_term == b->own_term;
 }
 
 static void remember(struct agent *agent, struct instant now)

@@ -170,10 +170,10 @@ struct promise_job {
     struct err why;
 };
 
-static void promise_path(const struct config *config, char *buffer, size_t size)
+static void path_beside(const struct config *config, const char *suffix, char *buffer, size_t size)
 {
     IGNORE(
-        !str_format(buffer, size, "%s.promise", config->postgresql.data_dir),
+        !str_format(buffer, size, "%s.%s", config->postgresql.data_dir, suffix),
         "config limits paths");
 }
 
@@ -204,7 +204,7 @@ static void promise(void *arg, uint64_t term)
 
     ASSERT(daemon->promise == NULL);
     *job = (struct promise_job){.daemon = daemon, .term = term};
-    promise_path(daemon->config, job->path, sizeof(job->path));
+    path_beside(daemon->config, "promise", job->path, sizeof(job->path));
     daemon->promise = job;
     loop_work(daemon->loop, work_promise, done_promise, job);
 }
@@ -218,7 +218,7 @@ static int know_promise(struct daemon *daemon, uint64_t *ret, struct err *e)
     char text[KEPT_SIZE];
     int r;
 
-    promise_path(daemon->config, path, sizeof(path));
+    path_beside(daemon->config, "promise", path, sizeof(path));
     r = know(daemon, path, hint, text, e);
     *ret = 0;
     if (r == 0 && text[0] != '\0' && parse_u64(text, ret, NULL) < 0) {
@@ -227,7 +227,7 @@ static int know_promise(struct daemon *daemon, uint64_t *ret, struct err *e)
     return r;
 }
 
-/* "SYSTEM-ID TERM TIMELINE LENGTH" */
+/* "SYSTEM-ID TERM TIMELINE LENGTH OWN-TERM" */
 struct past_job {
     struct daemon *daemon; /* NULL: it has ended meanwhile */
     struct lease_past past;
@@ -236,12 +236,6 @@ struct past_job {
     struct err why;
 };
 
-static void past_path(const struct config *config, char *buffer, size_t size)
-{
-    IGNORE(
-        !str_format(buffer, size, "%s.seen", config->postgresql.data_dir), "config limits paths");
-}
-
 static void work_past(void *arg)
 {
     struct past_job *job = arg;
@@ -249,8 +243,9 @@ static void work_past(void *arg)
 
     IGNORE(
         !str_format(
-            text, sizeof(text), "%" PRIu64 " %" PRIu64 " %" PRIu32 " %" PRId64, job->past.system_id,
-            job->past.term, job->past.timeline, job->past.length_ms),
+            text, sizeof(text), "%" PRIu64 " %" PRIu64 " %" PRIu32 " %" PRId64 " %" PRIu64,
+            job->past.system_id, job->past.term, job->past.timeline, job->past.length_ms,
+            job->past.own_term),
         "numbers fit");
     job->result = kept_write(job->path, text, &job->why);
 }
@@ -272,14 +267,14 @@ static void remember(void *arg, const struct lease_past *past)
 
     ASSERT(daemon->past == NULL);
     *job = (struct past_job){.daemon = daemon, .past = *past};
-    past_path(daemon->config, job->path, sizeof(job->path));
+    path_beside(daemon->config, "seen", job->path, sizeof(job->path));
     daemon->past = job;
     loop_work(daemon->loop, work_past, done_past, job);
 }
 
 static bool parse_past(char *text, struct lease_past *ret)
 {
-    uint64_t numbers[4];
+    uint64_t numbers[5];
 
     for (size_t at = 0; at < ARRAY_LEN(numbers); at++) {
         size_t length = strcspn(text, " ");
@@ -296,6 +291,7 @@ static bool parse_past(char *text, struct lease_past *ret)
         .term = numbers[1],
         .timeline = (uint32_t)numbers[2],
         .length_ms = (int64_t)numbers[3],
+        .own_term = numbers[4],
     };
     return numbers[2] <= UINT32_MAX && numbers[3] <= LENGTH_MAX_MS;
 }
@@ -307,7 +303,7 @@ static int know_past(struct daemon *daemon, struct lease_past *ret, struct err *
     char text[KEPT_SIZE];
     int r;
 
-    past_path(daemon->config, path, sizeof(path));
+    path_beside(daemon->config, "seen", path, sizeof(path));
     r = know(daemon, path, hint, text, e);
     *ret = (struct lease_past){0};
     if (r == 0 && text[0] != '\0' && !parse_past(text, ret)) {

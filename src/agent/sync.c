@@ -169,7 +169,7 @@ void agent_on_promise(struct agent *agent, uint64_t term, int result, const stru
     sync->is_promising = false;
     if (result < 0) {
         agent_log(
-            agent, LOG_LEVEL_ERROR, "revoke.promise", "the promise could not be written down: %s",
+            agent, LOG_LEVEL_ERROR, "revoke.unwritten", "the promise could not be written down: %s",
             err_text(why));
         sync->promise_retry = instant_add_ms(agent->ports.now(agent->ports.arg), PROMISE_RETRY_MS);
         return;

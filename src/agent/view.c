@@ -67,7 +67,7 @@ bool agent_holds(const struct agent *agent, struct instant now, int64_t *ret_lef
     if (!instant_is_set(lease->deadline)) {
         return false;
     }
-    if (agent->has_cluster && !agent_is_own(agent, &lease->record)) {
+    if (agent->has_cluster && (!agent_is_own(agent, &lease->record) || agent_is_passed(agent))) {
         return false;
     }
     /* The agent before may have released the lease since it armed the guard, and that change may

@@ -466,7 +466,38 @@ static void sync_store_set_back(struct ha_view *view)
     store_set_back(view);
     view->is_old_new = false;
     view->settings.sync_mode = SYNC_ON;
+    for (unsigned at = 0; at < view->member_count; at++) {
+        view->members[at].is_whole = true;
+    }
     view->members[2].is_fresh = false;
+}
+
+static void sync_store_set_back_told(struct ha_view *view)
+{
+    sync_store_set_back(view);
+    view->members[2].is_fresh = true;
+}
+
+/* The old key has this node for its leader, and knows nothing of who came after it. */
+static void sync_store_set_back_behind(struct ha_view *view)
+{
+    sync_store_set_back_told(view);
+    view->sync = (struct ha_sync){.is_published = true, .leader = view->self};
+    view->members[2].position.lsn = 2000;
+    view->members[2].nofailover = true;
+}
+
+/* ... or a member that has no more than this node: no voters are needed. */
+static void sync_store_set_back_leader(struct ha_view *view)
+{
+    sync_store_set_back_told(view);
+    view->sync = (struct ha_sync){.is_published = true, .leader = 1};
+}
+
+static void sync_store_set_back_open(struct ha_view *view)
+{
+    sync_store_set_back_told(view);
+    view->members[2].server = SERVER_PRIMARY;
 }
 
 /* It answers, but not yet how far its log goes. */
@@ -578,6 +609,10 @@ static const struct special specials[] = {
     {"race.old-store", store_set_back},
     {"race.barred", sync_store_set_back},
     {"race.barred", sync_store_set_back_early},
+    {"race.acquire", sync_store_set_back_told},
+    {"race.barred", sync_store_set_back_behind},
+    {"race.acquire", sync_store_set_back_leader},
+    {"race.barred", sync_store_set_back_open},
     {"promote.back-off", promotion_failed},
     {"failover.release", promotion_failed_again},
     {"standby.outgrown", outgrown},

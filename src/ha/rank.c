@@ -35,23 +35,33 @@ static bool is_floor_lost(const struct ha_view *view)
     return !view->is_grace;
 }
 
-/* What this member has is known: a server that starts does not tell. */
+/* What this member has is known: one that starts, or replays still, does not tell, and one that is
+ * open may have more in a moment. */
 static bool has_told(const struct ha_member *member)
 {
-    return member->is_fresh && member->server != SERVER_STARTING;
+    if (!member->is_fresh || member->server == SERVER_STARTING ||
+        member->server == SERVER_PRIMARY || member->server == SERVER_STOPPING) {
+        return false;
+    }
+    return member->server != SERVER_STANDBY || member->is_whole;
 }
 
-/* What the store says of synchronous standbys is not the last word then. */
+/* What the store says of synchronous standbys may be of a time before the last primary. */
 static bool is_key_old(const struct ha_view *view)
 {
-    bool is_sync = view->sync.is_published || view->settings.sync_mode != SYNC_OFF;
+    return view->is_store_old && (view->sync.is_published || view->settings.sync_mode != SYNC_OFF);
+}
 
-    for (int at = 0; view->is_store_old && is_sync && at < (int)view->member_count; at++) {
-        if (!has_told(&view->members[at])) {
-            return true;
-        }
-    }
-    return false;
+/* All that was acknowledged under the key is in its leader's log. Under an old one that is no
+ * reason to prefer the leader, and whoever has as much as it has (is_best_of_all) needs no voters.
+ */
+static bool is_covered(const struct ha_view *view, int at)
+{
+    int leader = view->sync.leader;
+
+    return ha_sync_covers(view, at) ||
+           (is_key_old(view) && leader >= 0 && view->members[leader].server == SERVER_STANDBY &&
+            !is_by_hand(view, &view->members[leader]));
 }
 
 static struct position shared_of(const struct ha_member *member)
@@ -64,6 +74,20 @@ int ha_compare(const struct ha_view *view, int a, int b)
     ASSERT(a >= 0 && b >= 0);
     ASSERT((unsigned)a < view->member_count && (unsigned)b < view->member_count);
     return position_compare(shared_of(&view->members[a]), shared_of(&view->members[b]));
+}
+
+/* All members have told what they have, and none has more than AT. What somebody made by hand does
+ * not count. */
+static bool is_best_of_all(const struct ha_view *view, int at)
+{
+    for (int other = 0; other < (int)view->member_count; other++) {
+        const struct ha_member *member = &view->members[other];
+
+        if (!has_told(member) || (!is_by_hand(view, member) && ha_compare(view, other, at) > 0)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Why a member cannot become primary, in the order in which an operator would ask. */
@@ -107,10 +131,10 @@ const char *ha_bar(const struct ha_view *view, int at)
         return "it lacks acknowledged changes of the last primary";
     }
     if (!is_forced(view, at) && (view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED) &&
-        !ha_sync_covers(view, at)) {
+        !is_covered(view, at)) {
         return "too few synchronous standbys answer to know that it has all acknowledged changes";
     }
-    if (!is_forced(view, at) && is_key_old(view)) {
+    if (!is_forced(view, at) && is_key_old(view) && !is_best_of_all(view, at)) {
         return "the store is older than what was seen: all members must answer to know who has all "
                "acknowledged changes";
     }
