@@ -262,12 +262,12 @@ void agent_on_sign_of_life(struct peer_facts *peer, struct instant now);
 uint64_t agent_past_term(const struct agent *agent);
 uint32_t agent_past_timeline(const struct agent *agent);
 bool agent_is_store_old(const struct agent *agent);
-
-/* Somebody has held the lease since this node did, whatever the store says. */
-bool agent_is_passed(const struct agent *agent);
 void agent_learn_past(struct agent *agent);
 void agent_note_past(struct agent *agent, struct instant now);
 void agent_view_past(const struct agent *agent, struct instant now, struct ha_view *view);
+
+/* Somebody has held the lease since this node did, whatever the store says. */
+bool agent_is_passed(const struct agent *agent);
 
 /* The lease was taken here at REVISION: the key sync was written with it. */
 void agent_own_sync(struct agent *agent, int64_t revision);

@@ -135,8 +135,8 @@ const char *ha_bar(const struct ha_view *view, int at)
         return "too few synchronous standbys answer to know that it has all acknowledged changes";
     }
     if (!is_forced(view, at) && is_key_old(view) && !is_best_of_all(view, at)) {
-        return "the store is older than what was seen: all members must answer to know who has all "
-               "acknowledged changes";
+        return "the store is older than what was seen: all members must answer, and none may have "
+               "more, to know who has all acknowledged changes";
     }
     if (!is_forced(view, at) && is_by_hand(view, member)) {
         return "its history is not the cluster's: somebody promoted it by hand";
