@@ -154,10 +154,10 @@ static int know(struct daemon *daemon, const char *path, const char *hint, char 
 
     if (r == ERR_NOT_FOUND) {
         ret[0] = '\0';
-        if (kept_make(path, &why) < 0) {
-            log_plain(daemon, LOG_LEVEL_INFO, "agent.keep", err_text(&why));
-        }
-        return 0;
+        r = 0;
+    }
+    if (r == 0 && kept_make(path, &why) < 0) {
+        log_plain(daemon, LOG_LEVEL_INFO, "agent.keep", err_text(&why));
     }
     return r == ERR_CORRUPT ? FAIL(e, ERR_CORRUPT, "%s is damaged\nhint: %s", path, hint) : r;
 }
@@ -227,7 +227,7 @@ static int know_promise(struct daemon *daemon, uint64_t *ret, struct err *e)
     return r;
 }
 
-/* "SYSTEM-ID TERM TIMELINE LENGTH OWN-TERM" */
+/* "SYSTEM-ID TERM TIMELINE LENGTH OWN-TERM"; before 2026-11-26 without the last. */
 struct past_job {
     struct daemon *daemon; /* NULL: it has ended meanwhile */
     struct lease_past past;
@@ -274,9 +274,9 @@ static void remember(void *arg, const struct lease_past *past)
 
 static bool parse_past(char *text, struct lease_past *ret)
 {
-    uint64_t numbers[5];
+    uint64_t numbers[5] = {0};
 
-    for (size_t at = 0; at < ARRAY_LEN(numbers); at++) {
+    for (size_t at = 0; at < ARRAY_LEN(numbers) && (at < 4 || text[0] != '\0'); at++) {
         size_t length = strcspn(text, " ");
         char *next = text + length + (text[length] != '\0' ? 1 : 0);
 

@@ -50,10 +50,15 @@ struct lease_times agent_times(const struct agent *agent)
     return times;
 }
 
+/* The number after the server's own is what PostgreSQL would take: a person promoted it after the
+ * number was given, and is_stray could not tell the two apart. Nobody is promoted from timeline 1
+ * to another number than 2. */
 bool agent_is_reserved(const struct agent *agent)
 {
-    return agent->lease.record.timeline > agent->server.status.position.timeline &&
-           !agent->lease.is_timeline_used;
+    uint32_t own = agent->server.status.position.timeline;
+    uint32_t given = agent->lease.record.timeline;
+
+    return given > own && (given > own + 1 || own <= 1) && !agent->lease.is_timeline_used;
 }
 
 bool agent_holds(const struct agent *agent, struct instant now, int64_t *ret_left_ms)

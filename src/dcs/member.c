@@ -503,6 +503,10 @@ static void on_guard(void *arg, const struct guard_state *state)
 
 void store_member_stop(struct store_member *member)
 {
+    /* What is under way would go on with a start. */
+    store_work_forget(TAKE(member->work));
+    store_admin_free(TAKE(member->admin));
+    store_admin_free(TAKE(member->change));
     member->stage = STAGE_END;
     store_member_say(member, "etcd was stopped");
     if (member->link != NULL) {

@@ -34,6 +34,7 @@ struct world {
     int left_result;
     int second_result;
     bool has_left;
+    bool is_open;
 };
 
 static void exchange(void *arg)
@@ -90,7 +91,7 @@ static void find_guard(char *buffer, size_t size)
 
 static bool world_open(struct world *world)
 {
-    *world = (struct world){.listed = 3};
+    *world = (struct world){.listed = 3, .is_open = true};
     if (!find_etcd(world->program, sizeof(world->program))) {
         return false;
     }
@@ -205,6 +206,18 @@ static void world_close(struct world *world)
     http_free(world->http);
     loop_free(world->loop);
     assert_int_equal(run((const char *const[]){"rm", "-rf", world->folder, NULL}), 0);
+    world->is_open = false;
+}
+
+/* A test that fails leaves no server behind. */
+static int close_failed(void **state)
+{
+    struct world *world = *state;
+
+    if (world->is_open) {
+        world_close(world);
+    }
+    return 0;
 }
 
 static bool are_ready(void *arg)
@@ -378,181 +391,178 @@ static void leave_and_return(struct world *world)
 
 static void test_life(void **state)
 {
-    struct world world;
+    struct world *world = *state;
 
-    (void)state;
-    if (!world_open(&world)) {
+    if (!world_open(world)) {
         skip();
     }
     print_message("two of three agents: nothing may be formed\n");
-    node_open(&world, 0);
-    node_open(&world, 1);
-    run_until(world.loop, 2000, NULL, NULL);
-    assert_int_equal(server_of(&world, 0), 0);
-    assert_int_equal(server_of(&world, 1), 0);
+    node_open(world, 0);
+    node_open(world, 1);
+    run_until(world->loop, 2000, NULL, NULL);
+    assert_int_equal(server_of(world, 0), 0);
+    assert_int_equal(server_of(world, 1), 0);
     print_message("three: form\n");
-    node_open(&world, 2);
-    wait_all(&world);
-    run_until(world.loop, 1500, NULL, NULL);
-    check_one_cluster(&world);
-    assert_true(has_members(&world, 0, "3"));
+    node_open(world, 2);
+    wait_all(world);
+    run_until(world->loop, 1500, NULL, NULL);
+    check_one_cluster(world);
+    assert_true(has_members(world, 0, "3"));
 
     print_message("an agent restarts: its server goes on\n");
     {
-        pid_t pid = server_of(&world, 0);
+        pid_t pid = server_of(world, 0);
 
-        node_close(&world, 0);
-        run_until(world.loop, 300, NULL, NULL);
-        node_open(&world, 0);
-        wait_all(&world);
-        assert_int_equal(server_of(&world, 0), pid);
+        node_close(world, 0);
+        run_until(world->loop, 300, NULL, NULL);
+        node_open(world, 0);
+        wait_all(world);
+        assert_int_equal(server_of(world, 0), pid);
     }
 
     print_message("a server is killed: it comes back\n");
-    kill_server(&world, 1);
-    assert_true(run_until(world.loop, 3000, is_not_ready, &world));
-    wait_all(&world);
-    check_one_cluster(&world);
+    kill_server(world, 1);
+    assert_true(run_until(world->loop, 3000, is_not_ready, world));
+    wait_all(world);
+    check_one_cluster(world);
 
     print_message("a data directory is lost while its server runs: replaced\n");
-    wipe(&world, 2);
-    kill_server(&world, 2);
-    assert_true(run_until(world.loop, 3000, is_not_ready, &world));
-    wait_all(&world);
-    check_one_cluster(&world);
-    assert_true(has_members(&world, 0, "3"));
+    wipe(world, 2);
+    kill_server(world, 2);
+    assert_true(run_until(world->loop, 3000, is_not_ready, world));
+    wait_all(world);
+    check_one_cluster(world);
+    assert_true(has_members(world, 0, "3"));
 
     print_message("a data directory is damaged: replaced\n");
-    damage(&world, 0);
-    kill_server(&world, 0);
-    assert_true(run_until(world.loop, 3000, is_not_ready, &world));
-    wait_all(&world);
-    check_one_cluster(&world);
-    assert_true(has_members(&world, 1, "3"));
+    damage(world, 0);
+    kill_server(world, 0);
+    assert_true(run_until(world->loop, 3000, is_not_ready, world));
+    wait_all(world);
+    check_one_cluster(world);
+    assert_true(has_members(world, 1, "3"));
 
     print_message("a fourth joins\n");
-    node_open(&world, 3);
-    wait_all(&world);
-    check_one_cluster(&world);
-    assert_true(has_members(&world, 1, "4"));
+    node_open(world, 3);
+    wait_all(world);
+    check_one_cluster(world);
+    assert_true(has_members(world, 1, "4"));
 
-    leave_and_return(&world);
-    world_close(&world);
+    leave_and_return(world);
+    world_close(world);
 }
 
 /* A member is taken out while its host is dead. */
 static void test_removed(void **state)
 {
-    struct world world;
+    struct world *world = *state;
 
-    (void)state;
-    if (!world_open(&world)) {
+    if (!world_open(world)) {
         skip();
     }
     for (unsigned at = 0; at < 3; at++) {
-        node_open(&world, at);
+        node_open(world, at);
     }
-    wait_all(&world);
+    wait_all(world);
     print_message("all are well: etcd knows nobody of this name\n");
-    store_member_remove(world.nodes[0].member, "nobody", on_left, &world);
-    wait_change(&world, ERR_NOT_FOUND);
+    store_member_remove(world->nodes[0].member, "nobody", on_left, world);
+    wait_change(world, ERR_NOT_FOUND);
     print_message("one is dead: another one is needed, it is not\n");
-    node_close(&world, 2);
-    kill_server(&world, 2);
-    store_member_remove(world.nodes[0].member, "n1", on_left, &world);
-    wait_change(&world, ERR_CONFLICT);
-    store_member_leave(world.nodes[0].member, on_left, &world);
-    wait_change(&world, ERR_CONFLICT);
-    wait_all(&world);
-    store_member_remove(world.nodes[0].member, "n2", on_left, &world);
-    store_member_remove(world.nodes[0].member, "n2", on_second, &world);
-    assert_int_equal(world.second_result, ERR_CONFLICT);
-    wait_change(&world, 0);
-    assert_true(has_members(&world, 0, "2"));
+    node_close(world, 2);
+    kill_server(world, 2);
+    store_member_remove(world->nodes[0].member, "n1", on_left, world);
+    wait_change(world, ERR_CONFLICT);
+    store_member_leave(world->nodes[0].member, on_left, world);
+    wait_change(world, ERR_CONFLICT);
+    wait_all(world);
+    store_member_remove(world->nodes[0].member, "n2", on_left, world);
+    store_member_remove(world->nodes[0].member, "n2", on_second, world);
+    assert_int_equal(world->second_result, ERR_CONFLICT);
+    wait_change(world, 0);
+    assert_true(has_members(world, 0, "2"));
     print_message("it comes back with its data: it stays out, the data is aside\n");
-    node_open(&world, 2);
-    check_out(&world, 2);
-    assert_true(has_members(&world, 0, "2"));
-    assert_non_null(strstr(store_member_status(world.nodes[2].member), ".removed-"));
-    store_member_leave(world.nodes[2].member, on_left, &world);
-    wait_change(&world, 0);
-    store_member_join(world.nodes[2].member, on_left, &world);
-    wait_change(&world, 0);
-    wait_all(&world);
-    check_one_cluster(&world);
-    assert_true(has_members(&world, 0, "3"));
+    node_open(world, 2);
+    check_out(world, 2);
+    assert_true(has_members(world, 0, "2"));
+    assert_non_null(strstr(store_member_status(world->nodes[2].member), ".removed-"));
+    store_member_leave(world->nodes[2].member, on_left, world);
+    wait_change(world, 0);
+    store_member_join(world->nodes[2].member, on_left, world);
+    wait_change(world, 0);
+    wait_all(world);
+    check_one_cluster(world);
+    assert_true(has_members(world, 0, "3"));
     print_message("what is in already may be brought back again\n");
-    store_member_join(world.nodes[2].member, on_left, &world);
-    wait_change(&world, 0);
-    world_close(&world);
+    store_member_join(world->nodes[2].member, on_left, world);
+    wait_change(world, 0);
+    world_close(world);
 }
 
 static void test_alone(void **state)
 {
-    struct world world;
+    struct world *world = *state;
     struct server_of_other {
         struct servers servers;
     } other;
 
-    (void)state;
-    if (!world_open(&world) || !servers_prepare(&other.servers, 1)) {
+    if (!world_open(world) || !servers_prepare(&other.servers, 1)) {
         skip();
     }
-    world.listed = 1;
+    world->listed = 1;
     print_message("its port is taken by another etcd\n");
     str_copy(
-        other.servers.items[0].url, sizeof(other.servers.items[0].url), world.nodes[0].client_url);
+        other.servers.items[0].url, sizeof(other.servers.items[0].url), world->nodes[0].client_url);
     servers_start(&other.servers);
-    run_until(world.loop, 1000, NULL, NULL);
-    node_open(&world, 0);
-    run_until(world.loop, 2500, NULL, NULL);
-    assert_non_null(strstr(store_member_status(world.nodes[0].member), "port is in use"));
-    assert_non_null(strstr(store_member_status(world.nodes[0].member), "hint:"));
+    run_until(world->loop, 1000, NULL, NULL);
+    node_open(world, 0);
+    run_until(world->loop, 2500, NULL, NULL);
+    assert_non_null(strstr(store_member_status(world->nodes[0].member), "port is in use"));
+    assert_non_null(strstr(store_member_status(world->nodes[0].member), "hint:"));
     servers_stop(&other.servers);
-    wait_all(&world);
-    check_one_cluster(&world);
+    wait_all(world);
+    check_one_cluster(world);
     print_message("the only member cannot leave\n");
-    store_member_leave(world.nodes[0].member, on_left, &world);
-    wait_change(&world, ERR_CONFLICT);
-    wait_all(&world);
+    store_member_leave(world->nodes[0].member, on_left, world);
+    wait_change(world, ERR_CONFLICT);
+    wait_all(world);
     print_message("a second joins a store of one\n");
-    world.listed = 1;
-    node_open(&world, 1);
-    wait_all(&world);
-    check_one_cluster(&world);
-    assert_true(has_members(&world, 0, "2"));
+    world->listed = 1;
+    node_open(world, 1);
+    wait_all(world);
+    check_one_cluster(world);
+    assert_true(has_members(world, 0, "2"));
     print_message("damaged without a majority: kept, and said\n");
-    damage(&world, 0);
-    kill_server(&world, 0);
-    run_until(world.loop, 4000, NULL, NULL);
-    assert_non_null(strstr(store_member_status(world.nodes[0].member), "hint:"));
-    assert_false(store_member_is_ready(world.nodes[1].member));
-    world_close(&world);
+    damage(world, 0);
+    kill_server(world, 0);
+    run_until(world->loop, 4000, NULL, NULL);
+    assert_non_null(strstr(store_member_status(world->nodes[0].member), "hint:"));
+    assert_false(store_member_is_ready(world->nodes[1].member));
+    world_close(world);
 }
 
 static void test_missing(void **state)
 {
-    struct world world;
+    struct world *world = *state;
 
-    (void)state;
-    if (!world_open(&world)) {
+    if (!world_open(world)) {
         skip();
     }
-    world.listed = 1;
-    str_copy(world.program, sizeof(world.program), "/nonexistent/etcd");
-    node_open(&world, 0);
-    run_until(world.loop, 1500, NULL, NULL);
-    assert_non_null(strstr(store_member_status(world.nodes[0].member), "etcd-server"));
-    world_close(&world);
+    world->listed = 1;
+    str_copy(world->program, sizeof(world->program), "/nonexistent/etcd");
+    node_open(world, 0);
+    run_until(world->loop, 1500, NULL, NULL);
+    assert_non_null(strstr(store_member_status(world->nodes[0].member), "etcd-server"));
+    world_close(world);
 }
 
 int main(void)
 {
+    static struct world world;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life),
-        cmocka_unit_test(test_removed),
-        cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_missing),
+        cmocka_unit_test_prestate_setup_teardown(test_life, NULL, close_failed, &world),
+        cmocka_unit_test_prestate_setup_teardown(test_removed, NULL, close_failed, &world),
+        cmocka_unit_test_prestate_setup_teardown(test_alone, NULL, close_failed, &world),
+        cmocka_unit_test_prestate_setup_teardown(test_missing, NULL, close_failed, &world),
     };
 
     if (getenv("BATON_TEST") != NULL) {

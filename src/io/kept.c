@@ -13,6 +13,7 @@
 struct kept {
     uint64_t seq; /* 0: nothing is kept yet */
     unsigned slot;
+    bool is_plain; /* the file has no slots */
     char text[KEPT_SIZE];
 };
 
@@ -48,6 +49,28 @@ static bool read_slot(const char *slot, uint64_t *ret_seq, char *ret_text)
            str_copy(ret_text, KEPT_SIZE, space + 1);
 }
 
+/* The file's only line, if it is of before there were slots. */
+static bool read_plain(const char *bytes, size_t length, char *ret_text)
+{
+    const char *end = memchr(bytes, '\n', length);
+
+    if (end == NULL || end == bytes || end != bytes + length - 1 || length > KEPT_SIZE) {
+        return false;
+    }
+    memcpy(ret_text, bytes, length - 1);
+    ret_text[length - 1] = '\0';
+    return strlen(ret_text) == length - 1;
+}
+
+static void fill_slot(char *slot, uint64_t seq, const char *text)
+{
+    char line[LINE_SIZE];
+
+    ASSERT(strlen(text) < KEPT_SIZE && strchr(text, '\n') == NULL);
+    IGNORE(!str_format(line, sizeof(line), "%" PRIu64 " %s", seq, text), "a number and text fit");
+    IGNORE(!str_format(slot, SLOT_SIZE, "%s\n%s\n", line, line), "twice a line fits");
+}
+
 static int find_newest(const char *path, struct kept *ret, struct err *e)
 {
     AUTO_FREE char *bytes = NULL;
@@ -56,6 +79,11 @@ static int find_newest(const char *path, struct kept *ret, struct err *e)
     int r = file_read(path, (size_t)SLOTS * SLOT_SIZE, &bytes, &length, e);
 
     *ret = (struct kept){.slot = SLOTS - 1};
+    if (r == 0 && read_plain(bytes, length, ret->text)) {
+        ret->is_plain = true;
+        ret->seq = 1;
+        return 0;
+    }
     if (r == 0 && length != (size_t)SLOTS * SLOT_SIZE) {
         r = FAIL(e, ERR_CORRUPT, "%s has another size than this file has", path);
     }
@@ -76,29 +104,31 @@ static int find_newest(const char *path, struct kept *ret, struct err *e)
 
 int kept_make(const char *path, struct err *e)
 {
-    static const char blank[SLOTS * SLOT_SIZE];
-    enum file_kind kind = FILE_MISSING;
-    int r = file_kind(path, &kind, e);
+    char slots[SLOTS * SLOT_SIZE] = "";
+    struct kept newest;
+    int r = find_newest(path, &newest, e);
 
-    return r < 0 || kind != FILE_MISSING ? r : file_write(path, blank, sizeof(blank), 0600, e);
+    if (r == ERR_NOT_FOUND) {
+        return file_write(path, slots, sizeof(slots), 0600, e);
+    }
+    if (r == 0 && newest.is_plain) {
+        fill_slot(slots, newest.seq, newest.text);
+        r = file_write(path, slots, sizeof(slots), 0600, e);
+    }
+    return r;
 }
 
 int kept_write(const char *path, const char *text, struct err *e)
 {
     char slot[SLOT_SIZE] = "";
-    char line[LINE_SIZE];
     struct kept newest;
     int r = kept_make(path, e);
 
-    ASSERT(strlen(text) < KEPT_SIZE && strchr(text, '\n') == NULL);
     r = r < 0 ? r : find_newest(path, &newest, e);
     if (r < 0) {
         return r;
     }
-    IGNORE(
-        !str_format(line, sizeof(line), "%" PRIu64 " %s", newest.seq + 1, text),
-        "a number and text fit");
-    IGNORE(!str_format(slot, sizeof(slot), "%s\n%s\n", line, line), "twice a line fits");
+    fill_slot(slot, newest.seq + 1, text);
     return file_write_part(
         path, (uint64_t)(SLOTS - 1 - newest.slot) * SLOT_SIZE, slot, sizeof(slot), true, e);
 }

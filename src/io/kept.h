@@ -6,7 +6,8 @@
  *   sector 0   "SEQ TEXT\nSEQ TEXT\n", zeros      sector 1   the same of another SEQ
  *
  * A slot whose two lines differ was torn by a crash, or never written; the other one counts then.
- * The higher SEQ is the newer text. Everything here blocks. One writer at a time. */
+ * The higher SEQ is the newer text. A file of one short line is of before there were slots: that
+ * line is the text, and kept_make gives it slots. Everything here blocks. One writer at a time. */
 #pragma once
 
 #include "base/err.h"
@@ -14,7 +15,8 @@
 /* The longest text, with its end. */
 #define KEPT_SIZE 200
 
-/* Make the file PATH with nothing in it, on disk, unless there is one. */
+/* Make the file PATH with nothing in it, on disk, unless there is one. What has no slots yet is
+ * replaced at once by what has, with the same text. */
 MUST_CHECK int kept_make(const char *path, struct err *e);
 
 /* Replace the text by TEXT (one line of less than KEPT_SIZE bytes), on disk; makes the file if

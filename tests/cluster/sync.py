@@ -55,15 +55,35 @@ def outage(cluster, begin):
     return gap
 
 
+def kept(node, kind):
+    """The newest text of a file beside the data (src/io/kept.h), with its number."""
+    with open(f"{node.data}.{kind}", "rb") as file:
+        slots = [file.read(512), file.read(512)]
+    lines = [slot.split(b"\n")[0].decode() for slot in slots if slot[:1] != b"\0"]
+    return max((int(line.split(" ", 1)[0]), line.split(" ", 1)[1]) for line in lines)
+
+
+def put_as_before(node):
+    """What is kept beside the data, as it was written until 2026-11-26: a line, without the own term."""
+    seen = kept(node, "seen")[1].split(" ")[:4]
+    for kind, text in (("promise", "0"), ("seen", " ".join(seen))):
+        with open(f"{node.data}.{kind}", "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+
 def quorum_agent_killed(cluster):
-    """The server of a holder whose agent is gone answers: nobody takes over, no write fails."""
+    """The server of a holder whose agent is gone answers: nobody takes over, no write fails. An agent that is a version newer
+    reads what the earlier one kept."""
     primary, begin = cluster.primary(), now()
     failed, postmaster = len(cluster.outcomes("fail")), primary.postmaster()
     primary.kill_agent()
+    seen = kept(primary, "seen")[1]
+    put_as_before(primary)
     time.sleep(1.5)
     primary.start()
     wait_until("the agent holds the lease again", primary.is_primary, 15)
     wait_key(cluster, 2)
+    wait_until("the files have slots", lambda: kept(primary, "seen")[1] == seen and kept(primary, "promise") == (1, "0"), 15)
     check(primary.postmaster() == postmaster, "the server was restarted")
     check(len(cluster.outcomes("fail")) == failed, "a write failed")
     check(outage(cluster, begin) < 1.5, "writes paused")

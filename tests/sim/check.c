@@ -333,9 +333,10 @@ static void check_taken(
     if (!str_equal(before->released_to, after->holder)) {
         check_candidate(sim, taker);
     }
-    if (taker->server.is_by_hand && server_is_open(taker) &&
+    if (taker->server.is_by_hand && server_is_open(taker) && !taker->server.is_kill_asked &&
         sim->now_ns - taker->server.opened_ns < SECOND) {
-        /* A DBA's promotion ended while the agent, which knew a standby, was taking the lease. */
+        /* A DBA's promotion ended while the agent, which knew a standby, was taking the lease. One
+         * that it has found meanwhile, and is killing, has never been the primary by right. */
         taker->server.is_by_hand = false;
         check->is_loss_excused = true;
         check_opened(sim, taker, true);

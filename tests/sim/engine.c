@@ -689,6 +689,7 @@ static void engine_do_kill(struct engine *base)
 {
     struct sim_engine *engine = (struct sim_engine *)base;
 
+    engine->node->server.is_kill_asked = true;
     send_to_host(
         engine, rng_log(engine->sim, STREAM_GUARD, 50000, 50 * MS),
         &(struct event){.run = on_kill, .a = engine->node->server.epoch});

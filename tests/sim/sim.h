@@ -265,9 +265,10 @@ struct server {
     bool is_streaming;
     bool has_received;
     bool is_push_under_way;
-    uint64_t tail;     /* STANDBY: its driver counts so much as on disk (fetch.c) */
-    bool is_outgrown;  /* STANDBY: a promotion, or resuming its replay, would end it */
-    bool is_by_hand;   /* promotion by a DBA under way or done */
+    uint64_t tail;    /* STANDBY: its driver counts so much as on disk (fetch.c) */
+    bool is_outgrown; /* STANDBY: a promotion, or resuming its replay, would end it */
+    bool is_by_hand;  /* promotion by a DBA under way or done */
+    bool is_kill_asked;
     int64_t opened_ns; /* PRIMARY: when it was opened */
     uint32_t timeline; /* PROMOTING: the number for the new one */
     bool was_primary;  /* STOPPING */
@@ -703,8 +704,7 @@ void fetch_begin(struct sim *sim, struct node *node, int64_t number);
 void server_start(struct sim *sim, struct node *node, int upstream);
 void server_stop(struct sim *sim, struct node *node, enum stop_mode mode);
 void server_kill(struct sim *sim, struct node *node, const char *why);
-/* TIMELINE: the number that the new timeline gets; 0: a DBA does it, and PostgreSQL takes the next
- * one that it knows. */
+/* TIMELINE: the number of the new one; 0: a DBA does it, and PostgreSQL takes the next it knows. */
 void server_promote(struct sim *sim, struct node *node, uint32_t timeline);
 void server_follow(struct sim *sim, struct node *node, int upstream);
 bool server_is_open(const struct node *node); /* could acknowledge a write now */
