@@ -487,6 +487,14 @@ static void test_removed(void **state)
     assert_non_null(strstr(store_member_status(world->nodes[2].member), ".removed-"));
     store_member_leave(world->nodes[2].member, on_left, world);
     wait_change(world, 0);
+    print_message("told to stop while it is being brought back: it does not start\n");
+    store_member_join(world->nodes[2].member, on_left, world);
+    store_member_stop(world->nodes[2].member);
+    run_until(world->loop, 2500, NULL, NULL);
+    assert_int_equal(server_of(world, 2), 0);
+    assert_true(has_members(world, 0, "2"));
+    node_close(world, 2);
+    node_open(world, 2);
     store_member_join(world->nodes[2].member, on_left, world);
     wait_change(world, 0);
     wait_all(world);
