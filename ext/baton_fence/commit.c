@@ -129,13 +129,11 @@ static int flush_if_writable(void)
     return may_answer() ? below->flush_if_writable() : 0;
 }
 
-/* A full buffer is sent on the way: the word that says "done" is looked at here, too. */
+/* A full buffer is sent on the way, and the word that says "done" may lie in it: behind a COMMIT
+ * other commands of the same message may put out as much as they like. */
 static int put(char type, const char *text, size_t length)
 {
-    if (is_silent || (type == COMMAND_COMPLETE && !may_answer())) {
-        return 0;
-    }
-    return below->putmessage(type, text, length);
+    return may_answer() ? below->putmessage(type, text, length) : 0;
 }
 
 static void put_noblock(char type, const char *text, size_t length)

@@ -10,7 +10,9 @@
 #define RECORD_PAUSE_MS 200
 
 /* More than a store can have given out between an old copy of it and now. */
-#define FORGOTTEN_TIMELINES 1000
+#define FORGOTTEN_TIMELINES 200u
+
+_Static_assert(FORGOTTEN_TIMELINES * 5 <= ENGINE_TIMELINES_SKIPPED_MAX, "several times in a row");
 
 #define HISTORY_REASON "no recovery target specified"
 

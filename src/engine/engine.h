@@ -23,6 +23,10 @@
 #include "codec/codec.h"
 #include "model/model.h"
 
+/* A promotion may leave out so many numbers of timelines: each of them costs the server, and all
+ * that follow it, a look. More: ERR_LIMIT. */
+#define ENGINE_TIMELINES_SKIPPED_MAX 1000u
+
 /* A standby as the primary's server sees it. */
 struct engine_standby {
     char name[MEMBER_NAME_SIZE]; /* its application_name */
@@ -124,8 +128,9 @@ struct engine_order_args {
     struct engine_peer
         peer; /* CLONE REWIND FETCH: source. START FOLLOW: upstream, empty name for none */
     enum stop_mode stop_mode;
-    /* PROMOTE: the number that the new timeline must get, 0: any. When the server gets another one
-     * all the same, the order fails with ERR_CONFLICT and the server is writable: fence it. */
+    /* PROMOTE: the number that the new timeline must get (ENGINE_TIMELINES_SKIPPED_MAX), 0: any.
+     * When the server gets another one all the same, the order fails with ERR_CONFLICT and the
+     * server is writable: fence it. */
     uint32_t timeline;
     struct position end; /* FETCH */
     int64_t timeout_ms;  /* 0: the driver's own limit */

@@ -10,7 +10,12 @@
 
 #define HOST_SIZE 256
 
-/* A look-up on the thread pool may outlive its ping. */
+/* A look-up on the thread pool may outlive its ping. With a resolver that hangs each holds a thread
+ * for as long as that waits: few may, or no other work would be done. */
+#define OUTLIVED_MAX 2
+
+static unsigned outlived;
+
 struct lookup {
     struct ping *ping; /* NULL: nobody waits any more */
     char host[HOST_SIZE];
@@ -54,6 +59,7 @@ void ping_free(struct ping *ping)
     loop_timer_free(ping->kick);
     if (ping->lookup != NULL) {
         ping->lookup->ping = NULL;
+        outlived++;
     }
     if (ping->addresses != NULL) {
         freeaddrinfo(ping->addresses);
@@ -169,8 +175,11 @@ static void on_found(void *arg)
         ping->addresses = lookup->found;
         ping->next = lookup->found;
         try_next(ping);
-    } else if (lookup->found != NULL) {
-        freeaddrinfo(lookup->found);
+    } else {
+        outlived--;
+        if (lookup->found != NULL) {
+            freeaddrinfo(lookup->found);
+        }
     }
     mem_free(lookup);
 }
@@ -198,6 +207,9 @@ struct ping *ping_start(
     if (ping->addresses != NULL) {
         ping->next = ping->addresses;
         try_next(ping);
+        return ping;
+    }
+    if (outlived >= OUTLIVED_MAX) {
         return ping;
     }
     ping->lookup = mem_alloc(sizeof(*ping->lookup));

@@ -2,7 +2,8 @@
  *
  * It is asked whether it speaks TLS (SSLRequest, 8 bytes), which each server answers with one byte
  * before it knows anybody. A kernel that accepts connections for a process that is stopped answers
- * nothing. No name is looked up on the loop. */
+ * nothing. No name is looked up on the loop; while the resolver owes two answers to pings that have
+ * ended, a host that is a name is not alive. */
 #pragma once
 
 #include "io/loop.h"

@@ -530,6 +530,11 @@ static void begin_promote(struct sim *sim, struct node *node)
         engine_done(sim, node, ORDER_PROMOTE, ERR_CONFLICT, "that timeline is known here already");
         return;
     }
+    if (node->engine->args.timeline - sim->wal.branches[node->disk.end.branch].timeline >
+        ENGINE_TIMELINES_SKIPPED_MAX) {
+        engine_done(sim, node, ORDER_PROMOTE, ERR_LIMIT, "that timeline is too far above");
+        return;
+    }
     driver_write_rule(sim, node);
     server_promote(sim, node, node->engine->args.timeline);
 }

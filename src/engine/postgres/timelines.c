@@ -20,7 +20,6 @@
 #include "io/file.h"
 
 #define PLACEHOLDER "# reserved by baton\n"
-#define PLACEHOLDERS_MAX 1000u
 
 struct timelines_job {
     struct pg_job job;
@@ -222,7 +221,7 @@ int pg_step_reserve_timeline(struct postgres *pg, struct err *e)
             "timeline %" PRIu32 " is reserved, but the server is on timeline %" PRIu32 " already",
             args->timeline, own);
     }
-    if (args->timeline - own > PLACEHOLDERS_MAX) {
+    if (args->timeline - own > ENGINE_TIMELINES_SKIPPED_MAX) {
         return FAIL(
             e, ERR_LIMIT, "the reserved timeline %" PRIu32 " is too far above %" PRIu32,
             args->timeline, own);
