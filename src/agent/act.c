@@ -43,6 +43,7 @@ static void begin_lease_txn(
     lease->txn = txn;
     lease->wanted = *wanted;
     lease->t0 = agent->ports.now(agent->ports.arg);
+    lease->hold_ms = agent->times.hold_ms;
     lease->tried = lease->t0;
     dcs_txn(agent->ports.dcs, out, agent->times.request_ms, agent_on_lease_txn, agent);
 }
@@ -68,6 +69,20 @@ static uint32_t next_timeline(const struct agent *agent)
     return newest > 1 ? (newest + 3) & ~UINT32_C(1) : 2;
 }
 
+/* The guard moves a deadline forward only. One of a renewal with a longer ttl may be later than what
+ * the ttl of now allows: the record says the length that it follows from until it is not, for the
+ * others must wait so long. */
+static int64_t renewed_length_ms(const struct agent *agent)
+{
+    const struct lease_facts *lease = &agent->lease;
+    int64_t left_ms = instant_is_set(lease->deadline)
+                          ? instant_left_ms(lease->deadline, agent->ports.now(agent->ports.arg))
+                          : 0;
+
+    return left_ms > agent->times.hold_ms ? MAX(lease->record.length_ms, agent->times.length_ms)
+                                          : agent->times.length_ms;
+}
+
 /* The leader key is what Patroni's world reads; it is put again with this session when it is
  * missing, and when it hangs on an earlier one (of the agent before, or with another ttl): that one
  * ends sooner than the hold does, or much later. */
@@ -84,7 +99,7 @@ static void renew(struct agent *agent, bool is_next_term)
         wanted.term = MAX(agent_past_term(agent) + 1, promised);
         wanted.seq = 1;
     }
-    wanted.length_ms = agent->times.length_ms;
+    wanted.length_ms = renewed_length_ms(agent);
     /* Never in advance: what somebody promoted by hand must be beyond all numbers that stand here
      * (ha_bar). */
     if (agent_needs_timeline(agent)) {

@@ -148,11 +148,12 @@ void agent_hold(struct agent *agent, struct instant t0, int64_t hold_ms)
     }
 }
 
-/* The store has committed it. */
-static void hold_until(struct agent *agent, struct instant t0)
+/* The store has committed it. The hold follows from the length that was written, not from what is
+ * set by now. */
+static void hold_until(struct agent *agent, struct instant t0, int64_t hold_ms)
 {
     agent->failsafe.is_held = false;
-    agent_hold(agent, t0, agent_times(agent).hold_ms);
+    agent_hold(agent, t0, hold_ms);
 }
 
 /* A newer record of the lease, known to be true at store revision KNOWN_AT. */
@@ -174,7 +175,7 @@ static void learn_lease(
     if (lease->doubtful != LEASE_TXN_NONE && is_same_seq(&lease->doubted, record)) {
         /* The unanswered transaction turns out to be committed. */
         if (lease->doubtful != LEASE_TXN_RELEASE && is_own) {
-            hold_until(agent, lease->doubted_t0);
+            hold_until(agent, lease->doubted_t0, lease->doubted_hold_ms);
         }
         lease->doubtful = LEASE_TXN_NONE;
     }
@@ -365,7 +366,9 @@ static void doubt(struct lease_facts *lease, enum lease_txn txn)
     if (!is_same_seq(&lease->doubted, &lease->wanted)) {
         lease->doubted = lease->wanted;
         lease->doubted_t0 = lease->t0;
+        lease->doubted_hold_ms = lease->hold_ms;
     }
+    lease->doubted_hold_ms = MIN(lease->doubted_hold_ms, lease->hold_ms); /* the ttl may differ */
     lease->doubtful = txn;
 }
 
@@ -381,7 +384,7 @@ void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision)
     case DCS_DONE:
         lease->doubtful = LEASE_TXN_NONE;
         if (txn != LEASE_TXN_RELEASE) {
-            hold_until(agent, lease->t0);
+            hold_until(agent, lease->t0, lease->hold_ms);
         }
         learn_lease(agent, &lease->wanted, revision, revision);
         agent_learn_past(agent);

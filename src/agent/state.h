@@ -31,10 +31,12 @@ struct lease_facts {
     enum lease_txn txn;         /* under way */
     struct lease_record wanted; /* what it writes */
     struct instant t0;          /* and when it was begun */
+    int64_t hold_ms;            /* and for how long it may be counted on from then on */
 
     enum lease_txn doubtful;     /* ended unknown: a reading may still show that it was committed */
     struct lease_record doubted; /* what that one wrote, and others after it that ended unknown */
     struct instant doubted_t0; /* when the first of them was begun: nobody can tell which it was */
+    int64_t doubted_hold_ms;   /* the shortest of theirs */
 };
 
 /* What was seen of the lease, in this life and those before (past.c). */

@@ -283,10 +283,11 @@ static void view_lease(const struct agent *agent, struct instant now, struct ha_
     if (agent_holds(agent, now, &view->lease_left_ms)) {
         view->lease = HA_LEASE_MINE;
         view->holder = 0;
-        view->is_renewal_due = agent->has_cluster &&
-                               (!instant_is_set(lease->tried) || agent_needs_timeline(agent) ||
-                                agent_is_opened_by_hand(agent) ||
-                                instant_elapsed_max_ms(lease->tried, now) >= agent->times.renew_ms);
+        view->is_renewal_due =
+            agent->has_cluster &&
+            (!instant_is_set(lease->tried) || agent_needs_timeline(agent) ||
+             agent_is_opened_by_hand(agent) || record->length_ms < agent->times.length_ms ||
+             instant_elapsed_max_ms(lease->tried, now) >= agent->times.renew_ms);
         return;
     }
     if (!agent->has_cluster) {
@@ -448,6 +449,12 @@ static bool is_history_known(const struct agent *agent)
            known->switches[known->count - 1].lsn == own->switches[own->count - 1].lsn;
 }
 
+/* By baton, or by Patroni, who writes down what it left. */
+static bool is_any_given(const struct agent *agent)
+{
+    return agent_past_timeline(agent) != 0 || agent->cluster.history.timeline != 0;
+}
+
 static bool is_given(const struct agent *agent, uint32_t timeline)
 {
     const struct timeline_history *history = &agent->cluster.history;
@@ -481,14 +488,15 @@ static const struct timeline_history *member_history(const struct agent *agent, 
  * even (next_timeline). An odd one may be of a time before baton; it is not when it follows one
  * that is known here. What was given is not always written down: a lease that was taken again tells
  * the newest number only, and the history may not have been written. Who is promoted by hand once
- * more gets the number after that one. */
+ * more gets the number after that one. Before any number was given all are of that time, also the
+ * newest, which some members of a cluster that is taken over may not have heard of yet. */
 static bool is_stray(
     const struct agent *agent, const struct ha_view *view, uint32_t timeline,
     const struct timeline_history *history)
 {
     unsigned left = history->timeline == timeline ? history->count : 0;
 
-    for (;; timeline--, left--) {
+    for (; is_any_given(agent); timeline--, left--) {
         if (timeline > 2 && timeline % 2 == 1 && is_known(agent, view, timeline - 1) &&
             !is_given(agent, timeline)) {
             return true;
@@ -498,6 +506,7 @@ static bool is_stray(
             return false;
         }
     }
+    return false;
 }
 
 static void mark_strays(const struct agent *agent, struct ha_view *view)

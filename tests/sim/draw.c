@@ -80,11 +80,11 @@ static unsigned draw_storm_kind(struct sim *sim, unsigned *counts)
     int64_t sum = 0;
     int64_t at;
 
-    for (unsigned kind = 0; kind < KINDS; kind++) {
+    for (unsigned kind = 0; kind < TTL_CHANGE; kind++) {
         sum += is_drawn(sim, kind) && counts[kind] < limit_of(kind) ? fault_kind(kind)->weight : 0;
     }
     at = rng_between(sim, STREAM_STORM, 0, sum - 1);
-    for (unsigned kind = 0; kind < KINDS; kind++) {
+    for (unsigned kind = 0; kind < TTL_CHANGE; kind++) {
         if (is_drawn(sim, kind) && counts[kind] < limit_of(kind)) {
             at -= fault_kind(kind)->weight;
         }

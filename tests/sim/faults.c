@@ -542,6 +542,8 @@ static const struct fault_kind kinds[KINDS] = {
     [NO_CONNECTIONS] =
         {"no-connections", 120, 500 * MS, 12 * SECOND, 3, harsh_no_connections,
          harsh_no_connections},
+    [TTL_CHANGE] =
+        {"ttl-change", 200, 100 * MS, 10 * SECOND, 3, operator_change_ttl, operator_change_ttl},
 };
 
 const struct fault_kind *fault_kind(unsigned kind)

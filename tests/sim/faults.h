@@ -79,6 +79,7 @@ enum kind {
     FAIL_WATCHDOG,
     STORE_BACK,     /* the store is set back to an old copy, or wiped */
     NO_CONNECTIONS, /* a server takes no new ones */
+    TTL_CHANGE,     /* an operator makes it smaller; not in storms */
     KINDS,
 };
 

@@ -146,7 +146,7 @@ void harsh_hang_server(struct sim *sim, struct fault *fault, struct node *node)
         return;
     }
     node->silent_ns = fault->is_over ? 0 : sim->now_ns;
-    node->heard_ns = fault->is_over ? sim->now_ns : node->heard_ns;
+    node->heard_ns = fault->is_over ? MAX(node->heard_ns, sim->now_ns) : node->heard_ns;
     node_release(sim, node);
     engine_changed(sim, node);
 }
@@ -154,7 +154,7 @@ void harsh_hang_server(struct sim *sim, struct fault *fault, struct node *node)
 void harsh_hang_disk(struct sim *sim, struct fault *fault, struct node *node)
 {
     node->disk_hung_ns = fault->is_over ? 0 : sim->now_ns;
-    node->heard_ns = fault->is_over ? sim->now_ns : node->heard_ns;
+    node->heard_ns = fault->is_over ? MAX(node->heard_ns, sim->now_ns) : node->heard_ns;
     if (fault->is_over && node->server.is_dying) {
         server_kill(sim, node, "the disk goes on: what was killed ends");
     }
@@ -165,7 +165,7 @@ void harsh_hang_disk(struct sim *sim, struct fault *fault, struct node *node)
 void harsh_fail_disk(struct sim *sim, struct fault *fault, struct node *node)
 {
     node->disk_failed_ns = fault->is_over ? 0 : sim->now_ns;
-    node->heard_ns = fault->is_over ? sim->now_ns : node->heard_ns;
+    node->heard_ns = fault->is_over ? MAX(node->heard_ns, sim->now_ns) : node->heard_ns;
     engine_changed(sim, node);
 }
 

@@ -255,6 +255,7 @@ static hit_fn *const hits[KINDS] = {
     [FAIL_WATCHDOG] = watchdog_works,
     [STORE_BACK] = any_host,
     [NO_CONNECTIONS] = connects,
+    [TTL_CHANGE] = any_agent,
 };
 
 bool fault_hits(const struct sim *sim, const struct fault *fault, const struct node *node)

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 
 #define ASK_PAUSE_NS (5 * SECOND)
+#define TTL_MIN_MS 3000
 
 /* What people do: ask for a primary, switch maintenance mode, and what baton rightly leaves to
  * them. */
@@ -52,6 +53,48 @@ void operator_write_config(struct sim *sim)
         "fits");
     sync_add_config(sim, json, sizeof(json));
     store_put(sim, KEY_CONFIG, json);
+}
+
+void operator_write_base(struct sim *sim, int64_t ttl_ms)
+{
+    IGNORE(
+        !str_format(
+            sim->base_config, sizeof(sim->base_config),
+            "{\"ttl\":%d,\"loop_wait\":%d,\"retry_timeout\":%d,\"maximum_lag_on_failover\":%" PRId64
+            ",\"primary_start_timeout\":%d%s,\"postgresql\":{\"use_pg_rewind\":true}}",
+            (int)(ttl_ms / 1000), (int)(sim->shape.loop_wait_ms / 1000),
+            (int)(sim->shape.retry_timeout_ms / 1000), sim->shape.maximum_lag,
+            (int)(sim->shape.start_timeout_ms / 1000),
+            sim->shape.is_failsafe ? ",\"failsafe_mode\":true" : ""),
+        "fits");
+    if (sim->shape.hang_timeout_ms > 0) {
+        size_t length = strlen(sim->base_config) - 1;
+
+        IGNORE(
+            !str_format(
+                sim->base_config + length, sizeof(sim->base_config) - length,
+                ",\"baton\":{\"hang_timeout\":%d}}", (int)(sim->shape.hang_timeout_ms / 1000)),
+            "fits");
+    }
+}
+
+void operator_set_ttl(struct sim *sim, int64_t ttl_ms)
+{
+    sim_trace(sim, NULL, "OPERATOR", "ttl %" PRId64 " ms", ttl_ms);
+    operator_write_base(sim, ttl_ms);
+    operator_write_config(sim);
+}
+
+/* From that of the shape, which is what the checkers wait for, down to the smallest, and back. */
+void operator_change_ttl(struct sim *sim, struct fault *fault, struct node *node)
+{
+    int64_t spare = (sim->shape.ttl_ms - TTL_MIN_MS) / 1000;
+
+    ASSERT(node != NULL);
+    if (spare > 0) {
+        operator_set_ttl(
+            sim, fault->is_over ? sim->shape.ttl_ms : TTL_MIN_MS + fault->amount % spare * 1000);
+    }
 }
 
 void operator_clear(struct sim *sim, struct node *node)

@@ -400,7 +400,13 @@ static void do_config(struct story *story, const struct words *words)
     shape.sync_mode = sim->settings.mode;
     shape.sync_count = sim->settings.count;
     for (unsigned at = 0; at < words->count; at++) {
-        if (!sync_set_option(&shape, words->items[at])) {
+        int64_t ttl_ns = 0;
+
+        if (str_starts(words->items[at], "ttl=")) {
+            if (story_duration(story, words->items[at] + strlen("ttl="), &ttl_ns)) {
+                operator_set_ttl(sim, ttl_ns / MS);
+            }
+        } else if (!sync_set_option(&shape, words->items[at])) {
             story_fail(story, "'%s' cannot be configured", words->items[at]);
         }
     }
@@ -536,7 +542,7 @@ static const struct {
     {"switchover", 1, 2, do_switchover},   /* n1 [n2] */
     {"failover", 1, 1, do_failover},       /* n2 */
     {"pause", 1, 1, do_pause},             /* on|off */
-    {"config", 1, WORDS_MAX, do_config},   /* sync=off|on|quorum [strict] [count=2] */
+    {"config", 1, WORDS_MAX, do_config},   /* sync=off|on|quorum [strict] [count=2] [ttl=3s] */
     {"promote-by-hand", 1, 1, do_promote},
     {"lose-data", 1, 1, do_lose_data},     /* n1: the directory is gone */
     {"break-data", 1, 1, do_break_data},   /* n1: it cannot be used */

@@ -356,7 +356,7 @@ struct node {
     /* Since when its server answers nothing, or its disk takes no write; 0: all is well. On a disk
      * that hangs the server ends, when killed, only after that. */
     int64_t silent_ns;
-    int64_t heard_ns; /* when one that had hung went on, or the disk took writes again */
+    int64_t heard_ns; /* when that ended, or what its agent had decided meanwhile happens */
     int64_t disk_hung_ns;
     int64_t disk_failed_ns; /* it refuses a write that nobody but the agent has tried */
     int64_t disk_full_ns;

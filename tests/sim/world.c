@@ -1,3 +1,4 @@
+#include "tests/sim/operator.h"
 #include "tests/sim/sync.h"
 
 #include "base/assert.h"
@@ -379,6 +380,10 @@ static void on_step(struct sim *sim, struct event *event)
     want_step(sim, node, sim->now_ns + (wake_ns == INT64_MAX ? wake_ms * MS : wake_ns));
     if (stall_ns > 0) {
         sim_trace(sim, node, "sim.stall", "stopped in the middle of a turn");
+        /* What it has decided about a server that stands still happens when it goes on. */
+        if (server_is_stuck(node) || node->disk_failed_ns != 0) {
+            node->heard_ns = sim->now_ns + stall_ns;
+        }
         agent_freeze(sim, node, stall_ns);
     }
 }
@@ -546,25 +551,7 @@ static void configure(struct sim *sim, struct node *node)
     struct config *config = &node->config;
     char json[800];
 
-    IGNORE(
-        !str_format(
-            sim->base_config, sizeof(sim->base_config),
-            "{\"ttl\":%d,\"loop_wait\":%d,\"retry_timeout\":%d,\"maximum_lag_on_failover\":%" PRId64
-            ",\"primary_start_timeout\":%d%s,\"postgresql\":{\"use_pg_rewind\":true}}",
-            (int)(sim->shape.ttl_ms / 1000), (int)(sim->shape.loop_wait_ms / 1000),
-            (int)(sim->shape.retry_timeout_ms / 1000), sim->shape.maximum_lag,
-            (int)(sim->shape.start_timeout_ms / 1000),
-            sim->shape.is_failsafe ? ",\"failsafe_mode\":true" : ""),
-        "fits");
-    if (sim->shape.hang_timeout_ms > 0) {
-        size_t length = strlen(sim->base_config) - 1;
-
-        IGNORE(
-            !str_format(
-                sim->base_config + length, sizeof(sim->base_config) - length,
-                ",\"baton\":{\"hang_timeout\":%d}}", (int)(sim->shape.hang_timeout_ms / 1000)),
-            "fits");
-    }
+    operator_write_base(sim, sim->shape.ttl_ms);
     IGNORE(!str_copy(json, sizeof(json), sim->base_config), "larger");
     sync_add_config(sim, json, sizeof(json));
     str_copy(config->name, sizeof(config->name), node->name);

@@ -1,0 +1,138 @@
+/* How the facts of an agent become a view of the cluster. */
+#include "agent/state.h"
+#include "base/mem.h"
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#define OWN_ID "0123456789abcdef0123456789abcdef"
+#define SYSTEM_ID 7u
+
+static struct config config;
+
+static struct instant no_time(void *arg)
+{
+    (void)arg;
+    return (struct instant){100000 * NS_PER_MS, 100000 * NS_PER_MS};
+}
+
+static int64_t real_time(void *arg)
+{
+    (void)arg;
+    return 1000000;
+}
+
+/* A history in which each timeline follows the one before. */
+static struct timeline_history history_of(uint32_t timeline)
+{
+    struct timeline_history history = {.timeline = timeline, .count = timeline - 1};
+
+    for (uint32_t at = 1; at < timeline; at++) {
+        history.switches[at - 1] = (struct timeline_switch){at, at * 0x1000000};
+    }
+    return history;
+}
+
+static void set_peer(struct agent *agent, unsigned at, uint32_t timeline, uint64_t lsn)
+{
+    struct peer_facts *peer = &agent->peers[at];
+    struct instant now = no_time(NULL);
+
+    *peer = (struct peer_facts){.asked = now, .polled = now, .heard = now};
+    assert_true(str_format(peer->name, sizeof(peer->name), "n%u", at + 1));
+    peer->report = (struct peer_report){
+        .has_baton = true,
+        .dcs_ok = true,
+        .state = STATE_RUNNING,
+        .role = ROLE_REPLICA,
+        .system_id = SYSTEM_ID,
+        .tags = MEMBER_TAGS_DEFAULT,
+        .position = {timeline, lsn},
+        .received_lsn = lsn,
+        .history = history_of(timeline)};
+}
+
+/* Node n3, a standby on timeline 4; its peers n1 and n2 have gone on to timeline 5. */
+static int set_up(void **state)
+{
+    struct agent_ports ports = {.node_id = OWN_ID, .now = no_time, .real_ms = real_time};
+    struct agent *agent;
+
+    config = (struct config){.tags = MEMBER_TAGS_DEFAULT};
+    assert_true(str_copy(config.name, sizeof(config.name), "n3"));
+    assert_true(str_copy(config.watchdog.mode, sizeof(config.watchdog.mode), "off"));
+    agent = agent_new(&config, &ports);
+    agent->has_cluster = true;
+    agent->dcs.is_connected = true;
+    agent->dcs.has_session = true;
+    agent->cluster.has_initialize = true;
+    agent->cluster.system_id = SYSTEM_ID;
+    agent->lease.seen = no_time(NULL);
+    agent->peer_count = 2;
+    set_peer(agent, 0, 5, 0x9000000);
+    set_peer(agent, 1, 5, 0x9000000);
+    agent->server.has_status = true;
+    agent->server.has_looked = true;
+    agent->server.status.state = SERVER_STANDBY;
+    agent->server.status.system_id = SYSTEM_ID;
+    agent->server.status.position = (struct position){4, 0x3f00000};
+    agent->server.status.history = history_of(4);
+    *state = agent;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    agent_free(*state);
+    return 0;
+}
+
+/* Numbers from before baton say nothing about who made them: the newest history leads. */
+static void a_cluster_that_is_taken_over_has_no_strays(void **state)
+{
+    const struct agent *agent = *state;
+    struct ha_view view;
+    struct ha_plan plan;
+
+    agent_view(agent, &view);
+    for (unsigned at = 0; at < view.member_count; at++) {
+        assert_false(view.members[at].is_stray);
+    }
+    ha_decide(&view, &plan);
+    assert_int_equal(plan.actions[0].kind, HA_NOTHING);
+    assert_string_equal(plan.actions[0].rule, "race.behind");
+}
+
+/* Baton has given the number 4; whoever is on 5 was promoted by hand. */
+static void after_a_number_was_given_an_odd_one_is_stray(void **state)
+{
+    struct agent *agent = *state;
+    struct ha_view view;
+
+    agent->lease.record.timeline = 4;
+    agent_view(agent, &view);
+    assert_false(view.members[0].is_stray);
+    assert_true(view.members[1].is_stray);
+    agent->lease.record.timeline = 0;
+    agent->peers[0].report.given_timeline = 4; /* known from a peer alone */
+    agent_view(agent, &view);
+    assert_true(view.members[2].is_stray);
+    /* Patroni has written down that 4 was left: it has opened 5. */
+    agent->peers[0].report.given_timeline = 0;
+    agent->cluster.history = history_of(5);
+    agent_view(agent, &view);
+    assert_false(view.members[1].is_stray);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            a_cluster_that_is_taken_over_has_no_strays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            after_a_number_was_given_an_odd_one_is_stray, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
