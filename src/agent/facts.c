@@ -467,8 +467,7 @@ static void note_trouble(
     if (status->state == SERVER_PRIMARY) {
         server->end = (struct position){0};
     } else if (status->state == SERVER_DOWN) {
-        server->end =
-            status->was_clean || status->is_end_known ? status->position : (struct position){0};
+        server->end = status->is_end_known ? status->position : (struct position){0};
     }
     if (status->state == SERVER_PRIMARY && status->disk == TROUBLE_NONE) {
         server->room_tried = (struct instant){0};

@@ -129,13 +129,14 @@ enum trouble agent_trouble(const struct agent *agent, struct instant now)
     return has_hung(agent, status->disk_ill, now) ? status->disk : TROUBLE_NONE;
 }
 
-/* A receiver begins where the log ends that is here. */
+/* A receiver begins where the log ends that is here. The last checkpoint of a standby that was
+ * stopped says how far it had replayed, and it may have confirmed more. */
 static bool is_whole(const struct server_facts *facts)
 {
     const struct engine_status *status = &facts->status;
 
     if (status->state == SERVER_DOWN) {
-        return status->was_clean || status->is_end_known;
+        return status->is_end_known;
     }
     return status->state == SERVER_STANDBY &&
            (status->is_detached || status->received_lsn != 0 ||

@@ -23,6 +23,15 @@ static int64_t real_time(void *arg)
     return 1000000;
 }
 
+static void no_log(
+    void *arg, enum log_level level, const struct log_field *fields, const char *text)
+{
+    (void)arg;
+    (void)level;
+    (void)fields;
+    (void)text;
+}
+
 /* A history in which each timeline follows the one before. */
 static struct timeline_history history_of(uint32_t timeline)
 {
@@ -56,7 +65,8 @@ static void set_peer(struct agent *agent, unsigned at, uint32_t timeline, uint64
 /* Node n3, a standby on timeline 4; its peers n1 and n2 have gone on to timeline 5. */
 static int set_up(void **state)
 {
-    struct agent_ports ports = {.node_id = OWN_ID, .now = no_time, .real_ms = real_time};
+    struct agent_ports ports = {
+        .node_id = OWN_ID, .now = no_time, .real_ms = real_time, .log = no_log};
     struct agent *agent;
 
     config = (struct config){.tags = MEMBER_TAGS_DEFAULT};
@@ -125,6 +135,35 @@ static void after_a_number_was_given_an_odd_one_is_stray(void **state)
     assert_false(view.members[1].is_stray);
 }
 
+/* What a standby that was stopped has confirmed may lie behind the checkpoint of its stop. */
+static void a_stopped_standby_does_not_know_what_it_has(void **state)
+{
+    struct agent *agent = *state;
+    struct engine_status *status = &agent->server.status;
+    struct ha_view view;
+
+    status->received_lsn = 0;
+    status->was_clean = true;
+    for (int is_end_known = 0; is_end_known < 2; is_end_known++) {
+        struct engine_status down = *status;
+        struct engine_status up = *status;
+
+        down.state = SERVER_DOWN;
+        down.is_end_known = is_end_known != 0; /* a primary's is */
+        agent_on_status(agent, &down);
+        agent_view(agent, &view);
+        assert_int_equal(view.server.is_whole, is_end_known);
+        up.state = SERVER_STANDBY; /* at the same place, and nothing received since */
+        agent_on_status(agent, &up);
+        agent_view(agent, &view);
+        assert_int_equal(view.members[0].is_whole, is_end_known);
+        assert_int_equal(view.server.is_whole, is_end_known);
+    }
+    status->received_lsn = status->position.lsn;
+    agent_view(agent, &view);
+    assert_true(view.members[0].is_whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +171,8 @@ int main(void)
             a_cluster_that_is_taken_over_has_no_strays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             after_a_number_was_given_an_odd_one_is_stray, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_stopped_standby_does_not_know_what_it_has, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

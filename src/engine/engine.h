@@ -42,7 +42,7 @@ struct engine_status {
     struct instant silent;
     enum trouble disk;       /* of the file systems of data and log, when a server last ran */
     struct instant disk_ill; /* since when */
-    /* DOWN: its last stop wrote a complete end (control file: "shut down" or "in recovery"). */
+    /* DOWN: it was stopped (control file: "shut down" or "shut down in recovery"). */
     bool was_clean;
     bool was_primary; /* DOWN: it was writable when it last ran */
     /* DOWN: a rewind was interrupted: never to be started, only to be replaced by a clone. */

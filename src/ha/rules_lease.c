@@ -53,10 +53,11 @@ static bool is_unpromotable(const struct ha_view *view)
                                              !server->is_promote_due && view->is_reserved));
 }
 
-/* A standby that was elected has all acknowledged changes: whoever has what it has can go on. */
+/* A standby that was elected has all acknowledged changes: whoever has what it has can go on. One
+ * that was started again since may not know yet what it has. */
 static bool is_release_by_position(const struct ha_view *view)
 {
-    return view->server.state == SERVER_STANDBY && view->sync.is_published;
+    return view->server.state == SERVER_STANDBY && view->server.is_whole && view->sync.is_published;
 }
 
 static int find_next(const struct ha_view *view)
@@ -336,8 +337,7 @@ static void release_to(const struct ha_view *view, struct ha_action *action, int
     action->member = member;
     action->about = member;
     if (is_release_by_position(view) ||
-        (view->server.state == SERVER_DOWN && !view->server.is_torn &&
-         (view->server.was_clean || view->server.is_end_known))) {
+        (view->server.state == SERVER_DOWN && !view->server.is_torn && view->server.is_end_known)) {
         action->floor = view->members[view->self].position;
     }
 }

@@ -202,7 +202,8 @@ void driver_fill_status(const struct sim *sim, const struct node *node, struct e
     ret->looked = node_now(sim, node);
     ret->is_detached = driver_is_detached(node);
     ret->is_end_known = ret->state == SERVER_DOWN && !node->disk.is_torn &&
-                        (node->disk.is_clean || (node->disk.was_primary && node->disk.is_end_read));
+                        node->disk.was_primary &&
+                        (node->disk.is_clean || node->disk.is_end_read);
     for (unsigned at = 0; ret->state == SERVER_PRIMARY && at < sim->shape.node_count; at++) {
         const struct sender *sender = &node->server.commits.senders[at];
 

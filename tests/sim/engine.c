@@ -72,7 +72,7 @@ static void fill_position(const struct sim *sim, const struct node *node, struct
         place.lsn = MAX(place.lsn, node->server.tail);
     } else if (ret->state == SERVER_DOWN && disk->minimum.branch >= 0) {
         place = disk->minimum; /* as the control file has it */
-    } else if (ret->state == SERVER_DOWN && !disk->is_clean && !ret->is_end_known) {
+    } else if (ret->state == SERVER_DOWN && !ret->is_end_known) {
         place = disk->checkpoint;
     } else if (ret->state == SERVER_STARTING || ret->state == SERVER_STOPPING) {
         place = (struct place){-1, 0};
@@ -390,6 +390,7 @@ static void make_database(struct sim *sim, struct node *node)
         .upstream = -1,
         .timeline_max = 1,
         .is_clean = true,
+        .was_primary = true,
         .is_checkpointed = true,
         .changed_ns = sim->now_ns,
     };

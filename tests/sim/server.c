@@ -347,10 +347,15 @@ static void end_run(struct sim *sim, struct node *node, bool is_clean)
     node->disk.was_primary = was_primary;
     node->disk.is_end_read = false;
     if (is_clean) {
-        node->disk.complete = node->disk.end;
         node->disk.checkpoint = node->disk.end;
-        node->disk.replayed = node->disk.end.lsn;
         node->disk.is_checkpointed = true;
+    }
+    /* A standby's last checkpoint says what it has replayed; it may have more. */
+    if (is_clean && was_primary) {
+        node->disk.complete = node->disk.end;
+        node->disk.replayed = node->disk.end.lsn;
+    } else if (is_clean) {
+        node->disk.checkpoint.lsn = node->disk.replayed;
     }
     *server = (struct server){.epoch = server->epoch + 1};
     node->guard.deadline = (struct instant){0};

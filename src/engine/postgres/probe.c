@@ -259,7 +259,7 @@ static void use_old_timeline(struct postgres *pg)
 {
     pg->probing.position.timeline =
         pg->probe.position.timeline != 0 ? pg->probe.position.timeline : pg->look.position.timeline;
-    pg->probing.position.lsn = pg->probing.replayed_lsn;
+    pg->probing.position.lsn = MAX(pg->probing.received_lsn, pg->probing.replayed_lsn);
     ask_pending(pg);
 }
 
