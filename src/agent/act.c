@@ -12,7 +12,7 @@
 /* More than a store can have given out between an old copy of it and now. */
 #define FORGOTTEN_TIMELINES 200u
 
-_Static_assert(FORGOTTEN_TIMELINES * 5 <= ENGINE_TIMELINES_SKIPPED_MAX, "several times in a row");
+_Static_assert(FORGOTTEN_TIMELINES * 5 < ENGINE_TIMELINES_SKIPPED_MAX, "several times in a row");
 
 #define HISTORY_REASON "no recovery target specified"
 

@@ -23,9 +23,11 @@
 #include "codec/codec.h"
 #include "model/model.h"
 
-/* A promotion may leave out so many numbers of timelines: each of them costs the server, and all
- * that follow it, a look. More: ERR_LIMIT. */
-#define ENGINE_TIMELINES_SKIPPED_MAX 1000u
+/* A promotion may leave out so many numbers of timelines. More: ERR_LIMIT. Each of them costs the
+ * server, and all that follow it, a file: some seconds for thousands. But each term gives out a
+ * number, whether somebody can be promoted in it or not, and so nobody could ever again after a few
+ * hours in which all promotions failed (a folder that could not be written, say). */
+#define ENGINE_TIMELINES_SKIPPED_MAX 20000u
 
 /* A standby as the primary's server sees it. */
 struct engine_standby {

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -21,9 +22,19 @@ class Etcd:
         self.members = ",".join(f"e{at}=http://127.0.0.1:{ports[3 + at]}" for at in range(3))
         self.peers = [f"http://127.0.0.1:{port}" for port in ports[3:]]
         self.processes = [None] * 3
+        self.start_all()
+
+    def start_all(self):
         for at in range(3):
             self.start(at)
         wait_until("etcd answers", self.is_healthy, 20, 0.2)
+
+    def wipe(self):
+        """A store that starts empty where this one was."""
+        self.stop()
+        for at in range(3):
+            shutil.rmtree(os.path.join(self.folder, f"etcd{at}"))
+        self.start_all()
 
     def start(self, at):
         url = "http://" + self.clients[at]

@@ -929,7 +929,35 @@ def store_not_there(cluster):
     cluster.wait_healthy(90)
 
 
-@group(store_not_there, seconds=5)
+def have_all(cluster):
+    """Each standby has all that the primary has."""
+    text = cluster.primary().sql("SELECT count(*) FROM pg_stat_replication WHERE flush_lsn = pg_current_wal_lsn()")
+    return int(text) == len(cluster.nodes) - 1
+
+
+def store_wiped(cluster):
+    """Everything dies, and the store starts empty: the same cluster goes on by itself, on a timeline that leaves out what the
+    store may have forgotten. More than once."""
+    system = cluster.wait_primary().status()["database_system_identifier"]
+    for _ in range(2):
+        before = cluster.wait_primary().status()["timeline"]
+        resume_load(cluster)
+        cluster.stop_load()
+        wait_until("the standbys have all", lambda: have_all(cluster), 10)
+        for node in cluster.nodes:
+            node.kill_node()
+        cluster.store.wipe()
+        begin = now()
+        cluster.start()
+        cluster.wait_healthy(60)
+        status = cluster.wait_primary().status()
+        note(f"store wiped: healthy after {now() - begin:.1f} s, timeline {before}, then {status['timeline']}")
+        check(status["database_system_identifier"] == system, "it is another cluster")
+        check(status["timeline"] > before, f"timeline {status['timeline']} after {before}")
+        check_no_loss(cluster)
+
+
+@group(store_not_there, store_wiped, seconds=30)
 def late_store():
     folder = new_folder()
     store = Etcd(folder)

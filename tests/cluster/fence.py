@@ -211,6 +211,31 @@ def frozen_between_commit_and_answer(cluster):
     cluster.wait_healthy(90)
 
 
+def is_asleep(node, pid):
+    return node.sql(f"SELECT wait_event FROM pg_stat_activity WHERE pid = {pid}") == "PgSleep"
+
+
+def frozen_behind_commit(cluster):
+    """Behind a COMMIT, a SELECT of the same message stands still until the lease has gone: its rows push what lies in the
+    buffer out, and the word COMMIT lies there."""
+    primary = cluster.wait_primary()
+    others = keepers(primary)
+    with session(primary) as client:
+        client.send("BEGIN \\; INSERT INTO fenced VALUES (8) \\; COMMIT \\; SELECT repeat('x', 500),"
+                    " pg_sleep(CASE WHEN i = 1 THEN 3 ELSE 0 END) FROM generate_series(1, 100) i;")
+        wait_until("it sleeps", lambda: is_asleep(primary, client.pid), 3)
+        with frozen([client.pid]):
+            with frozen(others):
+                check(is_asleep(primary, client.pid) and "COMMIT" not in client.said(), "too late")
+                check(primary.sql("SELECT count(*) FROM fenced WHERE id = 8") == "1", "it has not committed: nothing is proven")
+                wait_until("the deadline passes", lambda: is_past(primary), 3 * TTL, 0.1)
+                os.kill(client.pid, signal.SIGCONT)
+                said = client.hears("COMMIT")
+    check("COMMIT" not in said, f"the client heard ok: {said[:200]}")
+    check("closed the connection" in said, f"the client does not see that the connection has ended: {said[:200]}")
+    cluster.wait_healthy(90)
+
+
 class Crowd:
     """Writers that wait for their answer as long as it takes, and ask nobody else."""
 
@@ -473,12 +498,12 @@ def own_libraries_stay(cluster):
     check_no_restart(node)
 
 
-tests = (loaded_everywhere, commit_refused_after_deadline, frozen_between_commit_and_answer, frozen_primary,
-         cancelled_wait_is_unknown, waits_that_end_well, lower_commit_refused, bad_page_refuses, agent_restarted,
-         hand_promoted_never_writes, module_comes_and_goes, own_libraries_stay)
+tests = (loaded_everywhere, commit_refused_after_deadline, frozen_between_commit_and_answer, frozen_behind_commit,
+         frozen_primary, cancelled_wait_is_unknown, waits_that_end_well, lower_commit_refused, bad_page_refuses,
+         agent_restarted, hand_promoted_never_writes, module_comes_and_goes, own_libraries_stay)
 
 
-@group(*tests, seconds=89)
+@group(*tests, seconds=95)
 def fenced():
     if not glob.glob(os.path.join(BUILD, "ext", "baton_fence-*.so")):
         return "baton_fence was not built: there are no headers of PostgreSQL's server"
