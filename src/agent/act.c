@@ -42,6 +42,7 @@ static void begin_lease_txn(
     out->ops[out->op_count++] = put(KEY_LEASE, json, false);
     lease->txn = txn;
     lease->wanted = *wanted;
+    lease->over = lease->revision;
     lease->t0 = agent->ports.now(agent->ports.arg);
     lease->tried = lease->t0;
     dcs_txn(agent->ports.dcs, out, agent->times.request_ms, agent_on_lease_txn, agent);
