@@ -42,6 +42,7 @@ static void begin_lease_txn(
     out->ops[out->op_count++] = put(KEY_LEASE, json, false);
     lease->txn = txn;
     lease->wanted = *wanted;
+    lease->over = lease->revision;
     lease->t0 = agent->ports.now(agent->ports.arg);
     lease->hold_ms = agent->times.hold_ms;
     lease->tried = lease->t0;

@@ -156,6 +156,16 @@ static void hold_until(struct agent *agent, struct instant t0, int64_t hold_ms)
     agent_hold(agent, t0, hold_ms);
 }
 
+/* What compares with a revision that the key has left can be applied no more. Only a higher one
+ * tells that: a lagging member of the store shows an earlier one. Without this whoever has lost a
+ * race once would never promise anything again. */
+static void settle_doubt(struct lease_facts *lease)
+{
+    if (lease->revision > lease->doubted_over && !is_same_seq(&lease->doubted, &lease->record)) {
+        lease->doubtful = LEASE_TXN_NONE;
+    }
+}
+
 /* A newer record of the lease, known to be true at store revision KNOWN_AT. */
 static void learn_lease(
     struct agent *agent, const struct lease_record *record, int64_t revision, int64_t known_at)
@@ -185,6 +195,7 @@ static void learn_lease(
     lease->record = *record;
     lease->revision = revision;
     lease->known_at = known_at;
+    settle_doubt(lease);
     if (!is_own) {
         lease->deadline = (struct instant){0};
     }
@@ -367,9 +378,12 @@ static void doubt(struct lease_facts *lease, enum lease_txn txn)
         lease->doubted = lease->wanted;
         lease->doubted_t0 = lease->t0;
         lease->doubted_hold_ms = lease->hold_ms;
+        lease->doubted_over = 0;
     }
     lease->doubted_hold_ms = MIN(lease->doubted_hold_ms, lease->hold_ms); /* the ttl may differ */
+    lease->doubted_over = MAX(lease->doubted_over, lease->over);
     lease->doubtful = txn;
+    settle_doubt(lease);
 }
 
 void agent_on_lease_txn(void *arg, enum dcs_outcome outcome, int64_t revision)

@@ -30,6 +30,7 @@ struct lease_facts {
 
     enum lease_txn txn;         /* under way */
     struct lease_record wanted; /* what it writes */
+    int64_t over;               /* the revision of the key that it replaces, and no other */
     struct instant t0;          /* and when it was begun */
     int64_t hold_ms;            /* and for how long it may be counted on from then on */
 
@@ -37,6 +38,7 @@ struct lease_facts {
     struct lease_record doubted; /* what that one wrote, and others after it that ended unknown */
     struct instant doubted_t0; /* when the first of them was begun: nobody can tell which it was */
     int64_t doubted_hold_ms;   /* the shortest of theirs */
+    int64_t doubted_over;      /* the highest revision that one of them replaces */
 };
 
 /* What was seen of the lease, in this life and those before (past.c). */

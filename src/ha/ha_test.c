@@ -324,6 +324,39 @@ static void race_paused(struct ha_view *view)
     view->settings.is_paused = true;
 }
 
+/* Next week. */
+static void race_paused_scheduled(struct ha_view *view)
+{
+    race_paused(view);
+    view->request.is_present = true;
+    view->request.candidate = 0;
+}
+
+static void race_paused_asked(struct ha_view *view)
+{
+    race_paused_scheduled(view);
+    view->request.is_due = true;
+}
+
+static void paused_failed(struct ha_view *view)
+{
+    release_failed(view);
+    view->settings.is_paused = true;
+}
+
+static void paused_scheduled(struct ha_view *view)
+{
+    paused_failed(view);
+    view->request.is_present = true;
+    view->request.candidate = 2;
+}
+
+static void paused_asked(struct ha_view *view)
+{
+    paused_scheduled(view);
+    view->request.is_due = true;
+}
+
 static void race_returning(struct ha_view *view)
 {
     view->lease = HA_LEASE_EXPIRED;
@@ -452,6 +485,12 @@ static void promotion_failed_again(struct ha_view *view)
 {
     promotion_failed(view);
     view->server.promote_failures = 2;
+}
+
+static void paused_promotion_failed(struct ha_view *view)
+{
+    promotion_failed_again(view);
+    view->settings.is_paused = true;
 }
 
 static void store_set_back(struct ha_view *view)
@@ -590,6 +629,12 @@ static const struct special specials[] = {
     {"lease.busy", lease_busy},
     {"failover.release", release_failed},
     {"race.paused", race_paused},
+    {"race.paused", race_paused_scheduled},
+    {"race.chosen", race_paused_asked},
+    {"lease.hold", paused_failed},
+    {"lease.hold", paused_scheduled},
+    {"failover.release", paused_asked},
+    {"lease.hold", paused_promotion_failed},
     {"race.returning", race_returning},
     {"stop.overdue", stop_overdue},
     {"server.foreign", foreign},
@@ -634,6 +679,18 @@ static void test_special_views(void **state)
     }
 }
 
+/* In maintenance mode it is not the best that goes on, but whom a person names. */
+static void test_paused_release_is_to_the_named(void **state)
+{
+    const struct special asked = {"failover.release", paused_asked};
+    struct ha_plan plan;
+
+    assert_null(*state);
+    reach(&asked, &plan);
+    assert_int_equal(plan.actions[TOPIC_LEASE].kind, HA_RELEASE);
+    assert_int_equal(plan.actions[TOPIC_LEASE].member, 2);
+}
+
 /* revoke_test.c, failsafe_test.c, trouble_test.c and tail_test.c have the views of those. */
 static bool is_of_others(const struct ha_rule *rule)
 {
@@ -676,6 +733,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_small_view),
         cmocka_unit_test(test_special_views),
+        cmocka_unit_test(test_paused_release_is_to_the_named),
         cmocka_unit_test(test_every_rule_is_reached),
     };
 

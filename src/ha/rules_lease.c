@@ -72,10 +72,19 @@ static int find_next(const struct ha_view *view)
     return ha_best(&asked, view->self);
 }
 
+/* In maintenance mode only to whom a person wants to lead. */
+static int find_successor(const struct ha_view *view)
+{
+    if (!view->settings.is_paused) {
+        return find_next(view);
+    }
+    return is_asked_to_hand_over(view) ? hand_over_target(view) : HA_NOBODY;
+}
+
 static bool failover_release(const struct ha_view *view)
 {
     return is_mine(view) && (is_hopeless(view) || is_unpromotable(view)) &&
-           !view->server.is_promoting && find_next(view) != HA_NOBODY;
+           !view->server.is_promoting && find_successor(view) != HA_NOBODY;
 }
 
 bool has_crashed(const struct ha_view *view)
@@ -179,7 +188,9 @@ static bool is_server_unsettled(const struct ha_view *view)
 
 static bool is_paused(const struct ha_view *view)
 {
-    return view->settings.is_paused && !view->request.is_present && view->released_to != view->self;
+    bool is_asked = view->request.is_present && view->request.is_due;
+
+    return view->settings.is_paused && !is_asked && view->released_to != view->self;
 }
 
 static bool is_self_barred(const struct ha_view *view)
@@ -344,15 +355,23 @@ static void release_to(const struct ha_view *view, struct ha_action *action, int
 
 /* Of a server that died and does not come back, the end may be what nobody else has: then nobody
  * could go on. Who goes first is decided without it, as if this node were gone. */
-static void act_release_to_best(const struct ha_view *view, struct ha_action *action)
+static void release_past(const struct ha_view *view, struct ha_action *action, int next)
 {
-    int next = find_next(view);
-
     release_to(view, action, next);
     if (next != HA_NOBODY && has_crashed(view) &&
         position_compare(view->members[next].position, action->floor) < 0) {
         action->floor = (struct position){0};
     }
+}
+
+static void act_release_to_best(const struct ha_view *view, struct ha_action *action)
+{
+    release_past(view, action, find_next(view));
+}
+
+static void act_release_to_successor(const struct ha_view *view, struct ha_action *action)
+{
+    release_past(view, action, find_successor(view));
 }
 
 /* Whoever lacks what the heir has may lack what was acknowledged. */
@@ -400,9 +419,9 @@ static const struct ha_rule rows[] = {
      act_release_from_trouble},
     {"failover.release", TOPIC_LEASE,
      "the server cannot be started here within primary_start_timeout, or two promotions have "
-     "failed, and a standby can take over",
+     "failed, and a standby can take over; in maintenance mode one that was asked for",
      "release the lease: the server does not come back here", failover_release,
-     act_release_to_best},
+     act_release_to_successor},
     {"trouble.stuck", TOPIC_LEASE,
      "the server was killed and does not end (its disk hangs), and another node can take over",
      "let the lease run out: the server was killed and does not end", trouble_is_stuck, NULL},
@@ -464,7 +483,7 @@ static const struct ha_rule rows[] = {
      "not racing: the cluster is not initialized with this node's data", is_uninitialized, NULL},
     {"race.busy", TOPIC_LEASE, "the server is being changed",
      "not racing: the server is being changed", is_server_unsettled, NULL},
-    {"race.paused", TOPIC_LEASE, "maintenance mode is on and nobody asked for a primary",
+    {"race.paused", TOPIC_LEASE, "maintenance mode is on and nobody has asked for a primary by now",
      "not racing: maintenance mode is on", is_paused, NULL},
     {"revoke.overdue", TOPIC_LEASE,
      "the lease has ended, and its holder's commits waited for standbys",

@@ -1,0 +1,208 @@
+/* What the agent makes of readings of the store and of answers, with a store and a server that do
+ * nothing. */
+#include "agent/state.h"
+#include "base/mem.h"
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#define NODE_ID "0123456789abcdef0123456789abcdef"
+
+/* An agent, and what it did. */
+struct rig {
+    struct config config;
+    struct dcs dcs;
+    struct engine engine;
+    struct agent *agent;
+    int64_t now_ms;
+    unsigned complaints; /* lines with the rule store.decode */
+};
+
+static struct rig *rig;
+
+static struct instant now_of(void *arg)
+{
+    const struct rig *of = arg;
+
+    return (struct instant){of->now_ms * 1000000, of->now_ms * 1000000};
+}
+
+static int64_t real_ms_of(void *arg)
+{
+    return ((const struct rig *)arg)->now_ms;
+}
+
+static void note_line(
+    void *arg, enum log_level level, const struct log_field *fields, const char *text)
+{
+    struct rig *of = arg;
+
+    assert_non_null(text);
+    if (level == LOG_LEVEL_WARNING && str_equal(fields[1].value, "store.decode")) {
+        of->complaints++;
+    }
+}
+
+static void refresh(struct dcs *dcs)
+{
+    assert_non_null(dcs);
+}
+
+static void set_times(struct dcs *dcs, int64_t ttl_ms, int64_t retry_timeout_ms)
+{
+    assert_non_null(dcs);
+    assert_true(ttl_ms > 0 && retry_timeout_ms > 0);
+}
+
+static void set_cluster(struct engine *engine, const struct cluster *cluster, const char *json)
+{
+    assert_non_null(engine);
+    assert_true(cluster->member_count <= MEMBERS_MAX);
+    assert_true(json == NULL || json[0] != '\0');
+}
+
+static void set_watch(struct engine *engine, const struct engine_watch *watch)
+{
+    assert_non_null(engine);
+    assert_non_null(watch);
+}
+
+static int setup(void **state)
+{
+    static const struct dcs_driver store = {.refresh = refresh, .set_times = set_times};
+    static const struct engine_driver server = {.set_cluster = set_cluster, .watch = set_watch};
+    struct agent_ports ports = {
+        .node_id = NODE_ID, .now = now_of, .real_ms = real_ms_of, .log = note_line};
+
+    assert_non_null(state);
+    rig = mem_alloc(sizeof(*rig));
+    rig->now_ms = 100000;
+    rig->dcs.driver = &store;
+    rig->engine.driver = &server;
+    rig->config.tags = (struct member_tags)MEMBER_TAGS_DEFAULT;
+    assert_true(str_copy(rig->config.name, sizeof(rig->config.name), "n2"));
+    assert_true(str_copy(rig->config.watchdog.mode, sizeof(rig->config.watchdog.mode), "off"));
+    ports.dcs = &rig->dcs;
+    ports.engine = &rig->engine;
+    ports.arg = rig;
+    rig->agent = agent_new(&rig->config, &ports);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    assert_non_null(state);
+    agent_free(rig->agent);
+    rig = mem_free(rig);
+    return 0;
+}
+
+/* ---- what is in doubt ---- */
+
+/* The store as it is at REVISION: n1 holds the lease, in a record that was written at WRITTEN. */
+static void read_lease(int64_t revision, uint64_t term, uint64_t seq, int64_t written)
+{
+    struct lease_record record = {
+        .holder = "n1", .node = "x", .term = term, .seq = seq, .length_ms = 30000, .timeline = 4};
+    AUTO_FREE char *lease = record_lease_encode(&record);
+    const struct dcs_entry entries[] = {
+        {.key = KEY_CONFIG, .value = "{\"ttl\":30,\"failsafe_mode\":true}", .revision = 2},
+        {.key = KEY_INITIALIZE, .value = "7", .revision = 1},
+        {.key = KEY_LEADER, .value = "n1", .revision = 3},
+        {.key = KEY_LEASE, .value = lease, .revision = written},
+    };
+    const struct dcs_snapshot snapshot = {
+        .revision = revision, .count = ARRAY_LEN(entries), .entries = entries};
+
+    agent_on_snapshot(rig->agent, &snapshot);
+}
+
+/* An attempt to take term 6 that replaces the record of revision OVER. */
+static void begin_attempt(int64_t over)
+{
+    struct lease_facts *lease = &rig->agent->lease;
+
+    lease->txn = LEASE_TXN_ACQUIRE;
+    lease->wanted = (struct lease_record){.holder = "n2", .node = NODE_ID, .term = 6, .seq = 1};
+    lease->over = over;
+    lease->t0 = now_of(rig);
+}
+
+static const char *ask(uint64_t term, uint64_t seq)
+{
+    const struct failsafe_ask question = {
+        .name = "n1", .node = "x", .term = term, .seq = seq, .length_ms = 30000};
+
+    return agent_failsafe(rig->agent, &question);
+}
+
+static void test_lost_race_is_over(void **state)
+{
+    static const char taking[] = "this node is taking the lease";
+    struct lease_facts *lease = &rig->agent->lease;
+
+    assert_non_null(state);
+    read_lease(10, 5, 7, 9);
+    begin_attempt(9);
+    agent_on_lease_txn(rig->agent, DCS_LOST_RACE, 0);
+    assert_string_equal(ask(5, 8), taking);
+
+    /* What was lost against, and the same as before, at a later revision of the store. */
+    read_lease(11, 5, 7, 9);
+    assert_string_equal(ask(5, 8), taking);
+    read_lease(20, 5, 8, 12);
+    assert_int_equal(lease->doubtful, LEASE_TXN_NONE);
+    assert_null(ask(5, 8));
+}
+
+/* No revision below that of the record that was to be replaced tells anything. */
+static void test_old_reading_leaves_the_doubt(void **state)
+{
+    assert_non_null(state);
+    read_lease(10, 5, 7, 9);
+    begin_attempt(9);
+    agent_on_lease_txn(rig->agent, DCS_UNKNOWN, 0);
+    read_lease(10, 5, 6, 8);
+    assert_int_equal(rig->agent->lease.doubtful, LEASE_TXN_ACQUIRE);
+}
+
+/* The reading comes first, and the store does not answer afterwards. */
+static void test_answer_after_the_reading(void **state)
+{
+    assert_non_null(state);
+    read_lease(10, 5, 7, 9);
+    begin_attempt(9);
+    read_lease(12, 5, 8, 12);
+    agent_on_lease_txn(rig->agent, DCS_UNKNOWN, 0);
+    assert_null(ask(5, 8));
+}
+
+/* Of several attempts the one counts that replaces the newest record. */
+static void test_newest_attempt_counts(void **state)
+{
+    assert_non_null(state);
+    read_lease(10, 5, 7, 9);
+    begin_attempt(9);
+    agent_on_lease_txn(rig->agent, DCS_UNKNOWN, 0);
+    begin_attempt(12);
+    agent_on_lease_txn(rig->agent, DCS_UNKNOWN, 0);
+    begin_attempt(9);
+    agent_on_lease_txn(rig->agent, DCS_UNKNOWN, 0);
+    read_lease(12, 5, 8, 12);
+    assert_int_equal(rig->agent->lease.doubtful, LEASE_TXN_ACQUIRE);
+    read_lease(13, 5, 9, 13);
+    assert_int_equal(rig->agent->lease.doubtful, LEASE_TXN_NONE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_lost_race_is_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_old_reading_leaves_the_doubt, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_answer_after_the_reading, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_newest_attempt_counts, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
