@@ -70,9 +70,9 @@ static uint32_t next_timeline(const struct agent *agent)
     return newest > 1 ? (newest + 3) & ~UINT32_C(1) : 2;
 }
 
-/* The guard moves a deadline forward only. One of a renewal with a longer ttl may be later than what
- * the ttl of now allows: the record says the length that it follows from until it is not, for the
- * others must wait so long. */
+/* The guard moves a deadline forward only. One of a renewal with a longer ttl may be later than
+ * what the ttl of now allows: the record says the length that it follows from until it is not, for
+ * the others must wait so long. */
 static int64_t renewed_length_ms(const struct agent *agent)
 {
     const struct lease_facts *lease = &agent->lease;
@@ -229,12 +229,14 @@ static void initialize(struct agent *agent)
     put_record(agent, &txn);
 }
 
+/* What it was, not what the cluster was made with: commits may wait for standbys by now. */
 static void put_config(struct agent *agent)
 {
     struct dcs_txn txn = {.compare_count = 1, .op_count = 1};
+    const char *json = agent->config_json;
 
     txn.compares[0] = compare_revision(KEY_CONFIG, 0);
-    txn.ops[0] = put(KEY_CONFIG, agent->config->bootstrap.dcs_json, false);
+    txn.ops[0] = put(KEY_CONFIG, json != NULL ? json : agent->config->bootstrap.dcs_json, false);
     put_record(agent, &txn);
 }
 

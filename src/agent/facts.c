@@ -234,10 +234,10 @@ static void keep_listed(struct agent *agent)
     }
 }
 
-/* A key that is gone or has a mistake does not mean that acknowledged commits may be lost from now
- * on: what held goes on, or what the key sync was written under. */
+/* A key that has a mistake, or is gone when an agent begins, does not mean that acknowledged commits
+ * may be lost from now on: what held goes on, or what the key sync was written under. */
 static void keep_durability(
-    const struct agent *agent, const struct cluster_settings *former, struct cluster_settings *ret)
+    struct agent *agent, const struct cluster_settings *former, struct cluster_settings *ret)
 {
     const struct sync_record *sync = &agent->cluster.sync;
 
@@ -248,6 +248,11 @@ static void keep_durability(
         ret->is_sync_strict = former->is_sync_strict;
     } else if (sync->leader[0] != '\0') {
         ret->sync_mode = sync->quorum > 0 ? SYNC_QUORUM : SYNC_ON;
+        agent_log(
+            agent, LOG_LEVEL_WARNING, "config.unknown",
+            "the dynamic configuration is missing or has mistakes, and what it was is not known "
+            "here: commits wait for standbys as the key sync shows, all else is as by default; "
+            "write it with `baton edit-config`");
     }
 }
 
@@ -312,6 +317,8 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     }
     add_unlisted(agent, unlisted, unlisted_count);
     agent->cluster.settings = settings;
+    /* One that is gone goes on, all of it, until the primary has put it back (put_config). */
+    config_json = config_json != NULL ? config_json : agent->config_json;
     if (!agent->has_cluster || !str_equal(agent->config_json, config_json)) {
         keep_text(&agent->config_json, config_json);
         keep_settings(agent);

@@ -213,7 +213,7 @@ struct agent {
     bool is_initialize_of_session;
     bool is_leader_of_session;
     bool is_member_of_session; /* the member record of this node */
-    char *config_json;         /* the config key as read; NULL none */
+    char *config_json;         /* the config key as it was last read; NULL never */
     char *history_json;        /* the history key as read */
     struct dcs_health dcs;
     struct instant dcs_connected; /* when the store last began to answer; {0,0}: never */

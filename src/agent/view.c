@@ -549,6 +549,13 @@ static void mark_shared(const struct agent *agent, struct ha_view *view)
     }
 }
 
+/* It was gone when this agent began. What the cluster was made with may be less than commits wait
+ * for, as the key sync shows: a person must write it. */
+static bool is_config_unknown(const struct agent *agent)
+{
+    return agent->config_json == NULL && agent->cluster.sync.leader[0] != '\0';
+}
+
 void agent_view(const struct agent *agent, struct ha_view *view)
 {
     struct instant now = agent->ports.now(agent->ports.arg);
@@ -565,7 +572,7 @@ void agent_view(const struct agent *agent, struct ha_view *view)
         .is_reserved = agent_is_reserved(agent),
         .initialize = view_initialize(agent),
         .system_id = agent->cluster.system_id,
-        .has_config = agent->cluster.has_config,
+        .has_config = agent->cluster.has_config || is_config_unknown(agent),
         .settings = agent->cluster.settings,
         .promote_budget_ms = agent->times.promote_budget_ms,
         .is_leaving = agent->is_leaving,
