@@ -77,7 +77,7 @@ struct pg_paths {
     char new_dir[PG_PATH_SIZE]; /* wrapper of a copy that is not complete yet */
     char log[PG_PATH_SIZE];
     char passfile[PG_PATH_SIZE];
-    char rewinding[PG_PATH_SIZE]; /* mark: a rewind has begun and not ended */
+    char rewinding[PG_PATH_SIZE]; /* beside the data, a mark: a rewind has begun and not ended */
     char slots[PG_PATH_SIZE];
     char bin_configured[PG_PATH_SIZE];
     char programs[PG_PATH_SIZE]; /* where baton's own are */

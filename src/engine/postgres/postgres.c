@@ -477,7 +477,7 @@ static void set_paths(struct postgres *pg)
         {paths->new_dir, own->data_dir, ".baton-new"},
         {paths->log, own->runtime_dir, "/postgres.log"},
         {paths->passfile, own->runtime_dir, "/pgpass"},
-        {paths->rewinding, own->runtime_dir, "/rewinding"},
+        {paths->rewinding, own->data_dir, ".rewinding"},
         {paths->slots, own->runtime_dir, "/slots"},
         {paths->bin_configured, own->bin_dir, ""},
         {paths->programs, pg->guard_program, ""},
