@@ -13,6 +13,7 @@
  *   fence        (fence.c)   the lease page, and the module in the server that reads it
  *   disk         (disk.c)    whether the disk takes writes
  *   tail         (tail.c)    the end of a dead primary's log, on its way to a standby
+ *   promote file (promote_file.c) whether one was left
  *   order        (order.c)   the one order in progress: a row of steps
  *
  * pg_report (postgres.c) makes the status out of the facts. Everything runs on the loop but the
@@ -191,6 +192,13 @@ struct pg_detach {
     struct instant stays_since; /* there is still one, or it was last told to go */
 };
 
+/* DATA/promote (promote_file.c). */
+struct pg_promote_file {
+    bool is_making;
+    bool is_left; /* it may be there, and nobody wants it */
+    bool is_removing;
+};
+
 /* Which upstream is configured. `is_known` false: the driver has not set it yet, the running
  * server's holds. */
 struct pg_upstream {
@@ -304,6 +312,7 @@ struct postgres {
     char *store_text;
     json_t *store;
     struct pg_upstream upstream;
+    struct pg_promote_file promote_file;
     bool is_applying;
     bool is_config_dirty;
     bool is_revoked; /* it follows nobody for good: no log from an archive either */
@@ -465,6 +474,16 @@ enum fence_state pg_fence_read(
     const struct postgres *pg, const char *version, const char *mode, const char *page);
 struct parameters_fence pg_fence_parameters(const struct postgres *pg);
 int pg_step_fence(struct postgres *pg, struct err *e);
+
+/* promote_file.c. tick: after each probe, and when an order has ended; give_up: one may have been
+ * made and is not to be used; is_used: the signal is sent; note_server: another server, or none. */
+void pg_promote_file_tick(struct postgres *pg);
+void pg_promote_file_give_up(struct postgres *pg);
+void pg_promote_file_is_used(struct postgres *pg);
+void pg_promote_file_note_server(struct postgres *pg, bool was_found);
+bool pg_may_have_promote_file(const struct postgres *pg);
+int pg_step_promote_file_idle(struct postgres *pg, struct err *e);
+int pg_step_promote_file(struct postgres *pg, struct err *e);
 
 /* timelines.c: pg_tidy_timelines is for the end of a promotion that failed */
 int pg_step_timelines_idle(struct postgres *pg, struct err *e);

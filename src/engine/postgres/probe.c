@@ -179,6 +179,7 @@ static void succeed(struct postgres *pg)
     pg_sync_tick(pg);
     pg_read_history(pg, pg->probe.position.timeline);
     pg_slots_tick(pg);
+    pg_promote_file_tick(pg);
     end_probe(pg);
 }
 
