@@ -128,6 +128,7 @@ struct pg_probe {
     bool is_checkpointed;
     bool pending_restart;
     bool is_late;
+    bool is_first; /* of its session */
     struct position position;
     uint64_t received_lsn;
     uint64_t replayed_lsn;
@@ -296,6 +297,7 @@ struct postgres {
     bool was_ready;
     bool is_probing;
     bool probe_again;
+    bool was_lost;         /* see engine_status */
     bool was_asked;        /* engine_probe: report even if nothing changed */
     struct instant silent; /* since when the server has answered nothing at all */
     unsigned probe_count;
@@ -368,6 +370,7 @@ void pg_probe_reset(struct postgres *pg);
 void pg_probe_stop(struct postgres *pg);
 void pg_probe_init(struct postgres *pg);
 void pg_probe_fini(struct postgres *pg);
+bool pg_is_lost(const struct postgres *pg); /* its memory may have begun anew, unseen yet */
 
 /* stall.c. end: the server has ended; forget: also what it starved of is no longer wanted. */
 void pg_stall_tick(struct postgres *pg); /* after each probe */
@@ -417,7 +420,7 @@ struct pg_sync *pg_sync_new(struct postgres *pg);
 void pg_sync_free(struct pg_sync *sync);
 void pg_sync_set(struct postgres *pg, const struct sync_rule *rule, uint64_t serial);
 void pg_sync_tick(struct postgres *pg);     /* after each probe, and when a file was written */
-void pg_sync_reset(struct postgres *pg);    /* another server process, or none */
+void pg_sync_reset(struct postgres *pg);    /* another server process, none, or its memory anew */
 void pg_sync_rendered(struct postgres *pg); /* into the files of a start */
 void pg_sync_written(struct postgres *pg, const char *mark);
 bool pg_sync_names(const struct postgres *pg, const char *name); /* is it in the rule? */
@@ -437,7 +440,8 @@ enum trouble pg_disk_trouble(const struct postgres *pg, struct instant *ret_sinc
 const char *pg_disk_problem(const struct postgres *pg); /* "" none */
 
 /* revoke.c */
-void pg_detach_tick(struct postgres *pg); /* after each probe */
+void pg_detach_tick(struct postgres *pg);   /* after each probe */
+void pg_detach_forget(struct postgres *pg); /* the server's memory may have begun anew */
 bool pg_is_detached(const struct postgres *pg);
 int pg_step_is_standby(struct postgres *pg, struct err *e);
 int pg_step_leave(struct postgres *pg, struct err *e);

@@ -54,6 +54,162 @@ static void an_interrupted_rewind_is_seen_for_ever(void **state)
     await(b_streams);
 }
 
+/* ---- the memory of a server whose backend was killed ---- */
+
+#define JSON_LATE \
+    "{\"postgresql\":{\"parameters\":{\"max_connections\":50," \
+    "\"recovery_min_apply_delay\":\"1h\"}}}"
+
+static uint64_t serial;
+static struct position confirmed;
+static bool said_less; /* it counted as detached with less than it has confirmed */
+static bool was_unsettled;
+
+static void set_json(struct node *node, const char *json)
+{
+    lab.json = json;
+    engine_set_cluster(node->engine, &lab.cluster, json);
+    must_do(node, ORDER_RELOAD, NULL);
+}
+
+/* As the kernel does when there is no memory left. The postmaster goes on, and begins anew. */
+static void kill_a_backend(const struct node *node)
+{
+    char text[1024];
+    PGconn *connection;
+
+    str_format(
+        text, sizeof(text), "host=%s port=%d user=postgres dbname=postgres",
+        node->config.postgresql.runtime_dir, node->config.postgresql.listen.port);
+    connection = PQconnectdb(text);
+    assert_int_equal(PQstatus(connection), CONNECTION_OK);
+    assert_int_equal(kill((pid_t)PQbackendPID(connection), SIGKILL), 0);
+    PQfinish(connection);
+}
+
+static bool b_is_late(void)
+{
+    engine_probe(b->engine);
+    return b->status.received_lsn > b->status.replayed_lsn + 65536;
+}
+
+static bool b_is_detached(void)
+{
+    engine_probe(b->engine);
+    said_less =
+        said_less || (b->status.is_detached && position_compare(b->status.position, confirmed) < 0);
+    return b->status.is_detached;
+}
+
+static bool b_is_anew(void)
+{
+    IGNORE(b_is_detached(), "looks as well");
+    return b_answers() && b->status.was_lost && b->status.received_lsn == 0;
+}
+
+/* What it has received is on disk, but the new memory knows only what is replayed. */
+static void a_crash_inside_ends_what_was_revoked(void **state)
+{
+    assert_non_null(state);
+    NEED_LAB();
+    set_json(b, JSON_LATE);
+    run(a, "CREATE TABLE late AS SELECT generate_series(1, 10000) AS n");
+    await(b_is_late);
+    must_do(b, ORDER_REVOKE, NULL);
+    assert_true(b->status.is_detached);
+    assert_false(b->status.was_lost);
+    assert_true(b->status.received_lsn > b->status.replayed_lsn);
+    confirmed = b->status.position;
+    kill_a_backend(b);
+    await(b_is_anew);
+    IGNORE(wait_ms(NULL, 2500), "some probes");
+    assert_false(b_is_detached());
+    assert_true(position_compare(b->status.position, confirmed) < 0);
+    lab.json = JSON_50;
+    engine_set_cluster(b->engine, &lab.cluster, lab.json);
+    await(b_is_detached);
+    assert_true(position_compare(b->status.position, confirmed) >= 0);
+    assert_false(said_less);
+    must_do(b, ORDER_FOLLOW, a);
+    await(b_streams);
+}
+
+/* A session that ends alone is no crash: what the standby has received is known, and counts. */
+static void a_lost_session_of_a_standby_costs_a_moment(void **state)
+{
+    assert_non_null(state);
+    NEED_LAB();
+    must_do(b, ORDER_REVOKE, NULL);
+    confirmed = b->status.position;
+    run(b, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'baton'"
+           " AND backend_type = 'client backend'");
+    IGNORE(wait_ms(NULL, 1500), "it is noticed");
+    await(b_is_detached);
+    assert_true(b->status.was_lost);
+    assert_int_equal(position_compare(b->status.position, confirmed), 0);
+    assert_false(said_less);
+    must_do(b, ORDER_FOLLOW, a);
+    await(b_streams);
+}
+
+static bool a_settled(void)
+{
+    was_unsettled = was_unsettled || a->status.sync_serial != serial;
+    assert_int_equal(a->status.state, SERVER_PRIMARY);
+    return a->status.sync_serial == serial;
+}
+
+static bool a_settled_anew(void)
+{
+    return a_settled() && was_unsettled;
+}
+
+static bool a_is_unsettled(void)
+{
+    return !a_settled() && a->status.is_answering;
+}
+
+static void set_rule_of_a(void)
+{
+    struct sync_rule rule = {.is_waiting = true, .is_any = true, .need = 1, .count = 1};
+
+    str_copy(rule.names[0], MEMBER_NAME_SIZE, "node-2");
+    engine_set_sync(a->engine, &rule, ++serial);
+    await(a_settled);
+}
+
+/* Whether commits wait is told by memory that began anew: the barrier is passed again, and cannot
+ * be while the standby is away. */
+static void a_crash_inside_a_primary_unsettles_its_rule(void **state)
+{
+    assert_non_null(state);
+    NEED_LAB();
+    set_rule_of_a();
+    must_do(b, ORDER_STOP, NULL);
+    kill_a_backend(a);
+    await(a_is_unsettled);
+    assert_false(wait_ms(a_settled, 1500));
+    expect(a, "SHOW synchronous_standby_names", "ANY 1 (\"node-2\")");
+    must_do(b, ORDER_START, a);
+    await(b_streams);
+    await(a_settled);
+}
+
+/* It goes on as the primary under the same rule. */
+static void a_lost_session_of_a_primary_costs_a_barrier(void **state)
+{
+    assert_non_null(state);
+    NEED_LAB();
+    was_unsettled = false;
+    run(a, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'baton'"
+           " AND backend_type = 'client backend'");
+    await(a_settled_anew);
+    expect(a, "SHOW synchronous_standby_names", "ANY 1 (\"node-2\")");
+    run(a, "INSERT INTO late VALUES (0)");
+    engine_set_sync(a->engine, &(struct sync_rule){0}, ++serial);
+    await(a_settled);
+}
+
 /* ---- a promotion ---- */
 
 static void promote_path(const struct node *node, char *buffer, size_t size)
@@ -148,6 +304,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_primary_and_a_standby),
         cmocka_unit_test(an_interrupted_rewind_is_seen_for_ever),
+        cmocka_unit_test(a_crash_inside_ends_what_was_revoked),
+        cmocka_unit_test(a_lost_session_of_a_standby_costs_a_moment),
+        cmocka_unit_test(a_crash_inside_a_primary_unsettles_its_rule),
+        cmocka_unit_test(a_lost_session_of_a_primary_costs_a_barrier),
         cmocka_unit_test(a_promotion_that_is_given_up_leaves_nothing),
         cmocka_unit_test(a_new_driver_removes_the_file),
         cmocka_unit_test(the_next_promotion_works),

@@ -54,6 +54,7 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
         (pg->order.is_promoting || pg->is_promoted_by_hand) && status->state != SERVER_PRIMARY;
     status->is_streaming = probe->is_streaming;
     status->looked = probe->begun;
+    status->was_lost = pg->was_lost;
     status->is_detached = status->state == SERVER_STANDBY && pg_is_detached(pg);
     status->is_paused = status->state == SERVER_STANDBY && probe->paused_limits[0] != '\0';
     status->is_outgrown = status->is_paused && pg->outgrown.problem[0] != '\0';
