@@ -363,6 +363,15 @@ void pg_looked(struct postgres *pg);
 int pg_read_control(const char *data_dir, struct control *ret, struct err *e);
 void pg_read_history(struct postgres *pg, uint32_t timeline);
 
+/* stale.c: reads /proc and files. The number of a live PostgreSQL process that holds the directory,
+ * else 0. */
+int pg_find_server(const char *data_dir);
+
+/* Remove what would keep a server from starting although nobody uses DATA_DIR: its postmaster.pid,
+ * and the locks of its sockets in COUNT FOLDERS, of those whose name is a path. */
+int pg_remove_stale_locks(
+    const char *data_dir, const char *const *folders, size_t count, int port, struct err *e);
+
 /* probe.c */
 void pg_probe_start(struct postgres *pg);
 void pg_probe_soon(struct postgres *pg);

@@ -26,6 +26,106 @@ static void a_primary_and_a_standby(void **state)
     await(b_streams);
 }
 
+/* ---- locks ---- */
+
+/* A child that is called NAME and works in PLACE. It can be looked at like a program that was
+ * executed: this process has changed its user. */
+static pid_t stay(const char *place, const char *name)
+{
+    char byte = 0;
+    int ends[2];
+    pid_t pid;
+
+    assert_int_equal(pipe(ends), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || prctl(PR_SET_NAME, name) != 0 ||
+            prctl(PR_SET_DUMPABLE, 1) != 0 || chdir(place) != 0 || write(ends[1], "x", 1) != 1) {
+            _exit(1);
+        }
+        for (;;) {
+            pause();
+        }
+    }
+    assert_int_equal(close(ends[1]), 0);
+    assert_int_equal(read(ends[0], &byte, 1), 1);
+    assert_int_equal(close(ends[0]), 0);
+    return pid;
+}
+
+static void end_child(pid_t pid)
+{
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void lock_path(const char *folder, char *buffer, size_t size)
+{
+    str_format(buffer, size, "%s/.s.PGSQL.%d.lock", folder, b->config.postgresql.listen.port);
+}
+
+static void leave_lock(const char *path, pid_t pid, const char *data_dir)
+{
+    char text[1200];
+
+    str_format(
+        text, sizeof(text), "%d\n%s\n1700000000\n%d\n%s\n", (int)pid, data_dir,
+        b->config.postgresql.listen.port, b->config.postgresql.runtime_dir);
+    assert_int_equal(file_write(path, text, strlen(text), 0600, NULL), 0);
+}
+
+static bool b_broken(void)
+{
+    return b->status.state == SERVER_BROKEN;
+}
+
+/* The number in them is that of another cluster's server now, which is no child of ours. */
+static void stale_locks_keep_no_server_down(void **state)
+{
+    const char *data_dir = b->config.postgresql.data_dir;
+    char pid_file[1024];
+    char socket_lock[1024];
+    char second_lock[1024];
+    pid_t other;
+    pid_t child;
+
+    assert_non_null(state);
+    NEED_LAB();
+    must_do(b, ORDER_STOP, NULL);
+    end(b);
+    str_copy(b->config.postgresql.socket_dir, sizeof(b->config.postgresql.socket_dir), lab.folder);
+    begin(b);
+    await(b_down);
+    str_format(pid_file, sizeof(pid_file), "%s/postmaster.pid", data_dir);
+    lock_path(b->config.postgresql.runtime_dir, socket_lock, sizeof(socket_lock));
+    lock_path(lab.folder, second_lock, sizeof(second_lock));
+    other = stay("/", "postgres");
+    leave_lock(pid_file, other, data_dir);
+    leave_lock(socket_lock, other, data_dir);
+    leave_lock(second_lock, other, data_dir);
+    engine_probe(b->engine);
+    IGNORE(wait_ms(b_broken, 1000), "it is no server in this directory");
+    assert_int_equal(b->status.state, SERVER_DOWN);
+    must_do(b, ORDER_START, a);
+    await(b_streams);
+    must_do(b, ORDER_STOP, NULL);
+    /* The socket is another cluster's. */
+    leave_lock(second_lock, other, "/elsewhere");
+    assert_true(try_to(b, ORDER_START, a) < 0);
+    assert_int_equal(kind_of(second_lock), FILE_REGULAR);
+    assert_int_equal(file_remove(second_lock, NULL), 0);
+    /* Somebody works here: whatever he is, nothing is taken away. */
+    child = stay(data_dir, "left");
+    leave_lock(pid_file, other, data_dir);
+    assert_true(try_to(b, ORDER_START, a) < 0);
+    assert_int_equal(kind_of(pid_file), FILE_REGULAR);
+    end_child(child);
+    must_do(b, ORDER_START, a);
+    await(b_streams);
+    end_child(other);
+}
+
 /* ---- a rewind ---- */
 
 /* Whatever becomes of runtime_dir, which may be in memory: a reboot empties it. */
@@ -303,6 +403,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_primary_and_a_standby),
+        cmocka_unit_test(stale_locks_keep_no_server_down),
         cmocka_unit_test(an_interrupted_rewind_is_seen_for_ever),
         cmocka_unit_test(a_crash_inside_ends_what_was_revoked),
         cmocka_unit_test(a_lost_session_of_a_standby_costs_a_moment),

@@ -722,8 +722,8 @@ static void a_clone_replaces_torn_data(void **state)
     must_do(a, ORDER_STOP, NULL);
 }
 
-/* A process called postgres that is named in postmaster.pid holds the directory, until it is a
- * zombie. */
+/* A process called postgres that is named in postmaster.pid and works there holds the directory,
+ * until it is a zombie. */
 static void a_zombie_is_no_server(void **state)
 {
     char path[1024];
@@ -736,6 +736,10 @@ static void a_zombie_is_no_server(void **state)
     assert_true(pid >= 0);
     if (pid == 0) {
         prctl(PR_SET_NAME, "postgres");
+        prctl(PR_SET_DUMPABLE, 1); /* seen by others as a program that was executed is */
+        if (chdir(a->config.postgresql.data_dir) != 0) {
+            _exit(1);
+        }
         for (;;) {
             pause();
         }

@@ -27,6 +27,11 @@ static int begin(struct rewind_job *own, struct err *e)
     char path[PG_PATH_SIZE];
     int r;
 
+    /* pg_rewind may run a single-user server, which minds it as any server does. */
+    r = pg_remove_stale_locks(own->paths.data_dir, NULL, 0, 0, e);
+    if (r < 0) {
+        return r;
+    }
     str_format(path, sizeof(path), "%s/postgresql.base.conf", own->paths.data_dir);
     r = file_read(path, PG_TEXT_MAX, &own->base_conf, NULL, e);
     if (r < 0 && r != ERR_NOT_FOUND) {
