@@ -130,7 +130,9 @@ enum trouble agent_trouble(const struct agent *agent, struct instant now)
 }
 
 /* A receiver begins where the log ends that is here. The last checkpoint of a standby that was
- * stopped says how far it had replayed, and it may have confirmed more. */
+ * stopped says how far it had replayed, and it may have confirmed more. That the replay has got to
+ * where the log ended before the start says nothing more once a receiver may have come and gone
+ * with a crash inside. */
 static bool is_whole(const struct server_facts *facts)
 {
     const struct engine_status *status = &facts->status;
@@ -140,7 +142,8 @@ static bool is_whole(const struct server_facts *facts)
     }
     return status->state == SERVER_STANDBY &&
            (status->is_detached || status->received_lsn != 0 ||
-            (facts->end.lsn != 0 && position_compare(status->position, facts->end) >= 0));
+            (!status->was_lost && facts->end.lsn != 0 &&
+             position_compare(status->position, facts->end) >= 0));
 }
 
 static void view_self(const struct agent *agent, struct instant now, struct ha_member *member)

@@ -81,6 +81,9 @@ struct engine_status {
     int64_t replayed_real_ms; /* commit time of the last replayed transaction; 0 unknown */
     int64_t started_real_ms;
     struct timeline_history history; /* of the current timeline */
+    /* The connection to this server process has broken once: its memory may have begun anew after
+     * a crash inside, so that received_lsn is 0 although it has received something. */
+    bool was_lost;
     char upstream[MEMBER_NAME_SIZE]; /* member it is configured to follow; "" none */
     struct instant deadline;         /* held by the guard; {0,0}: not armed */
     bool is_guarded;                 /* the guard answers */

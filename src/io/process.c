@@ -193,15 +193,65 @@ void process_notify(const char *state)
 }
 
 /* By the folder itself and not by its name: another container may have one of the same name. */
+static enum process_place place_of(const char *pid, const struct stat *folder)
+{
+    char path[PROC_PATH_SIZE];
+    struct stat cwd;
+
+    IGNORE(!str_format(path, sizeof(path), "/proc/%s/cwd", pid), "fits");
+    if (stat(path, &cwd) != 0) {
+        return errno == EACCES || errno == EPERM ? PROCESS_CLOSED : PROCESS_NOWHERE;
+    }
+    return cwd.st_dev == folder->st_dev && cwd.st_ino == folder->st_ino ? PROCESS_INSIDE
+                                                                        : PROCESS_ELSEWHERE;
+}
+
+enum process_place process_place(int pid, const char *folder)
+{
+    struct stat facts = {0};
+    char number[16];
+
+    IGNORE(stat(folder, &facts) != 0, "then nobody works in it: no file has number 0");
+    IGNORE(!str_format(number, sizeof(number), "%d", pid), "fits");
+    return place_of(number, &facts);
+}
+
+int process_find_in(const char *folder, bool *ret, struct err *e)
+{
+    struct stat facts;
+    const struct dirent *entry;
+    DIR *dir = NULL;
+
+    *ret = false;
+    if (stat(folder, &facts) != 0) {
+        return FAIL(e, ERR_IO, "cannot look at %s: %s", folder, strerror(errno));
+    }
+    dir = opendir("/proc");
+    if (dir == NULL) {
+        return FAIL(e, ERR_IO, "cannot open /proc: %s", strerror(errno));
+    }
+    while (!*ret && (entry = readdir(dir)) != NULL) {
+        uint64_t pid = 0;
+
+        *ret = parse_u64(entry->d_name, &pid, NULL) == 0 &&
+               place_of(entry->d_name, &facts) == PROCESS_INSIDE;
+    }
+    closedir(dir);
+    return 0;
+}
+
+bool process_is_reached(int pid)
+{
+    return pid > 0 && kill((pid_t)pid, 0) == 0;
+}
+
 static bool is_in(const char *pid, const struct stat *folder, const char *name)
 {
     char path[PROC_PATH_SIZE];
     AUTO_FREE char *comm = NULL;
-    struct stat cwd;
     size_t size = 0;
 
-    IGNORE(!str_format(path, sizeof(path), "/proc/%s/cwd", pid), "fits");
-    if (stat(path, &cwd) != 0 || cwd.st_dev != folder->st_dev || cwd.st_ino != folder->st_ino) {
+    if (place_of(pid, folder) != PROCESS_INSIDE) {
         return false;
     }
     IGNORE(!str_format(path, sizeof(path), "/proc/%s/comm", pid), "fits");

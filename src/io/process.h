@@ -26,6 +26,22 @@ void process_harden(void);
 /* Ask process PID to end (SIGTERM). It must have been seen to be the right one just now. */
 void process_end(int pid);
 
+/* Where process (or thread) PID works, as seen from FOLDER. */
+enum process_place {
+    PROCESS_NOWHERE, /* there is none, or it is dead and waits to be reaped */
+    PROCESS_INSIDE,
+    PROCESS_ELSEWHERE,
+    PROCESS_CLOSED, /* this user may not see where */
+};
+enum process_place process_place(int pid, const char *folder);
+
+/* Whether any process works in FOLDER. Those that this user may not look at are no hit. */
+MUST_CHECK int process_find_in(const char *folder, bool *ret, struct err *e);
+
+/* Whether a signal of this process would reach PID: it lives (or is a zombie), and may be sent
+ * one. */
+bool process_is_reached(int pid);
+
 /* Kill (SIGKILL) every process of this user that is called NAME and works in FOLDER; how many there
  * were. For what a server leaves that died together with who would have ended it. */
 unsigned process_kill_in(const char *folder, const char *name);

@@ -248,6 +248,32 @@ static void killing_in_a_folder(void **state)
     assert_int_equal(waitpid(elsewhere, NULL, 0), elsewhere);
 }
 
+/* This process has no secrets here: its children can be looked at. */
+static void looking_where_processes_work(void **state)
+{
+    pid_t inside = stay(in_folder("."), "any");
+    pid_t elsewhere = stay("/", "any");
+    bool found = true;
+
+    (void)state;
+    assert_int_equal(process_place(inside, in_folder(".")), PROCESS_INSIDE);
+    assert_int_equal(process_place(elsewhere, in_folder(".")), PROCESS_ELSEWHERE);
+    assert_int_equal(process_place(inside, in_folder("not there")), PROCESS_ELSEWHERE);
+    assert_int_equal(process_find_in(in_folder("."), &found, NULL), 0);
+    assert_true(found);
+    assert_true(process_is_reached(inside));
+    kill(inside, SIGKILL);
+    assert_int_equal(waitid(P_PID, (id_t)inside, NULL, WEXITED | WNOWAIT), 0);
+    assert_int_equal(process_place(inside, in_folder(".")), PROCESS_NOWHERE);
+    assert_int_equal(process_find_in(in_folder("."), &found, NULL), 0);
+    assert_false(found);
+    assert_int_equal(waitpid(inside, NULL, 0), inside);
+    assert_false(process_is_reached(inside));
+    assert_int_equal(process_find_in(in_folder("not there"), &found, NULL), ERR_IO);
+    kill(elsewhere, SIGKILL);
+    assert_int_equal(waitpid(elsewhere, NULL, 0), elsewhere);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -260,6 +286,7 @@ int main(void)
         CASE(notifying),
         CASE(detaching_what_is_not_there),
         CASE(killing_in_a_folder),
+        CASE(looking_where_processes_work),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

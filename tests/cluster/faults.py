@@ -640,16 +640,15 @@ def agent_killed_in_rewind(cluster):
     new.sql("CREATE TABLE only_there AS SELECT generate_series(1, 1000) AS a")
     primary.start()
     kill_when(cluster, [primary], "the rewind runs",
-              lambda one: os.path.exists(os.path.join(runtime(one), "rewinding")), 60)
+              lambda one: os.path.exists(one.data + ".rewinding"), 60)
     try:
         cluster.wait_healthy(45)
     except Failure as failure:
         said = listing(primary)
         primary.kill_node()  # leave a cluster for the tests after this one
         shutil.rmtree(primary.data)
-        rewinding = os.path.join(runtime(primary), "rewinding")
-        if os.path.exists(rewinding):
-            os.remove(rewinding)
+        if os.path.exists(primary.data + ".rewinding"):
+            os.remove(primary.data + ".rewinding")
         primary.start()
         cluster.wait_healthy(60)
         resume_load(cluster)

@@ -4,10 +4,10 @@
  *        order:      the order goes on when they are written
  *        background: the running server is told to reload if a file changed
  *
- * For a start the job also makes the directory one of a standby (standby.signal, synced) and takes
- * out of postgresql.auto.conf what would win over ours. One job at a time; what changes meanwhile
- * is written by the next. What every start writes anew is not synced: a sync in the way of a
- * switchover is time without a primary. */
+ * For a start the job also makes the directory one of a standby (standby.signal, synced), takes out
+ * of postgresql.auto.conf what would win over ours, and removes stale locks (stale.c). One job at a
+ * time; what changes meanwhile is written by the next. What every start writes anew is not synced:
+ * a sync in the way of a switchover is time without a primary. */
 #include "base/assert.h"
 #include "codec/codec.h"
 #include "engine/postgres/conffile.h"
@@ -26,6 +26,8 @@ struct apply_job {
     char *texts[TEXTS];
     char *base_conf; /* put in place of postgresql.base.conf; NULL: leave it */
     char sync_mark[PG_MARK_SIZE];
+    char socket_dir[PG_PATH_SIZE]; /* "": only that in runtime_dir */
+    int port;
     bool is_start;
     bool is_sync_managed; /* ALTER SYSTEM must not win over the rule */
     bool is_changed;
@@ -162,9 +164,14 @@ static int prepare_start(struct apply_job *own, struct err *e)
 {
     char path[PG_PATH_SIZE];
     char old_log[PG_PATH_SIZE];
+    const char *const folders[] = {own->paths.runtime_dir, own->socket_dir};
     struct file_facts facts;
     enum file_kind kind;
-    int r;
+    int r = pg_remove_stale_locks(own->paths.data_dir, folders, ARRAY_LEN(folders), own->port, e);
+
+    if (r < 0) {
+        return r;
+    }
 
     if (file_facts(own->paths.log, &facts, NULL) == 0 && facts.size > LOG_KEPT_MAX) {
         str_format(old_log, sizeof(old_log), "%s.1", own->paths.log);
@@ -320,6 +327,8 @@ void pg_apply(struct postgres *pg, uint64_t order_id)
     job->paths = pg->paths;
     job->is_start = order_id != 0 && pg->order.args.order == ORDER_START;
     job->is_sync_managed = pg_sync_is_managed(pg);
+    job->port = pg->config->postgresql.listen.port;
+    str_copy(job->socket_dir, sizeof(job->socket_dir), pg->config->postgresql.socket_dir);
     str_copy(job->sync_mark, sizeof(job->sync_mark), pg_sync_mark(pg));
     if (job->is_start) {
         pg_sync_rendered(pg);

@@ -13,6 +13,7 @@
  *   fence        (fence.c)   the lease page, and the module in the server that reads it
  *   disk         (disk.c)    whether the disk takes writes
  *   tail         (tail.c)    the end of a dead primary's log, on its way to a standby
+ *   promote file (promote_file.c) whether one was left
  *   order        (order.c)   the one order in progress: a row of steps
  *
  * pg_report (postgres.c) makes the status out of the facts. Everything runs on the loop but the
@@ -77,7 +78,7 @@ struct pg_paths {
     char new_dir[PG_PATH_SIZE]; /* wrapper of a copy that is not complete yet */
     char log[PG_PATH_SIZE];
     char passfile[PG_PATH_SIZE];
-    char rewinding[PG_PATH_SIZE]; /* mark: a rewind has begun and not ended */
+    char rewinding[PG_PATH_SIZE]; /* beside the data, a mark: a rewind has begun and not ended */
     char slots[PG_PATH_SIZE];
     char bin_configured[PG_PATH_SIZE];
     char programs[PG_PATH_SIZE]; /* where baton's own are */
@@ -127,6 +128,7 @@ struct pg_probe {
     bool is_checkpointed;
     bool pending_restart;
     bool is_late;
+    bool is_first; /* of its session */
     struct position position;
     uint64_t received_lsn;
     uint64_t replayed_lsn;
@@ -189,6 +191,13 @@ struct pg_detach {
     bool is_detached;
     struct instant gone_since;  /* no receiver was seen; {0,0}: there is one */
     struct instant stays_since; /* there is still one, or it was last told to go */
+};
+
+/* DATA/promote (promote_file.c). */
+struct pg_promote_file {
+    bool is_making;
+    bool is_left; /* it may be there, and nobody wants it */
+    bool is_removing;
 };
 
 /* Which upstream is configured. `is_known` false: the driver has not set it yet, the running
@@ -288,6 +297,7 @@ struct postgres {
     bool was_ready;
     bool is_probing;
     bool probe_again;
+    bool was_lost;         /* see engine_status */
     bool was_asked;        /* engine_probe: report even if nothing changed */
     struct instant silent; /* since when the server has answered nothing at all */
     unsigned probe_count;
@@ -304,6 +314,7 @@ struct postgres {
     char *store_text;
     json_t *store;
     struct pg_upstream upstream;
+    struct pg_promote_file promote_file;
     bool is_applying;
     bool is_config_dirty;
     bool is_revoked; /* it follows nobody for good: no log from an archive either */
@@ -352,6 +363,15 @@ void pg_looked(struct postgres *pg);
 int pg_read_control(const char *data_dir, struct control *ret, struct err *e);
 void pg_read_history(struct postgres *pg, uint32_t timeline);
 
+/* stale.c: reads /proc and files. The number of a live PostgreSQL process that holds the directory,
+ * else 0. */
+int pg_find_server(const char *data_dir);
+
+/* Remove what would keep a server from starting although nobody uses DATA_DIR: its postmaster.pid,
+ * and the locks of its sockets in COUNT FOLDERS, of those whose name is a path. */
+int pg_remove_stale_locks(
+    const char *data_dir, const char *const *folders, size_t count, int port, struct err *e);
+
 /* probe.c */
 void pg_probe_start(struct postgres *pg);
 void pg_probe_soon(struct postgres *pg);
@@ -359,6 +379,7 @@ void pg_probe_reset(struct postgres *pg);
 void pg_probe_stop(struct postgres *pg);
 void pg_probe_init(struct postgres *pg);
 void pg_probe_fini(struct postgres *pg);
+bool pg_is_lost(const struct postgres *pg); /* its memory may have begun anew, unseen yet */
 
 /* stall.c. end: the server has ended; forget: also what it starved of is no longer wanted. */
 void pg_stall_tick(struct postgres *pg); /* after each probe */
@@ -408,7 +429,7 @@ struct pg_sync *pg_sync_new(struct postgres *pg);
 void pg_sync_free(struct pg_sync *sync);
 void pg_sync_set(struct postgres *pg, const struct sync_rule *rule, uint64_t serial);
 void pg_sync_tick(struct postgres *pg);     /* after each probe, and when a file was written */
-void pg_sync_reset(struct postgres *pg);    /* another server process, or none */
+void pg_sync_reset(struct postgres *pg);    /* another server process, none, or its memory anew */
 void pg_sync_rendered(struct postgres *pg); /* into the files of a start */
 void pg_sync_written(struct postgres *pg, const char *mark);
 bool pg_sync_names(const struct postgres *pg, const char *name); /* is it in the rule? */
@@ -428,7 +449,8 @@ enum trouble pg_disk_trouble(const struct postgres *pg, struct instant *ret_sinc
 const char *pg_disk_problem(const struct postgres *pg); /* "" none */
 
 /* revoke.c */
-void pg_detach_tick(struct postgres *pg); /* after each probe */
+void pg_detach_tick(struct postgres *pg);   /* after each probe */
+void pg_detach_forget(struct postgres *pg); /* the server's memory may have begun anew */
 bool pg_is_detached(const struct postgres *pg);
 int pg_step_is_standby(struct postgres *pg, struct err *e);
 int pg_step_leave(struct postgres *pg, struct err *e);
@@ -465,6 +487,16 @@ enum fence_state pg_fence_read(
     const struct postgres *pg, const char *version, const char *mode, const char *page);
 struct parameters_fence pg_fence_parameters(const struct postgres *pg);
 int pg_step_fence(struct postgres *pg, struct err *e);
+
+/* promote_file.c. tick: after each probe, and when an order has ended; give_up: one may have been
+ * made and is not to be used; is_used: the signal is sent; note_server: another server, or none. */
+void pg_promote_file_tick(struct postgres *pg);
+void pg_promote_file_give_up(struct postgres *pg);
+void pg_promote_file_is_used(struct postgres *pg);
+void pg_promote_file_note_server(struct postgres *pg, bool was_found);
+bool pg_may_have_promote_file(const struct postgres *pg);
+int pg_step_promote_file_idle(struct postgres *pg, struct err *e);
+int pg_step_promote_file(struct postgres *pg, struct err *e);
 
 /* timelines.c: pg_tidy_timelines is for the end of a promotion that failed */
 int pg_step_timelines_idle(struct postgres *pg, struct err *e);

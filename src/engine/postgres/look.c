@@ -305,44 +305,6 @@ static bool exists(const char *folder, const char *name)
     return file_kind(path, &kind, NULL) == 0 && kind != FILE_MISSING;
 }
 
-/* A zombie still has its name. The state comes behind the name, which may contain anything. */
-static bool is_dead(int pid)
-{
-    char path[64];
-    AUTO_FREE char *text = NULL;
-    const char *end;
-
-    str_format(path, sizeof(path), "/proc/%d/stat", pid);
-    if (file_read(path, SMALL_FILE_MAX, &text, NULL, NULL) < 0) {
-        return false;
-    }
-    end = strrchr(text, ')');
-    return end != NULL && (str_starts(end, ") Z") || str_starts(end, ") X"));
-}
-
-/* The number of a live PostgreSQL process that holds the directory, else 0. */
-static int find_server(const char *data_dir)
-{
-    char path[PG_PATH_SIZE];
-    AUTO_FREE char *text = NULL;
-    AUTO_FREE char *name = NULL;
-    int64_t pid;
-
-    str_format(path, sizeof(path), "%s/postmaster.pid", data_dir);
-    if (file_read(path, SMALL_FILE_MAX, &text, NULL, NULL) < 0) {
-        return 0;
-    }
-    text[strcspn(text, "\n")] = '\0';
-    if (parse_int(text, 1, INT32_MAX, &pid, NULL) < 0) {
-        return 0;
-    }
-    str_format(path, sizeof(path), "/proc/%d/comm", (int)pid);
-    if (file_read(path, 256, &name, NULL, NULL) < 0 || is_dead((int)pid)) {
-        return 0;
-    }
-    return str_starts(name, "postgres") || str_starts(name, "postmaster") ? (int)pid : 0;
-}
-
 /* Nothing in there counts but whose it was, and who uses it. */
 static int look_at_torn(struct look_job *own, struct err *e)
 {
@@ -355,7 +317,7 @@ static int look_at_torn(struct look_job *own, struct err *e)
     if (pg_read_control(data_dir, &control, NULL) == 0) {
         look->system_id = control.system_id;
     }
-    look->foreign_pid = find_server(data_dir);
+    look->foreign_pid = pg_find_server(data_dir);
     str_copy(
         look->problem, sizeof(look->problem),
         "a rewind was interrupted, the data must be copied anew");
@@ -396,7 +358,7 @@ static int look_inside(struct look_job *own, struct err *e)
     look->redo_lsn = control.redo_lsn;
     look->wal_segment_size = control.wal_segment_size;
     look->limits = control.limits;
-    look->foreign_pid = find_server(data_dir);
+    look->foreign_pid = pg_find_server(data_dir);
     look->was_primary =
         !exists(data_dir, "backup_label") &&
         (control.state == CONTROL_IN_PRODUCTION || control.state == CONTROL_SHUTDOWNED ||

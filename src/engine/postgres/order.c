@@ -57,6 +57,7 @@ static void clear(struct order *order)
 static void end(struct postgres *pg, int result, const struct err *why)
 {
     enum engine_order order = pg->order.args.order;
+    bool is_given_up = result < 0 && order == ORDER_PROMOTE && !pg->order.is_promoting;
     struct err none = {0};
 
     ASSERT(order != ORDER_NONE);
@@ -71,6 +72,9 @@ static void end(struct postgres *pg, int result, const struct err *why)
         pg_stall_forget(pg);
     }
     clear(&pg->order);
+    if (is_given_up) {
+        pg_promote_file_give_up(pg);
+    }
     if (result < 0 && !pg_is_running(pg)) {
         pg_look(pg);
     }

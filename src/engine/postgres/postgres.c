@@ -54,6 +54,7 @@ static void fill_running(const struct postgres *pg, struct engine_status *status
         (pg->order.is_promoting || pg->is_promoted_by_hand) && status->state != SERVER_PRIMARY;
     status->is_streaming = probe->is_streaming;
     status->looked = probe->begun;
+    status->was_lost = pg->was_lost;
     status->is_detached = status->state == SERVER_STANDBY && pg_is_detached(pg);
     status->is_paused = status->state == SERVER_STANDBY && probe->paused_limits[0] != '\0';
     status->is_outgrown = status->is_paused && pg->outgrown.problem[0] != '\0';
@@ -477,7 +478,7 @@ static void set_paths(struct postgres *pg)
         {paths->new_dir, own->data_dir, ".baton-new"},
         {paths->log, own->runtime_dir, "/postgres.log"},
         {paths->passfile, own->runtime_dir, "/pgpass"},
-        {paths->rewinding, own->runtime_dir, "/rewinding"},
+        {paths->rewinding, own->data_dir, ".rewinding"},
         {paths->slots, own->runtime_dir, "/slots"},
         {paths->bin_configured, own->bin_dir, ""},
         {paths->programs, pg->guard_program, ""},

@@ -9,11 +9,13 @@
  * postgresql.conf is written by the driver: it includes that file and then sets the parameters of
  * the store and of the local file.
  *
- * What lies in runtime_dir (0700): the socket, guard.sock, guard.log, postgres.log, pgpass,
- * rewinding (only while pg_rewind runs), slots (names of the replication slots that the driver
- * made). The lease page is in memory (io/lease_page.h). A new copy of the data is made in
- * <data_dir>.baton-new/data and renamed into place when it is complete, so an interrupted one is
- * never taken for a database. For that data_dir must not be a mount point itself. */
+ * What lies in runtime_dir (0700): the socket, guard.sock, guard.log, postgres.log, pgpass, slots
+ * (names of the replication slots that the driver made). The lease page is in memory
+ * (io/lease_page.h). Beside the data lies <data_dir>.rewinding, from the beginning of a rewind
+ * until its end, or that of the clone which makes good one that was interrupted. A new copy of the
+ * data is made in <data_dir>.baton-new/data and renamed into place when it is complete, so an
+ * interrupted one is never taken for a database. For that data_dir must not be a mount point
+ * itself. */
 #pragma once
 
 #include "config/config.h"

@@ -554,7 +554,7 @@ static void broken_directories_are_told(void **state)
     must_do(a, ORDER_STOP, NULL);
     str_addf(&control, "%s/global/pg_control", folder);
     str_addf(&version, "%s/PG_VERSION", folder);
-    str_addf(&mark, "%s/rewinding", a->config.postgresql.runtime_dir);
+    str_addf(&mark, "%s.rewinding", folder);
     assert_int_equal(file_read(str_text(&control), 65536, &kept, &length, NULL), 0);
     damage(str_text(&control), "nonsense");
     engine_probe(a->engine);
@@ -706,7 +706,7 @@ static void a_clone_replaces_torn_data(void **state)
     must_do(a, ORDER_START, NULL);
     await(a_standby);
     must_do(b, ORDER_STOP, NULL);
-    str_addf(&mark, "%s/rewinding", b->config.postgresql.runtime_dir);
+    str_addf(&mark, "%s.rewinding", b->config.postgresql.data_dir);
     damage(str_text(&mark), "");
     engine_probe(b->engine);
     await(b_torn);
@@ -722,8 +722,8 @@ static void a_clone_replaces_torn_data(void **state)
     must_do(a, ORDER_STOP, NULL);
 }
 
-/* A process called postgres that is named in postmaster.pid holds the directory, until it is a
- * zombie. */
+/* A process called postgres that is named in postmaster.pid and works there holds the directory,
+ * until it is a zombie. */
 static void a_zombie_is_no_server(void **state)
 {
     char path[1024];
@@ -736,6 +736,10 @@ static void a_zombie_is_no_server(void **state)
     assert_true(pid >= 0);
     if (pid == 0) {
         prctl(PR_SET_NAME, "postgres");
+        prctl(PR_SET_DUMPABLE, 1); /* seen by others as a program that was executed is */
+        if (chdir(a->config.postgresql.data_dir) != 0) {
+            _exit(1);
+        }
         for (;;) {
             pause();
         }

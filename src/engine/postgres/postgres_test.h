@@ -1,5 +1,5 @@
-/* postgres_test.h - the lab of postgres_test.c and sync_test.c: up to three nodes with real servers
- * on one loop, ways to give orders and to wait. Neither uses all of it. */
+/* postgres_test.h - the lab of postgres_test.c, sync_test.c and left_test.c: up to three nodes with
+ * real servers on one loop, ways to give orders and to wait. None uses all of it. */
 #pragma once
 #pragma GCC diagnostic ignored "-Wunused-function"
 

@@ -13,6 +13,14 @@
  * which replay has really reached (history files in pg_wal and the control file are both ahead or
  * behind of it). That takes a replication connection, held only while the standby does not stream.
  *
+ * The postmaster starts its memory anew under the same process number when a backend was killed
+ * (restart_after_crash, on by default), and nobody tells the guard. But each session ends by that,
+ * ours too, and none is let in before the new memory is there. So the first answer of a new session
+ * ends what was concluded from that memory: how far the receiver got (a standby that follows nobody
+ * then says how far it has replayed, which may be less than it has confirmed), and that the flag is
+ * on which makes commits wait. What a session was lost for does not matter: to find out anew costs
+ * nobody anything. Until that answer what was known stays true: it was on disk.
+ *
  * Pace: 1 s; 5 ms until the server answers for the first time; 100 ms while it should stream and
  * does not; 2 ms while an order waits for facts. */
 #include "base/assert.h"
@@ -157,8 +165,25 @@ static void adopt_upstream(struct postgres *pg)
     pg_apply_background(pg);
 }
 
+/* On a standby the flag was on long before anybody can commit, as after any start (sync.c). */
+static void forget_memory(struct postgres *pg)
+{
+    pg->was_lost = true;
+    pg_detach_forget(pg);
+    if (!pg->probe.in_recovery) {
+        pg_sync_reset(pg);
+    }
+}
+
+bool pg_is_lost(const struct postgres *pg)
+{
+    return pg->probe.is_known &&
+           (session_is_closed(pg->session) || (pg->is_probing && pg->probing.is_first));
+}
+
 static void succeed(struct postgres *pg)
 {
+    bool is_anew = pg->probe.is_known && pg->probing.is_first;
     bool is_lonely;
 
     hear(pg);
@@ -170,6 +195,9 @@ static void succeed(struct postgres *pg)
     pg->exit_problem[0] = '\0';
     pg->order.is_probe_fresh = true;
     pg->probe_count++;
+    if (is_anew) {
+        forget_memory(pg);
+    }
     pg_fence_adopt(pg);
     adopt_upstream(pg);
     pg_detach_tick(pg);
@@ -179,6 +207,7 @@ static void succeed(struct postgres *pg)
     pg_sync_tick(pg);
     pg_read_history(pg, pg->probe.position.timeline);
     pg_slots_tick(pg);
+    pg_promote_file_tick(pg);
     end_probe(pg);
 }
 
@@ -472,6 +501,7 @@ static void on_open(void *arg, const PGresult *result, const struct err *why)
         return;
     }
     hear(pg);
+    pg->probing.is_first = true;
     query(pg, main_query, on_main);
 }
 
@@ -647,6 +677,7 @@ void pg_probe_reset(struct postgres *pg)
     pg->probe = (struct pg_probe){0};
     hear(pg);
     pg->detach = (struct pg_detach){0};
+    pg->was_lost = false;
     pg_outgrown_reset(pg);
     pg->probe_count = 0;
     pg->was_reached = false;

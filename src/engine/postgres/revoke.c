@@ -13,7 +13,8 @@
  *
  * What counts is the larger of received and replayed. A receiver is started only when the log in
  * pg_wal has been replayed, so with one since the start the two numbers tell all that is on disk.
- * Without one (NULL, after a restart) only the parked replay does.
+ * Without one (NULL, after a restart, also one inside the postmaster: probe.c) only the parked
+ * replay does.
  *
  * A replay that is stuck behind a query (a conflict) neither stops the receiver nor parks. The
  * receiver is then ended by signal; a second later, when it has not come back, the standby counts
@@ -89,6 +90,15 @@ void pg_detach_tick(struct postgres *pg)
     detach->is_detached = detach->is_detached || was_parked ||
                           (detach->is_certain && probe->received_lsn != 0 &&
                            instant_elapsed_min_ms(detach->gone_since, clock_now()) >= STUCK_MS);
+}
+
+/* What the postmaster was told it has told its new children; what they were seen to do is gone. */
+void pg_detach_forget(struct postgres *pg)
+{
+    struct pg_detach *detach = &pg->detach;
+
+    *detach = (struct pg_detach){
+        .is_held = detach->is_held, .is_certain = detach->is_certain, .is_old = detach->is_old};
 }
 
 bool pg_is_detached(const struct postgres *pg)

@@ -4,9 +4,11 @@
  *        -> pg_rewind -> write the configuration -> mark away -> look
  *
  * pg_rewind copies the configuration of the source over ours, and leaves a directory that cannot be
- * started when it is interrupted. The mark (runtime_dir/rewinding, synced) makes that visible: the
- * directory counts as torn until a clone has replaced it. While the rewind runs nobody looks: the
- * status stays DOWN, as it was before.
+ * started when it is interrupted. The mark (DATA.rewinding, synced) makes that visible: the
+ * directory counts as torn until a clone has replaced it. It lies beside the data because it must
+ * last as long as they do: runtime_dir may be in memory, and a host that is reset in the middle of
+ * a rewind would come back with half-changed data that look whole. While the rewind runs nobody
+ * looks: the status stays DOWN, as it was before.
  * standby.signal must go because pg_rewind runs a single-user server when the last stop was not
  * clean, which refuses to be a standby; every start puts it back. */
 #include "base/assert.h"
@@ -25,6 +27,11 @@ static int begin(struct rewind_job *own, struct err *e)
     char path[PG_PATH_SIZE];
     int r;
 
+    /* pg_rewind may run a single-user server, which minds it as any server does. */
+    r = pg_remove_stale_locks(own->paths.data_dir, NULL, 0, 0, e);
+    if (r < 0) {
+        return r;
+    }
     str_format(path, sizeof(path), "%s/postgresql.base.conf", own->paths.data_dir);
     r = file_read(path, PG_TEXT_MAX, &own->base_conf, NULL, e);
     if (r < 0 && r != ERR_NOT_FOUND) {

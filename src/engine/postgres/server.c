@@ -58,7 +58,8 @@ static void on_data_entry(void *arg, const char *name)
     struct postgres *pg = arg;
 
     if (str_equal(name, "promote") && pg->probe.is_known && pg->probe.in_recovery &&
-        pg->order.args.order != ORDER_PROMOTE && !pg->is_promoted_by_hand) {
+        pg->order.args.order != ORDER_PROMOTE && !pg_may_have_promote_file(pg) &&
+        !pg->is_promoted_by_hand) {
         pg->is_promoted_by_hand = true;
         pg_report(pg);
     }
@@ -161,6 +162,7 @@ static void on_guard(void *arg, const struct guard_state *state)
 {
     struct postgres *pg = arg;
     bool was_running = pg_is_running(pg);
+    bool is_first = !pg->was_told;
     bool is_new;
     bool is_changed;
 
@@ -183,6 +185,7 @@ static void on_guard(void *arg, const struct guard_state *state)
     pg_fence_follow_guard(pg);
     if (is_changed) {
         note_change(pg, was_running);
+        pg_promote_file_note_server(pg, is_first);
     }
     keep_gate(pg);
     pg_order_poke(pg);
@@ -382,11 +385,6 @@ const struct order_step pg_stop_steps[] = {
 
 /* ---- promote ---- */
 
-struct promote_job {
-    struct pg_job job;
-    char path[PG_PATH_SIZE];
-};
-
 static bool is_primary(const struct postgres *pg)
 {
     return pg->probe.is_known && !pg->probe.in_recovery;
@@ -428,42 +426,6 @@ static int step_open_gate(struct postgres *pg, struct err *e)
     return pg_order_wait(pg, wait_for_gate);
 }
 
-/* Not synced: it means nothing after a crash, and each sync is time without a primary. To take a
- * lock is the way to make a file without one. */
-static void work_promote(struct pg_job *job)
-{
-    AUTO_FD int fd = -1;
-
-    job->result = file_lock(((struct promote_job *)job)->path, &fd, &job->err);
-}
-
-static void done_promote(struct postgres *pg, struct pg_job *job)
-{
-    if (job->order_id != pg->order.id) {
-        return;
-    }
-    if (job->result < 0) {
-        pg_order_fail(pg, job->result, &job->err);
-    } else {
-        pg_order_next(pg);
-    }
-}
-
-static int step_promote_file(struct postgres *pg, struct err *e)
-{
-    struct promote_job *job;
-
-    ASSERT(e != NULL);
-    if (is_primary(pg)) {
-        return STEP_DONE;
-    }
-    job = mem_alloc(sizeof(*job));
-    job->job.work = work_promote;
-    job->job.done = done_promote;
-    str_format(job->path, sizeof(job->path), "%s/promote", pg->paths.data_dir);
-    return pg_order_job(pg, &job->job);
-}
-
 static int wait_for_primary(struct postgres *pg, struct err *e)
 {
     int r = pg_check_running(pg, e);
@@ -486,6 +448,7 @@ static int step_promote(struct postgres *pg, struct err *e)
     if (!is_primary(pg)) {
         guard_signal(pg->link, SIGUSR1);
         pg->order.is_promoting = true;
+        pg_promote_file_is_used(pg);
         pg->tried_timeline = pg->order.args.timeline;
         pg_report(pg);
     }
@@ -510,12 +473,13 @@ const struct order_step pg_promote_steps[] = {
     {"check the deadline", step_check_deadline},
     {"see the timeline", step_know_timeline},
     {"wait for other files", pg_step_files_idle},
+    {"wait for the end of an earlier promotion", pg_step_promote_file_idle},
     {"write the rule of commits", pg_step_sync_write},
     {"load the rule of commits", pg_step_sync_load},
     {"wait for an earlier tidying", pg_step_timelines_idle},
     {"reserve the timeline", pg_step_reserve_timeline},
     {"open the packet filter", step_open_gate},
-    {"write the promote file", step_promote_file},
+    {"write the promote file", pg_step_promote_file},
     {"promote", step_promote},
     {"check the timeline", pg_step_check_timeline},
     {NULL, NULL},

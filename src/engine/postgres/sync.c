@@ -183,21 +183,26 @@ static void stop(struct pg_sync *sync)
     sync->phase = PHASE_IDLE;
 }
 
-static void settle(struct postgres *pg)
-{
-    stop(pg->sync);
-    pg->sync->settled = pg->sync->serial;
-    pg_report(pg);
-}
-
-/* ---- the barrier ---- */
-
 static void restart(struct pg_sync *sync)
 {
     stop(sync);
     sync->phase = PHASE_LOADING;
     loop_timer_start(sync->timer, RETRY_MS);
 }
+
+/* The flag may have begun anew while the barrier was on its way: the next probe tells. */
+static void settle(struct postgres *pg)
+{
+    if (pg_is_lost(pg)) {
+        restart(pg->sync);
+        return;
+    }
+    stop(pg->sync);
+    pg->sync->settled = pg->sync->serial;
+    pg_report(pg);
+}
+
+/* ---- the barrier ---- */
 
 static void query(struct postgres *pg, const char *sql, int64_t timeout_ms, session_done *done)
 {
