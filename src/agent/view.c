@@ -237,6 +237,7 @@ static void view_peer(
         .is_watchdog_failed = report->is_watchdog_failed,
         .trouble = report->trouble,
         .is_outgrown = report->is_outgrown,
+        .down_ms = report->down_ms,
         .is_whole = report->has_baton ? !report->is_partial : report->received_lsn != 0,
         .replayed_lsn = report->has_baton ? report->replayed_lsn : 0,
         .is_fetching = report->is_fetching,

@@ -60,6 +60,7 @@ struct ha_member {
     bool is_settled; /* fresh, or certainly not answering: waiting longer would tell nothing new */
     bool dcs_ok;     /* can reach the store, so it can take the lease */
     enum server_state server;
+    int64_t down_ms; /* of others: how long their server has not been running; 0: it is */
     bool is_streaming;
     bool is_checkpointed; /* PRIMARY: since its promotion: others can rewind to it */
     struct position position;

@@ -35,6 +35,15 @@ static bool is_floor_lost(const struct ha_view *view)
     return !view->is_grace;
 }
 
+/* Whoever had all that the last primary had has had the time to go first, and enough voters say that
+ * this one has all that was acknowledged: it may be that nobody ever gets the rest, as the last
+ * words of a primary that was cut off from its standbys when it was stopped. */
+static bool is_proven(const struct ha_view *view, int at)
+{
+    return view->lease == HA_LEASE_FREE && !view->is_grace && view->sync.is_published &&
+           ha_sync_is_confirmed(view, at);
+}
+
 /* What this member has is known: one that starts, or replays still, does not tell, and one that is
  * open may have more in a moment. */
 static bool has_told(const struct ha_member *member)
@@ -127,7 +136,8 @@ const char *ha_bar(const struct ha_view *view, int at)
     if (member->position.timeline == 0 || member->position.lsn == 0) {
         return "its position is not known";
     }
-    if (!has_floor(view, member) && !(is_forced(view, at) && is_floor_lost(view))) {
+    if (!has_floor(view, member) && !is_proven(view, at) &&
+        !(is_forced(view, at) && is_floor_lost(view))) {
         return "it lacks acknowledged changes of the last primary";
     }
     if (!is_forced(view, at) && (view->lease == HA_LEASE_FREE || view->lease == HA_LEASE_EXPIRED) &&

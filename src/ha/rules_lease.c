@@ -272,16 +272,20 @@ static void about_unsettled(const struct ha_view *view, struct ha_action *action
     action->about = find_unsettled(view);
 }
 
-/* Whoever wrote last is coming back and can take the lease again: it has everything. */
+/* Whoever wrote last is coming back and can take the lease again: it has everything. Nobody waits
+ * for it longer than for a primary that is dead, nor who is known to have all that counts. */
 static bool is_last_holder_returning(const struct ha_view *view)
 {
     const struct ha_member *last;
 
-    if (view->holder < 0 || view->holder == view->self || view->lease != HA_LEASE_EXPIRED) {
+    if (view->holder < 0 || view->holder == view->self || view->lease != HA_LEASE_EXPIRED ||
+        (view->sync.is_published && ha_sync_is_confirmed(view, view->self))) {
         return false;
     }
     last = &view->members[view->holder];
-    return last->is_fresh && last->dcs_ok && !last->nofailover && last->server == SERVER_STARTING;
+    return last->is_fresh && last->dcs_ok && !last->nofailover && last->server == SERVER_STARTING &&
+           last->trouble != TROUBLE_SILENT && !trouble_is_disk_bad(last->trouble) &&
+           last->down_ms <= view->settings.primary_start_timeout_ms;
 }
 
 static void about_holder(const struct ha_view *view, struct ha_action *action)

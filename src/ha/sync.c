@@ -302,10 +302,9 @@ bool ha_sync_covers(const struct ha_view *view, int at)
     if (!sync->is_published || at == sync->leader) {
         return true;
     }
-    if (view->lease == HA_LEASE_FREE && view->floor.lsn != 0) {
-        return position_compare(view->members[at].position, view->floor) >= 0;
-    }
-    return ha_sync_is_confirmed(view, at);
+    return (view->lease == HA_LEASE_FREE && view->floor.lsn != 0 &&
+            position_compare(view->members[at].position, view->floor) >= 0) ||
+           ha_sync_is_confirmed(view, at);
 }
 
 bool ha_sync_is_confirmed(const struct ha_view *view, int at)
