@@ -592,7 +592,8 @@ void agent_on_order(void *arg, enum engine_order order, int result, const struct
         if (order == ORDER_START || order == ORDER_STOP) {
             server->started = order == ORDER_START ? now : (struct instant){0};
         }
-        if (order == ORDER_CHECKPOINT && agent->request.is_present) {
+        /* One that is to be carried out next week wants its own. */
+        if (order == ORDER_CHECKPOINT && instant_is_set(agent->request.due)) {
             agent->request.is_checkpointed = true;
         }
         if (order == ORDER_PROMOTE) {

@@ -296,6 +296,24 @@ static void test_leader_is_the_last(void **state)
     decide();
 }
 
+/* ---- requests ---- */
+
+/* The checkpoint after a promotion is none for a switchover of next week. */
+static void test_checkpoint_is_for_a_due_request(void **state)
+{
+    struct agent *agent = rig->agent;
+
+    assert_non_null(state);
+    agent->request.is_present = true;
+    agent->server.order = ORDER_CHECKPOINT;
+    agent_on_order(agent, ORDER_CHECKPOINT, 0, NULL);
+    assert_false(agent->request.is_checkpointed);
+    agent->request.due = now_of(rig);
+    agent->server.order = ORDER_CHECKPOINT;
+    agent_on_order(agent, ORDER_CHECKPOINT, 0, NULL);
+    assert_true(agent->request.is_checkpointed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +324,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_own_name_is_the_last, setup, teardown),
         cmocka_unit_test_setup_teardown(test_own_name_is_not_there_yet, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leader_is_the_last, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_checkpoint_is_for_a_due_request, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
