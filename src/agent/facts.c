@@ -45,7 +45,7 @@ static bool are_peers_known(const struct agent *agent)
 /* Peers are the members that the store lists; what was heard of those that stay is kept. */
 static void update_peers(struct agent *agent)
 {
-    struct peer_facts kept[MEMBERS_MAX] = {0};
+    struct peer_facts kept[PEERS_MAX] = {0};
     unsigned count = 0;
 
     for (unsigned at = 0; at < agent->cluster.member_count; at++) {
@@ -55,6 +55,7 @@ static void update_peers(struct agent *agent)
         if (str_equal(name, agent->config->name)) {
             continue;
         }
+        ASSERT(count < PEERS_MAX); /* keep_place */
         if (known != NULL) {
             kept[count] = *known;
         } else {
@@ -122,6 +123,34 @@ static void add_unlisted(struct agent *agent, const struct member *members, unsi
     for (unsigned at = 0; at < count && cluster->member_count < MEMBERS_MAX; at++) {
         cluster->members[cluster->member_count++] = members[at];
     }
+}
+
+/* With more members than there are places this node always has one: for its record, or until it is
+ * published. OWN_JSON: the record, may be NULL. */
+static void keep_place(struct agent *agent, const char *own_json)
+{
+    struct cluster *cluster = &agent->cluster;
+    const char *name = agent->config->name;
+    struct err e = {0};
+    struct member own;
+    struct member *last;
+
+    if (cluster->member_count < MEMBERS_MAX || cluster_find(cluster, name) != NULL) {
+        return;
+    }
+    last = cluster_last_place(cluster);
+    *last = own_json != NULL && record_member_decode(name, own_json, &own, &e) >= 0
+                ? own
+                : cluster->members[--cluster->member_count];
+}
+
+/* Once, however often the store is read. */
+static void tell_undecoded(struct agent *agent, const char *problem)
+{
+    if (problem[0] != '\0' && !str_equal(agent->undecoded, problem)) {
+        agent_log(agent, LOG_LEVEL_WARNING, "store.decode", "%s", problem);
+    }
+    IGNORE(!str_copy(agent->undecoded, sizeof(agent->undecoded), problem), "same size");
 }
 
 static bool is_same_seq(const struct lease_record *a, const struct lease_record *b)
@@ -279,7 +308,8 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     struct agent *agent = arg;
     struct record_entry entries[DCS_KEYS_MAX];
     struct cluster_settings settings = agent->cluster.settings;
-    char problem[192] = "";
+    char problem[sizeof(agent->undecoded)] = "";
+    const char *own_json = NULL;
     const char *config_json = NULL;
     const char *history_json = NULL;
     const char *failsafe_json = NULL;
@@ -308,14 +338,14 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
             agent->is_leader_of_session = entry->is_of_session;
         } else if (str_equal(entry->key, own_key)) {
             agent->is_member_of_session = entry->is_of_session;
+            own_json = entry->value;
         }
     }
     record_cluster_decode(
         entries, snapshot->count, snapshot->revision, &agent->cluster, problem, sizeof(problem));
-    if (problem[0] != '\0') {
-        agent_log(agent, LOG_LEVEL_WARNING, "store.decode", "%s", problem);
-    }
+    tell_undecoded(agent, problem);
     add_unlisted(agent, unlisted, unlisted_count);
+    keep_place(agent, own_json);
     agent->cluster.settings = settings;
     /* One that is gone goes on, all of it, until the primary has put it back (put_config). */
     config_json = config_json != NULL ? config_json : agent->config_json;
@@ -571,7 +601,8 @@ void agent_on_order(void *arg, enum engine_order order, int result, const struct
         if (order == ORDER_START || order == ORDER_STOP) {
             server->started = order == ORDER_START ? now : (struct instant){0};
         }
-        if (order == ORDER_CHECKPOINT && agent->request.is_present) {
+        /* One that is to be carried out next week wants its own. */
+        if (order == ORDER_CHECKPOINT && instant_is_set(agent->request.due)) {
             agent->request.is_checkpointed = true;
         }
         if (order == ORDER_PROMOTE) {

@@ -195,6 +195,125 @@ static void test_newest_attempt_counts(void **state)
     assert_int_equal(rig->agent->lease.doubtful, LEASE_TXN_NONE);
 }
 
+/* ---- more members than there are places ---- */
+
+#define MANY (MEMBERS_MAX + 1)
+
+static bool is_peer(const char *name)
+{
+    return agent_peer(rig->agent, name) != NULL;
+}
+
+/* The members a, b, c and so on, COUNT of them, but the last one is called LAST; the lease is
+ * LEADER's. */
+static void read_members(int64_t revision, unsigned count, const char *last, const char *leader)
+{
+    struct lease_record record = {.node = "x", .term = 5, .seq = 7, .length_ms = 30000};
+    AUTO_FREE char *lease = NULL;
+    char keys[MANY][16];
+    struct dcs_entry entries[MANY + 3];
+    unsigned used = 0;
+
+    assert_true(str_copy(record.holder, sizeof(record.holder), leader));
+    lease = record_lease_encode(&record);
+    entries[used++] = (struct dcs_entry){.key = KEY_LEASE, .value = lease, .revision = 3};
+    entries[used++] = (struct dcs_entry){.key = KEY_INITIALIZE, .value = "7", .revision = 1};
+    entries[used++] = (struct dcs_entry){.key = KEY_LEADER, .value = leader, .revision = 3};
+    for (unsigned at = 0; at < count; at++) {
+        const char letter[] = {(char)('a' + (int)at), '\0'};
+
+        assert_true(str_format(
+            keys[at], sizeof(keys[at]), KEY_MEMBERS "%s", at + 1 == count ? last : letter));
+        entries[used++] = (struct dcs_entry){
+            .key = keys[at],
+            .value = "{\"conn_url\":\"postgres://h:1/postgres\",\"api_url\":\"http://h:2/patroni\","
+                     "\"state\":\"running\",\"role\":\"replica\",\"baton\":{}}",
+            .revision = 2};
+    }
+    agent_on_snapshot(
+        rig->agent,
+        &(struct dcs_snapshot){.revision = revision, .count = used, .entries = entries});
+}
+
+/* What is made of the peers in each turn, and for each who asks. */
+static void decide(void)
+{
+    AUTO_FREE struct api_snapshot *snapshot = mem_alloc(sizeof(*snapshot));
+    struct ha_view view;
+    struct ha_plan plan;
+
+    agent_view(rig->agent, &view);
+    assert_int_equal(view.member_count, rig->agent->peer_count + 1);
+    ha_decide(&view, &plan);
+    agent_snapshot(rig->agent, snapshot);
+    assert_true(snapshot->cluster.member_count <= MEMBERS_MAX);
+}
+
+static void rename_agent(const char *name)
+{
+    assert_true(str_copy(rig->config.name, sizeof(rig->config.name), name));
+}
+
+static void test_own_name_is_the_last(void **state)
+{
+    assert_non_null(state);
+    rename_agent("zz");
+    read_members(10, MANY, "zz", "b");
+    assert_int_equal(rig->agent->peer_count, PEERS_MAX);
+    assert_non_null(cluster_find(&rig->agent->cluster, "zz"));
+    decide();
+    read_members(11, MANY, "zz", "b");
+    assert_int_equal(rig->agent->peer_count, PEERS_MAX);
+    assert_int_equal(rig->complaints, 1);
+}
+
+/* The others fill all places, and this node is not published yet. */
+static void test_own_name_is_not_there_yet(void **state)
+{
+    assert_non_null(state);
+    rename_agent("zz");
+    read_members(10, MEMBERS_MAX, "p", "b");
+    assert_int_equal(rig->agent->peer_count, PEERS_MAX);
+    decide();
+    read_members(11, MANY, "q", "q");
+    assert_int_equal(rig->agent->peer_count, PEERS_MAX);
+    assert_true(is_peer("q"));
+    decide();
+}
+
+static void test_leader_is_the_last(void **state)
+{
+    assert_non_null(state);
+    rename_agent("a");
+    read_members(10, MANY, "zz", "zz");
+    assert_int_equal(rig->agent->peer_count, PEERS_MAX);
+    assert_true(is_peer("zz"));
+    assert_true(is_peer("o"));
+    assert_false(is_peer("p"));
+    decide();
+    read_members(11, 3, "zz", "zz");
+    assert_int_equal(rig->agent->peer_count, 2);
+    decide();
+}
+
+/* ---- requests ---- */
+
+/* The checkpoint after a promotion is none for a switchover of next week. */
+static void test_checkpoint_is_for_a_due_request(void **state)
+{
+    struct agent *agent = rig->agent;
+
+    assert_non_null(state);
+    agent->request.is_present = true;
+    agent->server.order = ORDER_CHECKPOINT;
+    agent_on_order(agent, ORDER_CHECKPOINT, 0, NULL);
+    assert_false(agent->request.is_checkpointed);
+    agent->request.due = now_of(rig);
+    agent->server.order = ORDER_CHECKPOINT;
+    agent_on_order(agent, ORDER_CHECKPOINT, 0, NULL);
+    assert_true(agent->request.is_checkpointed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +321,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_old_reading_leaves_the_doubt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_after_the_reading, setup, teardown),
         cmocka_unit_test_setup_teardown(test_newest_attempt_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_own_name_is_the_last, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_own_name_is_not_there_yet, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_leader_is_the_last, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_checkpoint_is_for_a_due_request, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,9 @@ struct past_facts {
     bool is_told;
 };
 
+/* The view has a place for each of them, and one for this node. */
+#define PEERS_MAX (MEMBERS_MAX - 1)
+
 /* A member other than this one. */
 struct peer_facts {
     char name[MEMBER_NAME_SIZE];
@@ -213,6 +216,7 @@ struct agent {
     bool is_initialize_of_session;
     bool is_leader_of_session;
     bool is_member_of_session; /* the member record of this node */
+    char undecoded[192];       /* what was last told of keys that cannot be read */
     char *config_json;         /* the config key as it was last read; NULL never */
     char *history_json;        /* the history key as read */
     struct dcs_health dcs;
@@ -222,7 +226,7 @@ struct agent {
     struct lease_facts lease;
     struct past_facts past;
     struct server_facts server;
-    struct peer_facts peers[MEMBERS_MAX];
+    struct peer_facts peers[PEERS_MAX];
     unsigned peer_count;
     struct request_facts request;
     struct sync_facts sync;

@@ -654,6 +654,26 @@ static int decode_sync_key(const struct record_entry *entry, struct cluster *clu
     return decode_sync_or_block(entry->value, &cluster->sync, e);
 }
 
+/* One too many: whoever leads must be known to those who follow. */
+static int decode_surplus_member(
+    const struct record_entry *entry, struct cluster *cluster, struct err *e)
+{
+    const char *name = entry->key + strlen(KEY_MEMBERS);
+    struct member member;
+
+    if (cluster_is_led_by(cluster, name)) {
+        int r = record_member_decode(name, entry->value, &member, e);
+
+        if (r < 0) {
+            return r;
+        }
+        *cluster_last_place(cluster) = member;
+    }
+    return FAIL(
+        e, ERR_LIMIT, "there are more than %d members: not all of them are taken into account",
+        MEMBERS_MAX);
+}
+
 static int decode_member_key(
     const struct record_entry *entry, struct cluster *cluster, struct err *e)
 {
@@ -661,9 +681,7 @@ static int decode_member_key(
     int r;
 
     if (cluster->member_count == MEMBERS_MAX) {
-        return FAIL(
-            e, ERR_LIMIT, "there are more than %d members; this one is not taken into account",
-            MEMBERS_MAX);
+        return decode_surplus_member(entry, cluster, e);
     }
     r = record_member_decode(name, entry->value, &cluster->members[cluster->member_count], e);
     if (r < 0) {

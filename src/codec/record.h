@@ -35,8 +35,9 @@ struct record_entry {
 /* Decode all keys below the prefix at REVISION. A damaged key sync must not be taken for "nobody
  * waits, anybody may take over": it names its leader, or RECORD_SYNC_UNKNOWN where that cannot be
  * read, and no voters, so that nobody but that leader can be primary. The settings part is left at
- * CLUSTER_SETTINGS_DEFAULT (config decodes the config key). PROBLEM (size bytes) receives the first
- * complaint, or "". */
+ * CLUSTER_SETTINGS_DEFAULT (config decodes the config key). Of more members than MEMBERS_MAX the
+ * first by name are kept, and whoever leads. PROBLEM (size bytes) receives the first complaint, or
+ * "". */
 void record_cluster_decode(
     const struct record_entry *entries, unsigned count, int64_t revision, struct cluster *ret,
     char *problem, size_t size);

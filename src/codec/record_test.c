@@ -648,6 +648,39 @@ static void test_cluster_damage(void **state)
     assert_non_null(strstr(problem, "members/n16"));
 }
 
+/* One too many, and that one leads. */
+static void test_leader_has_a_place(void **state)
+{
+    static const struct record_entry keys[] = {
+        {"leader", "n16", 1},
+        {"baton/lease",
+         "{\"holder\":\"n16\",\"node\":\"x\",\"term\":1,\"seq\":1,\"length_ms\":9000,"
+         "\"timeline\":2}",
+         1},
+    };
+    struct record_entry entries[MEMBERS_MAX + 2];
+    char names[MEMBERS_MAX + 2][24];
+    AUTO_FREE struct cluster *cluster = mem_alloc(sizeof(*cluster));
+    char problem[256];
+
+    (void)state;
+    for (size_t row = 0; row < ARRAY_LEN(keys); row++) {
+        entries[0] = keys[row];
+        for (size_t at = 1; at < ARRAY_LEN(entries); at++) {
+            assert_true(str_format(names[at], sizeof(names[at]), "members/n%zu", at - 1));
+            entries[at] = (struct record_entry){names[at], "{}", 1};
+        }
+        record_cluster_decode(entries, ARRAY_LEN(entries), 30, cluster, problem, sizeof(problem));
+        assert_int_equal(cluster->member_count, MEMBERS_MAX);
+        assert_non_null(cluster_find(cluster, "n16"));
+        assert_null(cluster_find(cluster, "n15"));
+        assert_non_null(strstr(problem, "more than 16 members"));
+        entries[ARRAY_LEN(entries) - 1].value = "{";
+        record_cluster_decode(entries, ARRAY_LEN(entries), 30, cluster, problem, sizeof(problem));
+        assert_non_null(cluster_find(cluster, "n15"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -670,6 +703,7 @@ int main(void)
         cmocka_unit_test(test_cluster_history_of),
         cmocka_unit_test(test_cluster_empty_values),
         cmocka_unit_test(test_cluster_damage),
+        cmocka_unit_test(test_leader_has_a_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,5 +99,12 @@ struct cluster {
 /* RET = FROM, without the places for members that FROM does not have: they stay as they are. */
 void cluster_copy(struct cluster *ret, const struct cluster *from);
 
+/* Whether NAME holds the lease, or is what Patroni's world reads as the leader. */
+bool cluster_is_led_by(const struct cluster *cluster, const char *name);
+
+/* The place that is given to another member when all MEMBERS_MAX are taken: the last one whose
+ * member does not lead. */
+struct member *cluster_last_place(struct cluster *cluster);
+
 /* The member called NAME, or NULL. */
 const struct member *cluster_find(const struct cluster *cluster, const char *name);
