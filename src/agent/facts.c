@@ -263,8 +263,8 @@ static void keep_listed(struct agent *agent)
     }
 }
 
-/* A key that has a mistake, or is gone when an agent begins, does not mean that acknowledged commits
- * may be lost from now on: what held goes on, or what the key sync was written under. */
+/* A key that has a mistake, or is gone when an agent begins, does not mean that acknowledged
+ * commits may be lost from now on: what held goes on, or what the key sync was written under. */
 static void keep_durability(
     struct agent *agent, const struct cluster_settings *former, struct cluster_settings *ret)
 {
@@ -301,6 +301,21 @@ static void keep_settings(struct agent *agent)
         agent_log(agent, LOG_LEVEL_WARNING, "config.check", "%s", findings->items[at].text);
     }
     mem_free(findings);
+}
+
+/* One that is gone goes on, all of it, until the primary has put it back (put_config). */
+static void learn_config(struct agent *agent, const char *json)
+{
+    json = json != NULL ? json : agent->config_json;
+    if (!agent->has_cluster || !str_equal(agent->config_json, json)) {
+        keep_text(&agent->config_json, json);
+        keep_settings(agent);
+        agent->times = agent_times(agent);
+        agent_watch(agent);
+        dcs_set_times(
+            agent->ports.dcs, agent->cluster.settings.ttl_ms,
+            agent->cluster.settings.retry_timeout_ms);
+    }
 }
 
 void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
@@ -347,17 +362,7 @@ void agent_on_snapshot(void *arg, const struct dcs_snapshot *snapshot)
     add_unlisted(agent, unlisted, unlisted_count);
     keep_place(agent, own_json);
     agent->cluster.settings = settings;
-    /* One that is gone goes on, all of it, until the primary has put it back (put_config). */
-    config_json = config_json != NULL ? config_json : agent->config_json;
-    if (!agent->has_cluster || !str_equal(agent->config_json, config_json)) {
-        keep_text(&agent->config_json, config_json);
-        keep_settings(agent);
-        agent->times = agent_times(agent);
-        agent_watch(agent);
-        dcs_set_times(
-            agent->ports.dcs, agent->cluster.settings.ttl_ms,
-            agent->cluster.settings.retry_timeout_ms);
-    }
+    learn_config(agent, config_json);
     keep_text(&agent->history_json, history_json);
     keep_text(&agent->failsafe_json, failsafe_json);
     keep_listed(agent);

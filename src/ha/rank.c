@@ -35,9 +35,9 @@ static bool is_floor_lost(const struct ha_view *view)
     return !view->is_grace;
 }
 
-/* Whoever had all that the last primary had has had the time to go first, and enough voters say that
- * this one has all that was acknowledged: it may be that nobody ever gets the rest, as the last
- * words of a primary that was cut off from its standbys when it was stopped. */
+/* Whoever had all that the last primary had has had the time to go first, and enough voters say
+ * that this one has all that was acknowledged. It may be that nobody ever gets the rest, as the
+ * last words of a primary that was cut off from its standbys when it was stopped. */
 static bool is_proven(const struct ha_view *view, int at)
 {
     return view->lease == HA_LEASE_FREE && !view->is_grace && view->sync.is_published &&
