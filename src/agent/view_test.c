@@ -135,6 +135,31 @@ static void after_a_number_was_given_an_odd_one_is_stray(void **state)
     assert_false(view.members[1].is_stray);
 }
 
+/* A number that PostgreSQL would take by itself is given another time: the server may have been
+ * promoted by hand since it was chosen. Timeline 1 has 2 after it. */
+static void the_next_number_is_not_reserved(void **state)
+{
+    static const struct {
+        uint32_t own;
+        uint32_t given;
+        bool is_reserved;
+    } rows[] = {{1, 2, true},  {2, 4, true},  {3, 4, false}, {3, 6, true},
+                {4, 4, false}, {5, 4, false}, {4, 5, false}, {0, 2, true}};
+    struct agent *agent = *state;
+    struct ha_view view;
+
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        agent->server.status.position.timeline = rows[at].own;
+        agent->lease.record.timeline = rows[at].given;
+        agent->lease.is_timeline_used = false;
+        agent_view(agent, &view);
+        assert_int_equal(view.is_reserved, rows[at].is_reserved);
+        agent->lease.is_timeline_used = true;
+        agent_view(agent, &view);
+        assert_false(view.is_reserved);
+    }
+}
+
 /* What a standby that was stopped has confirmed may lie behind the checkpoint of its stop. */
 static void a_stopped_standby_does_not_know_what_it_has(void **state)
 {
@@ -171,6 +196,7 @@ int main(void)
             a_cluster_that_is_taken_over_has_no_strays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             after_a_number_was_given_an_odd_one_is_stray, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_next_number_is_not_reserved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_stopped_standby_does_not_know_what_it_has, set_up, tear_down),
     };

@@ -691,6 +691,25 @@ static void test_paused_release_is_to_the_named(void **state)
     assert_int_equal(plan.actions[TOPIC_LEASE].member, 2);
 }
 
+/* What is said to be the end of the log binds all others: only what certainly is. */
+static void test_release_says_only_a_certain_end(void **state)
+{
+    assert_null(*state);
+    for (int is_end_known = 0; is_end_known < 2; is_end_known++) {
+        struct ha_view view = base_view();
+        struct ha_plan plan;
+
+        lead(&view);
+        view.is_leaving = true;
+        view.server.state = view.members[0].server = SERVER_DOWN;
+        view.server.was_clean = true; /* an elected standby was stopped, or a primary */
+        view.server.is_end_known = is_end_known != 0;
+        ha_decide(&view, &plan);
+        assert_string_equal(plan.actions[TOPIC_LEASE].rule, "leave.release");
+        assert_int_equal(plan.actions[TOPIC_LEASE].floor.lsn != 0, is_end_known);
+    }
+}
+
 /* revoke_test.c, failsafe_test.c, trouble_test.c and tail_test.c have the views of those. */
 static bool is_of_others(const struct ha_rule *rule)
 {
@@ -734,6 +753,7 @@ int main(void)
         cmocka_unit_test(test_every_small_view),
         cmocka_unit_test(test_special_views),
         cmocka_unit_test(test_paused_release_is_to_the_named),
+        cmocka_unit_test(test_release_says_only_a_certain_end),
         cmocka_unit_test(test_every_rule_is_reached),
     };
 

@@ -196,14 +196,19 @@ bool driver_is_detached(const struct node *node)
            !node->server.is_streaming && node->disk.replayed >= node->disk.end.lsn;
 }
 
+static bool is_same_place(struct place a, struct place b)
+{
+    return a.branch == b.branch && a.lsn == b.lsn;
+}
+
 void driver_fill_status(const struct sim *sim, const struct node *node, struct engine_status *ret)
 {
     ret->sync_serial = is_same_server(node) ? node->driver.in_force : 0;
     ret->looked = node_now(sim, node);
     ret->is_detached = driver_is_detached(node);
     ret->is_end_known = ret->state == SERVER_DOWN && !node->disk.is_torn &&
-                        node->disk.was_primary &&
-                        (node->disk.is_clean || node->disk.is_end_read);
+                        (node->disk.is_clean ? is_same_place(node->disk.complete, node->disk.end)
+                                             : node->disk.was_primary && node->disk.is_end_read);
     for (unsigned at = 0; ret->state == SERVER_PRIMARY && at < sim->shape.node_count; at++) {
         const struct sender *sender = &node->server.commits.senders[at];
 

@@ -390,11 +390,11 @@ static void make_database(struct sim *sim, struct node *node)
         .upstream = -1,
         .timeline_max = 1,
         .is_clean = true,
-        .was_primary = true,
         .is_checkpointed = true,
         .changed_ns = sim->now_ns,
     };
     node->disk.checkpoint = node->disk.end;
+    node->disk.complete = node->disk.end;
     node->disk.replayed = node->disk.end.lsn;
     node->made_epoch = node->agent_epoch;
 }

@@ -355,6 +355,7 @@ static void end_run(struct sim *sim, struct node *node, bool is_clean)
         node->disk.complete = node->disk.end;
         node->disk.replayed = node->disk.end.lsn;
     } else if (is_clean) {
+        node->disk.complete = (struct place){-1, 0};
         node->disk.checkpoint.lsn = node->disk.replayed;
     }
     *server = (struct server){.epoch = server->epoch + 1};
