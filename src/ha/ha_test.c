@@ -691,6 +691,22 @@ static void test_paused_release_is_to_the_named(void **state)
     assert_int_equal(plan.actions[TOPIC_LEASE].member, 2);
 }
 
+/* A person may stop the server in maintenance mode and wait for its clients; baton does not. */
+static void test_paused_stop_is_not_overdue(void **state)
+{
+    assert_null(*state);
+    for (int is_busy = 0; is_busy < 2; is_busy++) {
+        struct ha_view view = base_view();
+        struct ha_plan plan;
+
+        stop_overdue(&view);
+        view.settings.is_paused = true;
+        view.server.is_busy = is_busy != 0;
+        ha_decide(&view, &plan);
+        assert_int_equal(plan.actions[TOPIC_SERVER].kind == HA_KILL, is_busy);
+    }
+}
+
 /* What is said to be the end of the log binds all others: only what certainly is. */
 static void test_release_says_only_a_certain_end(void **state)
 {
@@ -753,6 +769,7 @@ int main(void)
         cmocka_unit_test(test_every_small_view),
         cmocka_unit_test(test_special_views),
         cmocka_unit_test(test_paused_release_is_to_the_named),
+        cmocka_unit_test(test_paused_stop_is_not_overdue),
         cmocka_unit_test(test_release_says_only_a_certain_end),
         cmocka_unit_test(test_every_rule_is_reached),
     };

@@ -188,7 +188,9 @@ static bool is_server_unsettled(const struct ha_view *view)
 
 static bool is_paused(const struct ha_view *view)
 {
-    bool is_asked = view->request.is_present && view->request.is_due;
+    const struct ha_request *request = &view->request;
+    bool is_asked = request->is_present && request->is_due &&
+                    (request->candidate == HA_NOBODY || request->candidate == view->self);
 
     return view->settings.is_paused && !is_asked && view->released_to != view->self;
 }

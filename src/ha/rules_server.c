@@ -22,9 +22,12 @@ static bool is_writable_without_lease(const struct ha_view *view)
            view->lease != HA_LEASE_MINE;
 }
 
+/* In maintenance mode a person may be stopping it, and wait for its clients. */
 static bool is_stop_overdue(const struct ha_view *view)
 {
-    return view->server.state == SERVER_STOPPING && view->server.stopping_ms > stop_limit_ms(view);
+    return view->server.state == SERVER_STOPPING &&
+           view->server.stopping_ms > stop_limit_ms(view) &&
+           (!view->settings.is_paused || view->server.is_busy);
 }
 
 /* Restarted it may work again, here or elsewhere; left alone it answers nobody. */
@@ -230,11 +233,6 @@ static bool is_primary(const struct ha_view *view)
     return view->server.state == SERVER_PRIMARY;
 }
 
-static bool is_paused(const struct ha_view *view)
-{
-    return view->settings.is_paused;
-}
-
 static bool is_backing_off(const struct ha_view *view)
 {
     return !is_running(view) && !view->server.is_start_due;
@@ -430,6 +428,16 @@ static bool is_following_wrong(const struct ha_view *view)
            view->holder >= 0 && view->server.upstream != view->holder;
 }
 
+/* A running standby goes on following whoever leads by a person's wish, or commits would wait for
+ * it until maintenance mode ends. */
+static bool is_left_alone(const struct ha_view *view)
+{
+    bool is_to_follow = view->server.state == SERVER_STANDBY && is_led_elsewhere(view) &&
+                        is_following_wrong(view) && !is_bound(view) && !is_standby_diverged(view);
+
+    return view->settings.is_paused && !is_to_follow;
+}
+
 static void act_follow(const struct ha_view *view, struct ha_action *action)
 {
     action->kind = HA_FOLLOW;
@@ -524,7 +532,7 @@ static const struct ha_rule rows[] = {
     {"primary.run", TOPIC_SERVER, "the server is the primary", "this node is the primary",
      is_primary, NULL},
     {"server.paused", TOPIC_SERVER, "maintenance mode is on",
-     "maintenance mode is on: the server is left as it is", is_paused, NULL},
+     "maintenance mode is on: the server is left as it is", is_left_alone, NULL},
     {"server.back-off", TOPIC_SERVER, "the last attempt failed a moment ago",
      "waiting before the next attempt", is_backing_off, NULL},
     {"clone.torn", TOPIC_SERVER, "a rewind was interrupted and a primary runs elsewhere",
