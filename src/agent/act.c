@@ -70,18 +70,23 @@ static uint32_t next_timeline(const struct agent *agent)
     return newest > 1 ? (newest + 3) & ~UINT32_C(1) : 2;
 }
 
-/* The guard moves a deadline forward only. One of a renewal with a longer ttl may be later than
- * what the ttl of now allows: the record says the length that it follows from until it is not, for
- * the others must wait so long. */
-static int64_t renewed_length_ms(const struct agent *agent)
+/* The guard moves a deadline forward only, and that of a renewal with a longer ttl may be later
+ * than the ttl of now allows, also one of an agent before this: the others must wait so long. */
+static int64_t needed_length_ms(const struct agent *agent)
 {
-    const struct lease_facts *lease = &agent->lease;
-    int64_t left_ms = instant_is_set(lease->deadline)
-                          ? instant_left_ms(lease->deadline, agent->ports.now(agent->ports.arg))
-                          : 0;
+    struct instant now = agent->ports.now(agent->ports.arg);
+    const struct instant deadlines[] = {
+        agent->lease.deadline, agent->server.status.deadline, agent->lease.armed};
+    int64_t length_ms = agent->times.length_ms;
 
-    return left_ms > agent->times.hold_ms ? MAX(lease->record.length_ms, agent->times.length_ms)
-                                          : agent->times.length_ms;
+    for (size_t at = 0; at < ARRAY_LEN(deadlines); at++) {
+        int64_t left_ms = instant_is_set(deadlines[at]) ? instant_left_ms(deadlines[at], now) : 0;
+
+        if (left_ms > agent->times.hold_ms) {
+            length_ms = MAX(length_ms, lease_length_ms(left_ms));
+        }
+    }
+    return length_ms;
 }
 
 /* The leader key is what Patroni's world reads; it is put again with this session when it is
@@ -100,7 +105,7 @@ static void renew(struct agent *agent, bool is_next_term)
         wanted.term = MAX(agent_past_term(agent) + 1, promised);
         wanted.seq = 1;
     }
-    wanted.length_ms = renewed_length_ms(agent);
+    wanted.length_ms = needed_length_ms(agent);
     /* Never in advance: what somebody promoted by hand must be beyond all numbers that stand here
      * (ha_bar). */
     if (agent_needs_timeline(agent)) {
@@ -130,7 +135,7 @@ static void acquire(struct agent *agent)
     struct lease_record wanted = {
         .term = MAX(agent_past_term(agent) + 1, agent->sync.promised),
         .seq = 1,
-        .length_ms = agent->times.length_ms,
+        .length_ms = needed_length_ms(agent),
         .timeline = next_timeline(agent),
     };
     struct dcs_txn txn = {0};
@@ -211,6 +216,12 @@ static void claim(struct agent *agent)
     put_record(agent, &txn);
 }
 
+/* What it was, not what the cluster was made with: commits may wait for standbys by now. */
+static const char *config_of(const struct agent *agent)
+{
+    return agent->config_json != NULL ? agent->config_json : agent->config->bootstrap.dcs_json;
+}
+
 static void initialize(struct agent *agent)
 {
     struct dcs_txn txn = {.compare_count = 1, .op_count = 1};
@@ -222,21 +233,19 @@ static void initialize(struct agent *agent)
     txn.compares[0] = compare_revision(
         KEY_INITIALIZE, agent->cluster.has_initialize ? agent->cluster.initialize_revision : 0);
     txn.ops[0] = put(KEY_INITIALIZE, system_id, false);
-    if (!agent->cluster.has_config) {
+    if (!agent->cluster.has_config && !agent_is_config_unknown(agent)) {
         txn.compares[txn.compare_count++] = compare_revision(KEY_CONFIG, 0);
-        txn.ops[txn.op_count++] = put(KEY_CONFIG, agent->config->bootstrap.dcs_json, false);
+        txn.ops[txn.op_count++] = put(KEY_CONFIG, config_of(agent), false);
     }
     put_record(agent, &txn);
 }
 
-/* What it was, not what the cluster was made with: commits may wait for standbys by now. */
 static void put_config(struct agent *agent)
 {
     struct dcs_txn txn = {.compare_count = 1, .op_count = 1};
-    const char *json = agent->config_json;
 
     txn.compares[0] = compare_revision(KEY_CONFIG, 0);
-    txn.ops[0] = put(KEY_CONFIG, json != NULL ? json : agent->config->bootstrap.dcs_json, false);
+    txn.ops[0] = put(KEY_CONFIG, config_of(agent), false);
     put_record(agent, &txn);
 }
 

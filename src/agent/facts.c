@@ -172,6 +172,7 @@ void agent_hold(struct agent *agent, struct instant t0, int64_t hold_ms)
     if (!instant_is_set(agent->lease.deadline) ||
         instant_left_ms(deadline, agent->lease.deadline) > 0) {
         agent->lease.deadline = deadline;
+        agent->lease.armed = deadline;
         agent->lease.renewed = t0;
         engine_arm(agent->ports.engine, deadline);
     }
@@ -530,6 +531,21 @@ static void note_trouble(
     }
 }
 
+/* An elected standby that is stopped before it is opened says less in its control file. */
+static void note_elected(
+    struct agent *agent, const struct engine_status *status, struct instant now)
+{
+    struct server_facts *server = &agent->server;
+
+    if (status->state == SERVER_STANDBY) {
+        server->elected = agent_holds(agent, now, NULL) && agent_is_whole(server, status)
+                              ? status->position
+                              : (struct position){0};
+    } else if (status->state != SERVER_STOPPING && status->state != SERVER_DOWN) {
+        server->elected = (struct position){0};
+    }
+}
+
 void agent_on_status(void *arg, const struct engine_status *status)
 {
     struct agent *agent = arg;
@@ -556,6 +572,7 @@ void agent_on_status(void *arg, const struct engine_status *status)
         }
     }
     note_trouble(server, status, now);
+    note_elected(agent, status, now);
     note_down(server, status, now);
     if (status->is_streaming) {
         server->is_rewound = false;

@@ -23,6 +23,7 @@ struct lease_facts {
 
     struct instant deadline; /* of the own hold; {0,0}: not holding */
     bool is_adopted;         /* the deadline was found at the guard, and not renewed since */
+    struct instant armed;    /* the latest that the guard was ever told */
     struct instant renewed;  /* when the last renewal that succeeded was begun */
     struct instant tried;    /* when the last one was begun */
 
@@ -73,6 +74,7 @@ struct peer_facts {
     bool is_ping_lost;       /* one that began since it was heard had no answer */
     bool is_ping_refused;    /* nobody listens there, and the host says so */
     struct instant together; /* it last streamed from the primary here, or there was none here */
+    bool has_joined;         /* it has said that it streams the timeline of the primary here */
     struct instant unlisted; /* the store has not had its key since; {0,0}: it has */
 };
 
@@ -152,6 +154,7 @@ struct server_facts {
     struct instant answering; /* when it last answered as a standby or primary */
     struct instant stopping;  /* when it began to stop */
     struct position end;      /* of its log, when it was last down and that was known; {0,0}: not */
+    struct position elected;  /* what it had as a standby with the lease; {0,0}: not known */
     struct instant watched;   /* since when this agent looks at it without a long pause */
     struct instant resumed;   /* ... and without a short one */
     struct instant killed;    /* and not ended since; {0,0}: it was not */
@@ -316,7 +319,9 @@ struct lease_times agent_times(const struct agent *agent);
 void agent_watch(struct agent *agent);
 
 /* Whether a promotion now would get a timeline that nobody else can have had. */
+bool agent_is_whole(const struct server_facts *facts, const struct engine_status *status);
 bool agent_is_reserved(const struct agent *agent);
+bool agent_is_config_unknown(const struct agent *agent);
 
 /* Whether a promotion is ahead and its timeline is not reserved yet. */
 bool agent_needs_timeline(const struct agent *agent);

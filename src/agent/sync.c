@@ -197,6 +197,18 @@ static bool is_replicating(
     return false;
 }
 
+/* The server counts any connection by that name. A standby that has more than the switch to this
+ * timeline is let in for a moment, and says that it has on disk what it has of another history;
+ * until it says itself that it has gone over to this timeline, nothing that it confirms counts. */
+static bool has_joined(const struct agent *agent, const struct peer_facts *peer)
+{
+    const struct peer_report *report = &peer->report;
+
+    return !report->has_baton ||
+           (report->is_streaming &&
+            report->position.timeline == agent->server.status.position.timeline);
+}
+
 void agent_note_time(struct agent *agent, struct instant now)
 {
     struct sync_facts *sync = &agent->sync;
@@ -214,8 +226,9 @@ void agent_note_time(struct agent *agent, struct instant now)
         struct peer_facts *peer = &agent->peers[at];
         uint64_t flushed;
 
-        if (!is_primary ||
-            (is_replicating(agent, peer, &flushed) && agent_is_fresh(agent, peer, now))) {
+        peer->has_joined = is_primary && (peer->has_joined || has_joined(agent, peer));
+        if (!is_primary || (peer->has_joined && is_replicating(agent, peer, &flushed) &&
+                            agent_is_fresh(agent, peer, now))) {
             peer->together = now;
         }
     }
@@ -265,7 +278,8 @@ static void view_peer(
     struct instant silent =
         instant_is_set(agent->sync.opened) ? agent->sync.opened : agent->server.ended;
 
-    member->is_replicating = is_replicating(agent, peer, &member->flushed_lsn) && member->is_fresh;
+    member->is_replicating =
+        is_replicating(agent, peer, &member->flushed_lsn) && member->is_fresh && peer->has_joined;
     member->apart_ms =
         instant_is_set(peer->together) ? instant_elapsed_max_ms(peer->together, now) : INT64_MAX;
     member->is_current = instant_is_set(silent) && instant_is_set(peer->asked) &&
@@ -273,6 +287,17 @@ static void view_peer(
     member->is_suspecting = member->is_fresh && term != 0 && report->suspected == term;
     member->is_promised = member->is_fresh && report->promised > term;
     member->is_patroni = member->is_fresh && !report->has_baton;
+}
+
+/* What confirms is what it is taken for. */
+static bool have_joined(const struct agent *agent, uint32_t names)
+{
+    for (unsigned at = 0; at < agent->peer_count; at++) {
+        if ((names & HA_BIT(at + 1)) != 0 && !agent->peers[at].has_joined) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void agent_view_sync(const struct agent *agent, struct instant now, struct ha_view *view)
@@ -290,8 +315,10 @@ void agent_view_sync(const struct agent *agent, struct instant now, struct ha_vi
         .is_known = facts->has_rule,
         .rule = view_rule(agent, &facts->rule, facts->is_managed),
         .mix = view_rule(agent, &facts->mix, facts->is_mix_managed),
-        .is_settled = facts->has_rule && status->sync_serial == facts->serial,
     };
+    view->sync.is_settled =
+        facts->has_rule && status->sync_serial == facts->serial &&
+        (status->state != SERVER_PRIMARY || have_joined(agent, view->sync.rule.names));
     view->is_bound = agent->has_cluster && facts->promised > agent->lease.record.term &&
                      view->lease != HA_LEASE_MINE;
     view->is_promise_busy = facts->is_promising || (instant_is_set(facts->promise_retry) &&

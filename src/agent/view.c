@@ -133,17 +133,23 @@ enum trouble agent_trouble(const struct agent *agent, struct instant now)
  * stopped says how far it had replayed, and it may have confirmed more. That the replay has got to
  * where the log ended before the start says nothing more once a receiver may have come and gone
  * with a crash inside. */
-static bool is_whole(const struct server_facts *facts)
+bool agent_is_whole(const struct server_facts *facts, const struct engine_status *status)
 {
-    const struct engine_status *status = &facts->status;
-
     if (status->state == SERVER_DOWN) {
-        return status->is_end_known;
+        return status->is_end_known || facts->elected.lsn != 0;
     }
     return status->state == SERVER_STANDBY &&
            (status->is_detached || status->received_lsn != 0 ||
             (!status->was_lost && facts->end.lsn != 0 &&
              position_compare(status->position, facts->end) >= 0));
+}
+
+static struct position own_position(const struct server_facts *facts)
+{
+    return facts->status.state == SERVER_DOWN && !facts->status.is_end_known &&
+                   facts->elected.lsn != 0
+               ? facts->elected
+               : facts->status.position;
 }
 
 static void view_self(const struct agent *agent, struct instant now, struct ha_member *member)
@@ -157,7 +163,7 @@ static void view_self(const struct agent *agent, struct instant now, struct ha_m
         .server = agent->server.has_status ? status->state : SERVER_UNKNOWN,
         .is_streaming = status->is_streaming,
         .is_checkpointed = status->is_checkpointed,
-        .position = status->position,
+        .position = own_position(&agent->server),
         .nofailover = agent->config->tags.nofailover || agent->config->tags.failover_priority <= 0,
         .priority = agent->config->tags.failover_priority,
         .clonefrom = agent->config->tags.clonefrom,
@@ -166,7 +172,8 @@ static void view_self(const struct agent *agent, struct instant now, struct ha_m
         .is_watchdog_failed = status->is_watchdog_failed,
         .trouble = agent_trouble(agent, now),
         .is_outgrown = status->is_outgrown,
-        .is_whole = status->state != SERVER_STANDBY || is_whole(&agent->server),
+        .is_whole = (status->state != SERVER_STANDBY && status->state != SERVER_DOWN) ||
+                    agent_is_whole(&agent->server, &agent->server.status),
         .replayed_lsn = status->replayed_lsn,
     };
     IGNORE(!str_copy(member->name, sizeof(member->name), agent->config->name), "same size");
@@ -384,7 +391,8 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
     server->can_ship = agent->config->postgresql.replication.password[0] != '\0';
     server->recovery_bytes = status->recovery_bytes;
     server->is_detached = server->state == SERVER_STANDBY && status->is_detached;
-    server->is_end_known = server->state == SERVER_DOWN && status->is_end_known;
+    server->is_end_known =
+        server->state == SERVER_DOWN && (status->is_end_known || facts->elected.lsn != 0);
     if (server->state == SERVER_DOWN && instant_is_set(facts->ended)) {
         server->ended_ms = instant_elapsed_max_ms(facts->ended, now);
     }
@@ -404,7 +412,7 @@ static void view_server(const struct agent *agent, struct instant now, struct ha
     }
     server->is_room_tried = instant_is_set(facts->room_tried) &&
                             instant_elapsed_max_ms(facts->room_tried, now) < ROOM_RETRY_MS;
-    server->is_whole = is_whole(facts);
+    server->is_whole = agent_is_whole(facts, &facts->status);
     server->relation = view_relation(agent, view);
 }
 
@@ -555,7 +563,7 @@ static void mark_shared(const struct agent *agent, struct ha_view *view)
 
 /* It was gone when this agent began. What the cluster was made with may be less than commits wait
  * for, as the key sync shows: a person must write it. */
-static bool is_config_unknown(const struct agent *agent)
+bool agent_is_config_unknown(const struct agent *agent)
 {
     return agent->config_json == NULL && agent->cluster.sync.leader[0] != '\0';
 }
@@ -576,7 +584,7 @@ void agent_view(const struct agent *agent, struct ha_view *view)
         .is_reserved = agent_is_reserved(agent),
         .initialize = view_initialize(agent),
         .system_id = agent->cluster.system_id,
-        .has_config = agent->cluster.has_config || is_config_unknown(agent),
+        .has_config = agent->cluster.has_config || agent_is_config_unknown(agent),
         .settings = agent->cluster.settings,
         .promote_budget_ms = agent->times.promote_budget_ms,
         .is_leaving = agent->is_leaving,

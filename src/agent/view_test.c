@@ -189,6 +189,46 @@ static void a_stopped_standby_does_not_know_what_it_has(void **state)
     assert_true(view.members[0].is_whole);
 }
 
+/* A server counts every connection by a member's name; a standby whose history is another one says
+ * for a moment that it has all. */
+static void only_who_has_joined_confirms(void **state)
+{
+    struct agent *agent = *state;
+    struct engine_status *status = &agent->server.status;
+    struct peer_report *report = &agent->peers[0].report;
+    struct ha_view view;
+
+    status->state = SERVER_PRIMARY;
+    status->position = (struct position){6, 0x9000000};
+    status->standby_count = 1;
+    assert_true(str_copy(status->standbys[0].name, sizeof(status->standbys[0].name), "n1"));
+    status->standbys[0].flushed_lsn = 0x9000000;
+    agent->sync.has_rule = true;
+    agent->sync.serial = status->sync_serial = 1;
+    agent->sync.rule = (struct sync_rule){.is_waiting = true, .need = 1, .count = 1};
+    assert_true(str_copy(agent->sync.rule.names[0], sizeof(agent->sync.rule.names[0]), "n1"));
+    report->is_streaming = true; /* on timeline 5 */
+    agent_note_time(agent, no_time(NULL));
+    agent_view(agent, &view);
+    assert_false(view.members[1].is_replicating);
+    assert_false(view.sync.is_settled);
+    report->position.timeline = 6;
+    agent_note_time(agent, no_time(NULL));
+    agent_view(agent, &view);
+    assert_true(view.members[1].is_replicating);
+    assert_true(view.sync.is_settled);
+    report->is_streaming = false; /* away for a moment: it has this history */
+    agent_note_time(agent, no_time(NULL));
+    agent_view(agent, &view);
+    assert_true(view.sync.is_settled);
+    status->state = SERVER_STANDBY;
+    agent_note_time(agent, no_time(NULL));
+    status->state = SERVER_PRIMARY;
+    agent_note_time(agent, no_time(NULL));
+    agent_view(agent, &view);
+    assert_false(view.sync.is_settled);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +236,7 @@ int main(void)
             a_cluster_that_is_taken_over_has_no_strays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             after_a_number_was_given_an_odd_one_is_stray, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_who_has_joined_confirms, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_next_number_is_not_reserved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_stopped_standby_does_not_know_what_it_has, set_up, tear_down),

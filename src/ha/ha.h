@@ -358,6 +358,9 @@ struct lease_times {
 #define LEASE_LENGTH_MIN_MS 2000
 struct lease_times lease_times(int64_t ttl_ms, int64_t loop_wait_ms);
 
+/* A length that is long enough for who may write for LEFT_MS more. */
+int64_t lease_length_ms(int64_t left_ms);
+
 /* The times of TIMES with a kernel watchdog whose timeout is MARGIN_S seconds less than the length;
  * negative: the longest one that is certain, which shortens the hold too. */
 void lease_watch(struct lease_times *times, int64_t margin_s);

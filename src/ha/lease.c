@@ -72,6 +72,14 @@ struct lease_times lease_times(int64_t ttl_ms, int64_t loop_wait_ms)
     return times;
 }
 
+int64_t lease_length_ms(int64_t left_ms)
+{
+    int64_t usable_ms =
+        left_ms + left_ms * RATE_ERROR_PPM / 1000000 + 1 + GUARD_LATE_MS + KILL_MS + 1;
+
+    return usable_ms + usable_ms * 2 * RATE_ERROR_PPM / 1000000 + 1;
+}
+
 void lease_watch(struct lease_times *times, int64_t margin_s)
 {
     int64_t usable_ms = times->length_ms - 2 * times->length_ms * RATE_ERROR_PPM / 1000000 - 1;

@@ -20,6 +20,22 @@ static void test_lease_times_keep_the_promise(void **state)
     assert_true(lease_times(3000, 1000).hold_ms > 2400);
 }
 
+/* What is left of a hold asks for no longer length than the hold came from, but for some
+ * milliseconds of rounding, and keeps the promise. */
+static void test_lease_length_is_enough(void **state)
+{
+    assert_null(*state);
+    for (int64_t left_ms = 0; left_ms <= 600000; left_ms += 37) {
+        int64_t length_ms = lease_length_ms(left_ms);
+
+        assert_true((double)left_ms * 1.0005 + 200 + 300 <= (double)length_ms * 0.9995);
+        assert_true(length_ms <= left_ms + left_ms / 500 + 510);
+        if (length_ms >= LEASE_LENGTH_MIN_MS) {
+            assert_true(lease_times(length_ms, 10000).hold_ms >= left_ms);
+        }
+    }
+}
+
 /* The inequalities of lease.c for the kernel watchdog, for every length and margin. */
 static void test_watchdog_times_keep_the_promise(void **state)
 {
@@ -64,6 +80,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lease_times_keep_the_promise),
+        cmocka_unit_test(test_lease_length_is_enough),
         cmocka_unit_test(test_watchdog_times_keep_the_promise),
     };
 

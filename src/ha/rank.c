@@ -52,7 +52,7 @@ static bool has_told(const struct ha_member *member)
         member->server == SERVER_PRIMARY || member->server == SERVER_STOPPING) {
         return false;
     }
-    return member->server != SERVER_STANDBY || member->is_whole;
+    return (member->server != SERVER_STANDBY && member->server != SERVER_DOWN) || member->is_whole;
 }
 
 /* What the store says of synchronous standbys may be of a time before the last primary. */

@@ -192,7 +192,10 @@ static bool is_paused(const struct ha_view *view)
     bool is_asked = request->is_present && request->is_due &&
                     (request->candidate == HA_NOBODY || request->candidate == view->self);
 
-    return view->settings.is_paused && !is_asked && view->released_to != view->self;
+    /* For whoever is named its voters must promise. */
+    bool is_voter = request->is_present && request->is_due && revoke_is_overdue(view);
+
+    return view->settings.is_paused && !is_asked && !is_voter && view->released_to != view->self;
 }
 
 static bool is_self_barred(const struct ha_view *view)

@@ -429,13 +429,13 @@ static bool is_following_wrong(const struct ha_view *view)
 }
 
 /* A running standby goes on following whoever leads by a person's wish, or commits would wait for
- * it until maintenance mode ends. */
+ * it until maintenance mode ends; and it keeps what it promised, for that wish. */
 static bool is_left_alone(const struct ha_view *view)
 {
     bool is_to_follow = view->server.state == SERVER_STANDBY && is_led_elsewhere(view) &&
                         is_following_wrong(view) && !is_bound(view) && !is_standby_diverged(view);
 
-    return view->settings.is_paused && !is_to_follow;
+    return view->settings.is_paused && !is_to_follow && !is_bound_following(view);
 }
 
 static void act_follow(const struct ha_view *view, struct ha_action *action)

@@ -154,13 +154,15 @@ static bool is_in_time(const struct ha_view *view, int at)
     return member->is_replicating && lag_of(view, at) <= ENTER_LAG_BYTES;
 }
 
-/* A server that is about to be opened has no standbys yet: those count that will follow. */
+/* A server that is about to be opened has no standbys yet: those count that will follow. Who has
+ * more than the server here must be rewound first. */
 static bool is_expected(const struct ha_view *view, int at)
 {
     const struct ha_member *member = &view->members[at];
 
     return member->is_fresh &&
-           (member->server == SERVER_STANDBY || member->server == SERVER_STARTING);
+           (member->server == SERVER_STARTING ||
+            (member->server == SERVER_STANDBY && ha_compare(view, at, view->self) <= 0));
 }
 
 static bool may_confirm(const struct ha_view *view, int at)

@@ -54,7 +54,7 @@ static const struct {
 
 void pg_peer_conninfo(
     const struct postgres *pg, const struct engine_peer *peer, const struct account *account,
-    const char *database, struct str *out)
+    const char *application, const char *database, struct str *out)
 {
     struct url_parts url;
     char port[16];
@@ -70,7 +70,7 @@ void pg_peer_conninfo(
         url_add_conninfo(out, "dbname", database);
     }
     url_add_conninfo(out, "passfile", pg->paths.passfile);
-    url_add_conninfo(out, "application_name", pg->config->name);
+    url_add_conninfo(out, "application_name", application);
     url_add_conninfo(out, "sslmode", "prefer");
     url_add_conninfo(out, "gssencmode", "disable");
     for (size_t at = 0; at < ARRAY_LEN(patience); at++) {
@@ -87,7 +87,8 @@ void pg_set_upstream(struct postgres *pg, const struct engine_peer *peer)
     }
     pg->is_revoked = pg->is_revoked && peer->name[0] == '\0';
     pg->upstream = (struct pg_upstream){.is_known = true};
-    pg_peer_conninfo(pg, peer, &pg->config->postgresql.replication, NULL, &conninfo);
+    pg_peer_conninfo(
+        pg, peer, &pg->config->postgresql.replication, pg->config->name, NULL, &conninfo);
     if (conninfo.length > 0) {
         str_copy(pg->upstream.name, sizeof(pg->upstream.name), peer->name);
         str_copy(pg->upstream.conninfo, sizeof(pg->upstream.conninfo), str_text(&conninfo));

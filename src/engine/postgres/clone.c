@@ -10,6 +10,16 @@
 #include "engine/postgres/copy.h"
 #include "engine/postgres/driver.h"
 
+/* Never the member's own: the connection that brings the log says what it has written, and under a
+ * name of the rule of commits the server would take that for a standby's word, with no data there
+ * that could be started yet. No member can have a name with a space. */
+#define CLONE_NAME "baton clone"
+
+void pg_clone_conninfo(const struct postgres *pg, const struct engine_peer *peer, struct str *out)
+{
+    pg_peer_conninfo(pg, peer, &pg->config->postgresql.replication, CLONE_NAME, NULL, out);
+}
+
 static int step_check(struct postgres *pg, struct err *e)
 {
     int r = copy_check_place(pg, e);
@@ -38,8 +48,7 @@ static int step_basebackup(struct postgres *pg, struct err *e)
                                 "--no-password", "-d", NULL,   NULL};
     const char *whole[ARRAY_LEN(argv)];
 
-    pg_peer_conninfo(
-        pg, &pg->order.args.peer, &pg->config->postgresql.replication, NULL, &conninfo);
+    pg_clone_conninfo(pg, &pg->order.args.peer, &conninfo);
     if (conninfo.length == 0) {
         return FAIL(
             e, ERR_INVALID, "the address of %s is not usable: %s", pg->order.args.peer.name,

@@ -174,6 +174,10 @@ static int finish(struct copy_job *own, struct err *e)
         return r;
     }
     r = file_remove(own->paths.rewinding, e);
+    if (r == 0) {
+        join(path, own->paths.runtime_dir, "rewinding"); /* of a version before (look.c) */
+        r = file_remove(path, e);
+    }
     if (r < 0) {
         return r;
     }

@@ -401,7 +401,9 @@ void pg_apply_background(struct postgres *pg);
 void pg_set_upstream(struct postgres *pg, const struct engine_peer *peer);
 void pg_peer_conninfo(
     const struct postgres *pg, const struct engine_peer *peer, const struct account *account,
-    const char *database, struct str *out);
+    const char *application, const char *database, struct str *out);
+void pg_clone_conninfo(
+    const struct postgres *pg, const struct engine_peer *peer, struct str *out); /* clone.c */
 bool pg_use_slots(const struct postgres *pg);
 bool pg_has_restore_command(struct postgres *pg);
 struct parameters *pg_assemble(struct postgres *pg, struct arena *arena);

@@ -413,7 +413,10 @@ static int look_at(struct look_job *own, struct err *e)
     if (r < 0) {
         return r;
     }
-    r = exists(own->paths.rewinding, "") ? look_at_torn(own, e) : look_inside(own, e);
+    /* Until 2026-11-26 the mark lay in the other folder. */
+    r = exists(own->paths.rewinding, "") || exists(own->paths.runtime_dir, "rewinding")
+            ? look_at_torn(own, e)
+            : look_inside(own, e);
     if (r == 0) {
         look->state = SERVER_DOWN;
     }

@@ -124,7 +124,8 @@ static int step_rewind(struct postgres *pg, struct err *e)
     size_t count = 2;
 
     pg_peer_conninfo(
-        pg, &pg->order.args.peer, &pg->config->postgresql.rewind, "postgres", &conninfo);
+        pg, &pg->order.args.peer, &pg->config->postgresql.rewind, pg->config->name, "postgres",
+        &conninfo);
     pg_program(pg, "pg_rewind", program);
     memcpy(whole, argv, sizeof(argv));
     whole[count++] = arena_format(arena, "--source-server=%s", str_text(&conninfo));
