@@ -438,6 +438,7 @@ bool pg_sync_is_loading(const struct postgres *pg);  /* a standby has been told 
 const char *pg_sync_text(const struct postgres *pg); /* NULL: the operator's own value */
 const char *pg_sync_mark(const struct postgres *pg); /* "": none yet */
 bool pg_sync_is_managed(const struct postgres *pg);
+const char *pg_sync_problem(const struct postgres *pg); /* "" none */
 int pg_step_sync_write(struct postgres *pg, struct err *e);
 int pg_step_sync_load(struct postgres *pg, struct err *e);
 void pg_note_standby(struct pg_probe *probe, const char *name, uint64_t flushed_lsn);
