@@ -388,7 +388,8 @@ void pg_stall_forget(struct postgres *pg);
 
 /* The newest reason in TEXT, lines of a log (written over), as a sentence; PROBLEM stays when there
  * is none. RET_REFUSALS: how often the same segment was refused, with nothing else in between. */
-void pg_stall_read(char *text, char *problem, size_t size, unsigned *ret_refusals);
+void pg_stall_read(
+    char *text, char *problem, size_t size, unsigned *ret_refusals, bool *ret_is_of_slot);
 
 /* outgrown.c: after each probe; another server, or replay goes on */
 void pg_outgrown_tick(struct postgres *pg);
