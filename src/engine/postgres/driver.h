@@ -388,7 +388,8 @@ void pg_stall_forget(struct postgres *pg);
 
 /* The newest reason in TEXT, lines of a log (written over), as a sentence; PROBLEM stays when there
  * is none. RET_REFUSALS: how often the same segment was refused, with nothing else in between. */
-void pg_stall_read(char *text, char *problem, size_t size, unsigned *ret_refusals);
+void pg_stall_read(
+    char *text, char *problem, size_t size, unsigned *ret_refusals, bool *ret_is_of_slot);
 
 /* outgrown.c: after each probe; another server, or replay goes on */
 void pg_outgrown_tick(struct postgres *pg);
@@ -440,6 +441,7 @@ bool pg_sync_is_loading(const struct postgres *pg);  /* a standby has been told 
 const char *pg_sync_text(const struct postgres *pg); /* NULL: the operator's own value */
 const char *pg_sync_mark(const struct postgres *pg); /* "": none yet */
 bool pg_sync_is_managed(const struct postgres *pg);
+const char *pg_sync_problem(const struct postgres *pg); /* "" none */
 int pg_step_sync_write(struct postgres *pg, struct err *e);
 int pg_step_sync_load(struct postgres *pg, struct err *e);
 void pg_note_standby(struct pg_probe *probe, const char *name, uint64_t flushed_lsn);

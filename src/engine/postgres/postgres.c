@@ -106,8 +106,12 @@ static const char *running_problem(const struct postgres *pg, enum server_state 
     bool is_refused = pg->was_reached && state != SERVER_STOPPING &&
                       strstr(pg->connect_problem, "the database system is") == NULL;
     const char *const texts[] = {
-        is_refused ? pg->connect_problem : "", pg->outgrown.problem, pg->stall.problem,
-        pg->complaint, pg_fence_problem(pg)};
+        is_refused ? pg->connect_problem : "",
+        pg->outgrown.problem,
+        pg->stall.problem,
+        pg_sync_problem(pg),
+        pg->complaint,
+        pg_fence_problem(pg)};
     size_t at = 0;
 
     while (at + 1 < ARRAY_LEN(texts) && texts[at][0] == '\0') {

@@ -7,8 +7,11 @@
  * replicates from somebody else or does not stream; on a standby those that name it in
  * replicatefrom. Made if missing, with their WAL reserved at once. Dropped are inactive physical
  * slots that are not wanted, of members known now or remembered: a slot that nobody reads keeps WAL
- * until the disk is full. Names stay remembered in runtime_dir/slots, because the members are gone
- * when it matters. Other people's slots are not touched. */
+ * until the disk is full. A wanted one that the server has invalidated (max_slot_wal_keep_size,
+ * idle_replication_slot_timeout) is dropped and made anew: from PostgreSQL 18 on its standby is
+ * refused for ever, also when the WAL that it needs is still there. Names stay remembered in
+ * runtime_dir/slots, because the members are gone when it matters. Other people's slots are not
+ * touched. */
 #include "base/assert.h"
 #include "codec/codec.h"
 #include "engine/postgres/driver.h"
@@ -206,10 +209,13 @@ static void make_todo(struct pg_slots *slots, const PGresult *result)
         const char *name = PQgetvalue(result, row, 0);
         bool is_idle_physical = str_equal(PQgetvalue(result, row, 1), "physical") &&
                                 str_equal(PQgetvalue(result, row, 2), "f");
+        bool is_lost = str_equal(PQgetvalue(result, row, 3), "lost");
+        bool is_to_go = has_name(&slots->wanted, name) ? is_lost : has_name(&slots->known, name);
 
-        IGNORE(!add_name(&there, name), "full: wanted ones are created again and refused");
-        if (is_idle_physical && has_name(&slots->known, name) && !has_name(&slots->wanted, name)) {
+        if (is_idle_physical && is_to_go) {
             add_todo(slots, "SELECT pg_drop_replication_slot(", name, ")");
+        } else {
+            IGNORE(!add_name(&there, name), "full: wanted ones are created again and refused");
         }
     }
     for (unsigned at = 0; at < slots->wanted.count; at++) {
@@ -271,7 +277,8 @@ static void on_open(void *arg, const PGresult *result, const struct err *why)
     }
     session_query(
         pg->slots->session,
-        "SELECT slot_name, slot_type, active FROM pg_replication_slots WHERE NOT temporary",
+        "SELECT slot_name, slot_type, active, wal_status FROM pg_replication_slots"
+        " WHERE NOT temporary",
         QUERY_MS, on_list, pg);
 }
 

@@ -5,8 +5,9 @@
  * A standby that needs WAL which its upstream has removed asks for it on and on, every
  * wal_retrieve_retry_interval (5 s), and for what its restore_command has in between. When the same
  * segment was refused several times in a row, for long enough (an archive may be out of reach for a
- * while), nothing will bring it: it starves. That stays true
- * while the server is stopped, until other data is here or another upstream is set.
+ * while), nothing will bring it: it starves. That stays true while the server is stopped, until
+ * other data is here or another upstream is set. A slot that was invalidated is made anew by the
+ * upstream's agent (slots.c): that gets as long as an archive.
  *
  * One that is not ready yet, because it needs what its upstream has not got, writes nothing about
  * that; its control file says how much log it needs.
@@ -23,8 +24,9 @@
 #define REFUSALS 3
 #define STREAMING_PROBES 3 /* a receiver that will be refused streams for a moment, too */
 #define STARVED_MS 10000
-#define STARVED_ARCHIVE_MS 60000
+#define STARVED_PATIENT_MS 60000 /* with an archive, or for a slot */
 #define DAMAGE_HINT "\nhint: its log is damaged: move the data away, it is copied anew"
+#define SLOT "slot"     /* instead of a segment's name */
 #define SEGMENT_SIZE 25 /* of a WAL file's name, with the end */
 
 struct stall_job {
@@ -37,6 +39,7 @@ struct stall_job {
     struct position needed;
     char problem[sizeof(((struct pg_stall *)NULL)->problem)];
     unsigned refusals;
+    bool is_of_slot; /* the last one */
 };
 
 /* The line of a client that was not let in looks alike; those of replication have one of these. */
@@ -52,12 +55,17 @@ static bool is_about_replication(const char *line)
     return false;
 }
 
-/* "... requested WAL segment 000000020000000000000003 has already been removed" */
+/* "... requested WAL segment 000000020000000000000003 has already been removed", or from 18 on
+ * "... can no longer access replication slot "node_2"". */
 static bool is_refusal(const char *line, char *ret_segment)
 {
     static const char before[] = "requested WAL segment ";
     const char *at = strstr(line, before);
 
+    if (strstr(line, "can no longer access replication slot") != NULL) {
+        str_copy(ret_segment, SEGMENT_SIZE, SLOT);
+        return true;
+    }
     if (at == NULL || strstr(at, "has already been removed") == NULL) {
         return false;
     }
@@ -75,7 +83,8 @@ static const char *find_damage(const char *line)
     return at != NULL && strstr(at, " segment ") != NULL ? at : NULL;
 }
 
-void pg_stall_read(char *text, char *problem, size_t size, unsigned *ret_refusals)
+void pg_stall_read(
+    char *text, char *problem, size_t size, unsigned *ret_refusals, bool *ret_is_of_slot)
 {
     char last[SEGMENT_SIZE] = "";
 
@@ -107,6 +116,7 @@ void pg_stall_read(char *text, char *problem, size_t size, unsigned *ret_refusal
         }
         line = next;
     }
+    *ret_is_of_slot = str_equal(last, SLOT);
 }
 
 static void read_needed(struct stall_job *own)
@@ -135,17 +145,17 @@ static void work_stall(struct pg_job *job)
     from = MAX(from > facts.size ? 0 : from, facts.size - LOG_TAIL);
     job->result = file_read_part(own->log, (uint64_t)from, LOG_TAIL, &text, NULL, &job->err);
     if (job->result == 0) {
-        pg_stall_read(text, own->problem, sizeof(own->problem), &own->refusals);
+        pg_stall_read(text, own->problem, sizeof(own->problem), &own->refusals, &own->is_of_slot);
     }
     if (own->is_starting) {
         read_needed(own);
     }
 }
 
-static bool is_long(struct postgres *pg)
+static bool is_long(struct postgres *pg, bool is_patient)
 {
     return instant_elapsed_min_ms(pg->stall.since, clock_now()) >=
-           (pg_has_restore_command(pg) ? STARVED_ARCHIVE_MS : STARVED_MS);
+           (is_patient || pg_has_restore_command(pg) ? STARVED_PATIENT_MS : STARVED_MS);
 }
 
 static void done_stall(struct postgres *pg, struct pg_job *job)
@@ -164,7 +174,7 @@ static void done_stall(struct postgres *pg, struct pg_job *job)
     stall->needed = own->needed;
     if (job->result == 0 && own->problem[0] != '\0') {
         str_copy(stall->problem, sizeof(stall->problem), own->problem);
-        stall->is_starved = own->refusals >= REFUSALS && is_long(pg);
+        stall->is_starved = own->refusals >= REFUSALS && is_long(pg, own->is_of_slot);
     }
     pg_report(pg);
 }

@@ -11,6 +11,10 @@
          " has already been removed\n"
 #define A "000000020000000000000004"
 #define B "000000020000000000000005"
+#define NO_SLOT \
+    LINE "FATAL:  could not start WAL streaming: ERROR:  can no longer access replication slot " \
+         "\"node_2\"\n" \
+         "\tDETAIL:  This replication slot has been invalidated due to \"wal_removed\".\n"
 
 static void test_reading(void **state)
 {
@@ -18,6 +22,7 @@ static void test_reading(void **state)
         const char *text;
         const char *problem;
         unsigned refusals;
+        bool is_of_slot;
     } rows[] = {
         {"", "before", 0},
         {"\n\n" LINE "LOG:  waiting for WAL to become available", "before", 0},
@@ -41,6 +46,14 @@ static void test_reading(void **state)
          0},
         {REFUSED(A) REFUSED(A) "FATAL:  could not connect to the primary server: refused\n",
          "it does not stream: could not connect to the primary server: refused", 0},
+        {REFUSED(A) NO_SLOT NO_SLOT NO_SLOT,
+         "it does not stream: could not start WAL streaming: ERROR:  can no longer access "
+         "replication slot \"node_2\"",
+         3, true},
+        {NO_SLOT NO_SLOT REFUSED(A),
+         "it does not stream: could not receive data from WAL stream: ERROR:  requested WAL "
+         "segment " A " has already been removed",
+         1},
     };
 
     assert_non_null(state);
@@ -48,10 +61,12 @@ static void test_reading(void **state)
         AUTO_FREE char *text = mem_dup(rows[at].text);
         char problem[192] = "before";
         unsigned refusals = 7;
+        bool is_of_slot = !rows[at].is_of_slot;
 
-        pg_stall_read(text, problem, sizeof(problem), &refusals);
+        pg_stall_read(text, problem, sizeof(problem), &refusals, &is_of_slot);
         assert_string_equal(problem, rows[at].problem);
         assert_int_equal(refusals, rows[at].refusals);
+        assert_true(is_of_slot == rows[at].is_of_slot);
     }
 }
 
@@ -61,10 +76,52 @@ static void test_long(void **state)
     char text[] = "FATAL:  WAL WAL WAL WAL WAL WAL WAL WAL WAL WAL WAL WAL WAL WAL WAL WAL WAL";
     char problem[32];
     unsigned refusals;
+    bool is_of_slot;
 
     assert_non_null(state);
-    pg_stall_read(text, problem, sizeof(problem), &refusals);
+    pg_stall_read(text, problem, sizeof(problem), &refusals, &is_of_slot);
     assert_string_equal(problem, "it does not stream: WAL WAL WAL");
+}
+
+static bool is_slot_of_b(const char *condition)
+{
+    AUTO_STR struct str sql = STR_INIT(256);
+    AUTO_FREE char *answer = NULL;
+
+    str_addf(
+        &sql, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'node_2' AND %s",
+        condition);
+    answer = ask(a, str_text(&sql));
+    return str_equal(answer, "1");
+}
+
+static bool a_slot_reserves(void)
+{
+    engine_probe(a->engine); /* another turn */
+    return is_slot_of_b("wal_status = 'reserved'");
+}
+
+/* The standby has never come. */
+static void an_invalidated_slot_is_made_anew(void **state)
+{
+    assert_non_null(state);
+    NEED_LAB();
+    make_primary();
+    await(a_slot_reserves);
+    run(a, "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'");
+    run(a, "ALTER SYSTEM SET wal_keep_size = 0");
+    run(a, "SELECT pg_reload_conf()");
+    IGNORE(wait_ms(NULL, 100), "it is read");
+    for (int round = 0; round < 3; round++) {
+        run(a, "SELECT pg_logical_emit_message(false, 'test', 'to fill')");
+        run(a, "SELECT pg_switch_wal()");
+        run(a, "CHECKPOINT");
+    }
+    assert_true(is_slot_of_b("wal_status = 'lost'"));
+    run(a, "ALTER SYSTEM RESET ALL");
+    run(a, "SELECT pg_reload_conf()");
+    await(a_slot_reserves);
+    assert_true(is_slot_of_b("restart_lsn IS NOT NULL"));
 }
 
 static bool b_needs(void)
@@ -98,7 +155,6 @@ static void what_a_starting_server_needs_is_told(void **state)
 
     assert_non_null(state);
     NEED_LAB();
-    make_primary();
     begin(b);
     await(b_known);
     must_do(b, ORDER_CLONE, a);
@@ -126,6 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reading),
         cmocka_unit_test(test_long),
+        cmocka_unit_test(an_invalidated_slot_is_made_anew),
         cmocka_unit_test(what_a_starting_server_needs_is_told),
     };
 

@@ -35,7 +35,12 @@
  * barrier 2 has all of it, and so everything that was ever acknowledged is confirmed by the rule.
  *
  * The record is written by a transaction with synchronous_commit=local: it never waits. On a server
- * that is no primary nobody commits; there it is enough that a probe shows the rule. */
+ * that is no primary nobody commits; there it is enough that a probe shows the rule.
+ *
+ * Somebody may make the server obey another rule: ALTER SYSTEM, or a file edited by hand. Each
+ * probe looks. From then on the rule is not settled and the flag not known, and everything is gone
+ * through again under another mark. What was loaded and taken back between two probes is not seen.
+ */
 #include "base/assert.h"
 #include "base/parse.h"
 #include "engine/postgres/driver.h"
@@ -73,7 +78,9 @@ struct pg_sync {
     uint64_t marks;
     int64_t born_ns;
 
-    bool is_written; /* the files have the mark */
+    bool is_written;      /* the files have the mark */
+    struct instant heard; /* all processes have been told of the mark; {0,0}: not yet */
+    bool is_overridden;   /* somebody else's rule was loaded, and ours is not in force again */
     struct instant signalled;
     bool will_be_defined; /* the server that is being started has a rule in its file */
     bool is_defined;      /* the flag is on */
@@ -163,6 +170,14 @@ uint64_t pg_sync_serial(const struct postgres *pg)
     return pg->sync->is_set && is_loaded(pg) ? pg->sync->serial : 0;
 }
 
+const char *pg_sync_problem(const struct postgres *pg)
+{
+    return pg->sync->is_overridden
+               ? "synchronous_standby_names was changed (by ALTER SYSTEM?) and is written anew\n"
+                 "hint: synchronous_mode in the dynamic configuration decides about it"
+               : "";
+}
+
 bool pg_sync_is_loading(const struct postgres *pg)
 {
     const struct pg_sync *sync = pg->sync;
@@ -199,6 +214,7 @@ static void settle(struct postgres *pg)
     }
     stop(pg->sync);
     pg->sync->settled = pg->sync->serial;
+    pg->sync->is_overridden = false;
     pg_report(pg);
 }
 
@@ -420,6 +436,7 @@ static void on_seen(struct postgres *pg)
 {
     struct pg_sync *sync = pg->sync;
 
+    sync->heard = clock_now();
     if (is_for_nobody(sync)) {
         settle(pg);
     } else if (sync->is_defined) {
@@ -488,6 +505,20 @@ void pg_sync_free(struct pg_sync *sync)
     mem_free(sync);
 }
 
+/* Under a mark of its own: what was seen of the files before is no news of these. */
+static void write_anew(struct postgres *pg)
+{
+    struct pg_sync *sync = pg->sync;
+
+    str_format(
+        sync->mark, sizeof(sync->mark), "%" PRIx64 "-%" PRIu64, (uint64_t)sync->born_ns,
+        ++sync->marks);
+    sync->is_written = false;
+    sync->heard = (struct instant){0, 0};
+    pg->is_config_dirty = true;
+    pg_apply_background(pg);
+}
+
 void pg_sync_set(struct postgres *pg, const struct sync_rule *rule, uint64_t serial)
 {
     struct pg_sync *sync = pg->sync;
@@ -514,15 +545,11 @@ void pg_sync_set(struct postgres *pg, const struct sync_rule *rule, uint64_t ser
     sync->is_managed = rule != NULL;
     sync->rule = rule != NULL ? *rule : (struct sync_rule){0};
     str_copy(sync->text, sizeof(sync->text), text);
-    str_format(
-        sync->mark, sizeof(sync->mark), "%" PRIx64 "-%" PRIu64, (uint64_t)sync->born_ns,
-        ++sync->marks);
-    sync->is_written = false;
+    sync->is_overridden = false;
     if (is_for_nobody(sync)) {
         sync->is_defined = sync->will_be_defined = false;
     }
-    pg->is_config_dirty = true;
-    pg_apply_background(pg);
+    write_anew(pg);
 }
 
 void pg_sync_written(struct postgres *pg, const char *mark)
@@ -550,9 +577,36 @@ void pg_sync_reset(struct postgres *pg)
 
     stop(sync);
     sync->settled = 0;
+    sync->heard = (struct instant){0, 0};
     sync->is_adopted = sync->is_adopted && pg_is_running(pg);
     sync->is_defined = pg_is_running(pg) && sync->will_be_defined;
     sync->will_be_defined = false;
+}
+
+/* The file with the mark is read, and something wins over its rule; or the mark, of which everybody
+ * had been told, is gone again. A probe that began before that shows what was before it. */
+static bool is_overridden(const struct postgres *pg)
+{
+    const struct pg_sync *sync = pg->sync;
+
+    if (is_loaded(pg)) {
+        return false;
+    }
+    return str_equal(pg->probe.sync_mark, sync->mark) ||
+           (instant_is_set(sync->heard) &&
+            instant_elapsed_min_ms(sync->heard, pg->probe.begun) > 0);
+}
+
+/* The checkpointer may have switched the flag off by what it has read. */
+static void take_back(struct postgres *pg)
+{
+    struct pg_sync *sync = pg->sync;
+
+    stop(sync);
+    sync->settled = 0;
+    sync->is_defined = false;
+    sync->is_overridden = sync->is_managed;
+    write_anew(pg);
 }
 
 /* A file that could not be written is written again, a signal that was lost is sent again. */
@@ -583,8 +637,11 @@ void pg_sync_tick(struct postgres *pg)
         }
         return;
     }
-    if (is_loaded(pg)) {
+    if (is_overridden(pg)) {
+        take_back(pg);
+    } else if (is_loaded(pg)) {
         sync->is_written = true;
+        sync->is_overridden = sync->is_overridden && is_primary(pg); /* there the barrier ends it */
     } else if (!pg->is_applying) {
         insist(pg);
     }

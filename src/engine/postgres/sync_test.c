@@ -252,6 +252,53 @@ static void alter_system_does_not_win(void **state)
     settle(rule_of(true, 1, "node-2", "node-3"), "to any of two");
 }
 
+static bool a_unsettled(void)
+{
+    return a->status.sync_serial != serial;
+}
+
+/* The rule stays the same; the process that sets the flag has not gone back to it yet. */
+static void alter_system_does_not_last(void **state)
+{
+    char text[1024];
+    pid_t checkpointer;
+    PGconn *connection;
+
+    assert_non_null(state);
+    NEED_LAB();
+    checkpointer = (pid_t)ask_number(
+        a, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
+    run(a, "ALTER SYSTEM SET synchronous_standby_names = ''");
+    run(a, "ALTER SYSTEM SET work_mem = '8MB'");
+    run(a, "SELECT pg_reload_conf()");
+    IGNORE(wait_ms(NULL, 50), "the checkpointer reads it");
+    assert_int_equal(kill(checkpointer, SIGSTOP), 0);
+    await(a_unsettled);
+    expect_unsettled();
+    assert_non_null(strstr(a->status.problem, "was changed (by ALTER SYSTEM?)"));
+    expect(a, "SHOW synchronous_standby_names", "ANY 1 (\"node-2\",\"node-3\")");
+    assert_int_equal(kill(checkpointer, SIGCONT), 0);
+    await(a_settled);
+    assert_string_equal(a->status.problem, "");
+    expect(a, "SHOW work_mem", "8MB");
+    expect(
+        a, "SELECT count(*) FROM pg_file_settings WHERE name = 'synchronous_standby_names'", "1");
+    must_do(b, ORDER_STOP, NULL);
+    must_do(c, ORDER_STOP, NULL);
+    str_format(
+        text, sizeof(text), "host=%s port=%d user=postgres dbname=postgres",
+        a->config.postgresql.runtime_dir, a->config.postgresql.listen.port);
+    connection = PQconnectdb(text);
+    assert_int_equal(PQsendQuery(connection, "CREATE TABLE waited ()"), 1);
+    IGNORE(wait_ms(NULL, MOMENT_MS), "it would be done");
+    expect(a, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", "1");
+    must_do(b, ORDER_START, a);
+    must_do(c, ORDER_START, a);
+    await(b_streams);
+    await(c_streams);
+    PQfinish(connection);
+}
+
 /* Whatever the new agent writes before it knows the rule, the server keeps it. */
 static void a_new_driver_keeps_the_rule(void **state)
 {
@@ -663,6 +710,7 @@ int main(void)
         cmocka_unit_test(an_absent_standby_holds_it_up),
         cmocka_unit_test(commits_wait_for_ever),
         cmocka_unit_test(alter_system_does_not_win),
+        cmocka_unit_test(alter_system_does_not_last),
         cmocka_unit_test(a_new_driver_keeps_the_rule),
         cmocka_unit_test(a_start_keeps_the_rule),
         cmocka_unit_test(revoked_standbys_know_their_end),
