@@ -17,6 +17,8 @@ struct rig {
     struct agent *agent;
     int64_t now_ms;
     unsigned complaints; /* lines with the rule store.decode */
+    unsigned txns;
+    int64_t request_compared; /* the revision of the request that the last one demands; -1: none */
 };
 
 static struct rig *rig;
@@ -41,6 +43,22 @@ static void note_line(
     assert_non_null(text);
     if (level == LOG_LEVEL_WARNING && str_equal(fields[1].value, "store.decode")) {
         of->complaints++;
+    }
+}
+
+static void note_txn(
+    struct dcs *dcs, const struct dcs_txn *txn, int64_t timeout_ms, dcs_done *done, void *arg)
+{
+    assert_non_null(dcs);
+    assert_non_null(done);
+    assert_non_null(arg);
+    assert_true(timeout_ms > 0);
+    rig->txns++;
+    rig->request_compared = -1;
+    for (unsigned at = 0; at < txn->compare_count; at++) {
+        if (str_equal(txn->compares[at].key, KEY_FAILOVER)) {
+            rig->request_compared = txn->compares[at].revision;
+        }
     }
 }
 
@@ -70,7 +88,8 @@ static void set_watch(struct engine *engine, const struct engine_watch *watch)
 
 static int setup(void **state)
 {
-    static const struct dcs_driver store = {.refresh = refresh, .set_times = set_times};
+    static const struct dcs_driver store = {
+        .txn = note_txn, .refresh = refresh, .set_times = set_times};
     static const struct engine_driver server = {.set_cluster = set_cluster, .watch = set_watch};
     struct agent_ports ports = {
         .node_id = NODE_ID, .now = now_of, .real_ms = real_ms_of, .log = note_line};
@@ -314,6 +333,48 @@ static void test_checkpoint_is_for_a_due_request(void **state)
     assert_true(agent->request.is_checkpointed);
 }
 
+/* What a person has asked for may allow what is not allowed otherwise: only while it stands. */
+static void test_request_must_stand_when_the_lease_is_taken(void **state)
+{
+    struct agent *agent = rig->agent;
+    struct ha_view view;
+    struct ha_plan plan = {.count = TOPIC_RECORD};
+
+    assert_non_null(state);
+    for (unsigned at = 0; at < TOPIC_RECORD; at++) {
+        plan.actions[at] = (struct ha_action){.rule = "test", .why = "", .about = HA_NOBODY};
+    }
+    plan.actions[TOPIC_LEASE].kind = HA_ACQUIRE;
+    agent->dcs.has_session = true;
+    agent_view(agent, &view);
+    agent_act(agent, &view, &plan);
+    assert_int_equal(rig->txns, 1);
+    assert_int_equal(rig->request_compared, -1);
+    agent_on_lease_txn(agent, DCS_REFUSED, 0);
+    agent->cluster.has_request = true;
+    agent->cluster.request_revision = 17;
+    agent_act(agent, &view, &plan);
+    assert_int_equal(rig->txns, 2);
+    assert_int_equal(rig->request_compared, 17);
+}
+
+/* An answer that was on its way when the server was killed does not mean that it was missed. */
+static void test_late_answer_is_no_life(void **state)
+{
+    struct agent *agent = rig->agent;
+    struct engine_status status = {
+        .state = SERVER_PRIMARY, .is_answering = true, .system_id = 7, .position = {2, 100}};
+
+    assert_non_null(state);
+    agent->server.killed = now_of(rig);
+    rig->now_ms += 500;
+    agent_on_status(agent, &status);
+    assert_true(instant_is_set(agent->server.killed));
+    rig->now_ms += 600;
+    agent_on_status(agent, &status);
+    assert_false(instant_is_set(agent->server.killed));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +386,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_own_name_is_not_there_yet, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leader_is_the_last, setup, teardown),
         cmocka_unit_test_setup_teardown(test_checkpoint_is_for_a_due_request, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_request_must_stand_when_the_lease_is_taken, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_late_answer_is_no_life, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -189,6 +189,23 @@ static void a_stopped_standby_does_not_know_what_it_has(void **state)
     assert_true(view.members[0].is_whole);
 }
 
+/* Promoted by hand twice it is on an even number, which nobody gave. */
+static void after_an_odd_one_an_even_one_is_stray(void **state)
+{
+    struct agent *agent = *state;
+    struct ha_view view;
+
+    agent->lease.record.timeline = 2;
+    set_peer(agent, 0, 4, 0x9000000);
+    agent_view(agent, &view);
+    assert_true(view.members[1].is_stray);
+    agent->peers[0].report.history = history_of(2); /* 4 follows 2: that number was given */
+    agent->peers[0].report.history.timeline = 4;
+    agent->peers[0].report.history.switches[0].timeline = 2;
+    agent_view(agent, &view);
+    assert_false(view.members[1].is_stray);
+}
+
 /* A server counts every connection by a member's name; a standby whose history is another one says
  * for a moment that it has all. */
 static void only_who_has_joined_confirms(void **state)
@@ -236,6 +253,7 @@ int main(void)
             a_cluster_that_is_taken_over_has_no_strays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             after_a_number_was_given_an_odd_one_is_stray, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(after_an_odd_one_an_even_one_is_stray, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_who_has_joined_confirms, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_next_number_is_not_reserved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
