@@ -184,6 +184,9 @@ static void a_stopped_standby_does_not_know_what_it_has(void **state)
         assert_int_equal(view.members[0].is_whole, is_end_known);
         assert_int_equal(view.server.is_whole, is_end_known);
     }
+    status->was_lost = true; /* it may have received more, and forgotten that in a crash inside */
+    agent_view(agent, &view);
+    assert_false(view.members[0].is_whole);
     status->received_lsn = status->position.lsn;
     agent_view(agent, &view);
     assert_true(view.members[0].is_whole);

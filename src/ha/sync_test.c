@@ -457,11 +457,36 @@ static void test_trouble(void **state)
     }
 }
 
+/* Before a server is opened its standbys are those who will follow; not who has more, and would say
+ * that it has on disk what it has of another history. */
+static void test_expected(void **state)
+{
+    struct ha_view view = {.member_count = 3, .lease = HA_LEASE_MINE};
+
+    assert_null(*state);
+    view.settings.sync_mode = SYNC_QUORUM;
+    view.server.state = SERVER_STANDBY;
+    for (int node = 0; node < 3; node++) {
+        view.members[node] = (struct ha_member){
+            .is_fresh = true,
+            .server = SERVER_STANDBY,
+            .position = {.timeline = 2, .lsn = 1000},
+            .sync_priority = 1};
+    }
+    assert_int_equal(ha_rule_wanted(&view).names, HA_BIT(1) | HA_BIT(2));
+    view.members[1].position.lsn++;
+    assert_int_equal(ha_rule_wanted(&view).names, HA_BIT(2));
+    view.members[1].server = SERVER_STARTING; /* it does not say what it has */
+    view.members[1].position = (struct position){0, 0};
+    assert_int_equal(ha_rule_wanted(&view).names, HA_BIT(1) | HA_BIT(2));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_safe_pairs),
         cmocka_unit_test(test_trouble),
+        cmocka_unit_test(test_expected),
         cmocka_unit_test(test_walk),
     };
 
