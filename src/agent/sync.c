@@ -200,13 +200,14 @@ static bool is_replicating(
 /* The server counts any connection by that name. A standby that has more than the switch to this
  * timeline is let in for a moment, and says that it has on disk what it has of another history;
  * until it says itself that it has gone over to this timeline, nothing that it confirms counts. */
-static bool has_joined(const struct agent *agent, const struct peer_facts *peer)
+static bool has_joined(const struct agent *agent, const struct peer_facts *peer, struct instant now)
 {
     const struct peer_report *report = &peer->report;
 
-    return !report->has_baton ||
-           (report->is_streaming &&
-            report->position.timeline == agent->server.status.position.timeline);
+    return agent_is_fresh(agent, peer, now) &&
+           (!report->has_baton ||
+            (report->is_streaming &&
+             report->position.timeline == agent->server.status.position.timeline));
 }
 
 void agent_note_time(struct agent *agent, struct instant now)
@@ -226,7 +227,7 @@ void agent_note_time(struct agent *agent, struct instant now)
         struct peer_facts *peer = &agent->peers[at];
         uint64_t flushed;
 
-        peer->has_joined = is_primary && (peer->has_joined || has_joined(agent, peer));
+        peer->has_joined = is_primary && (peer->has_joined || has_joined(agent, peer, now));
         if (!is_primary || (peer->has_joined && is_replicating(agent, peer, &flushed) &&
                             agent_is_fresh(agent, peer, now))) {
             peer->together = now;

@@ -227,6 +227,16 @@ static void only_who_has_joined_confirms(void **state)
     agent->sync.serial = status->sync_serial = 1;
     agent->sync.rule = (struct sync_rule){.is_waiting = true, .need = 1, .count = 1};
     assert_true(str_copy(agent->sync.rule.names[0], sizeof(agent->sync.rule.names[0]), "n1"));
+    {
+        struct peer_facts heard = agent->peers[0];
+
+        agent->peers[0] =
+            (struct peer_facts){0}; /* not heard yet: nothing says that it is Patroni */
+        assert_true(str_copy(agent->peers[0].name, sizeof(heard.name), "n1"));
+        agent_note_time(agent, no_time(NULL));
+        assert_false(agent->peers[0].has_joined);
+        agent->peers[0] = heard;
+    }
     report->is_streaming = true; /* on timeline 5 */
     agent_note_time(agent, no_time(NULL));
     agent_view(agent, &view);
