@@ -492,6 +492,10 @@ enum fence_state pg_fence_read(
 struct parameters_fence pg_fence_parameters(const struct postgres *pg);
 int pg_step_fence(struct postgres *pg, struct err *e);
 
+/* server.c: watch the data directory of a running server for a promotion by hand; what happened
+ * there until now is forgotten. */
+void pg_watch_promotion(struct postgres *pg);
+
 /* promote_file.c. tick: after each probe, and when an order has ended; give_up: one may have been
  * made and is not to be used; is_used: the signal is sent; note_server: another server, or none. */
 void pg_promote_file_tick(struct postgres *pg);

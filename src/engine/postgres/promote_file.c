@@ -11,6 +11,10 @@
  * followed by a removal; so is the discovery of a server that runs already, whose former agent may
  * have died between file and signal. A start needs none: the server removes it first thing.
  *
+ * File and removal are two entries in the queue of the directory's watch, which may be read after
+ * the removal has been reported. A new watch knows nothing of them: else our own file would pass
+ * for a promotion by hand.
+ *
  * File and removal exclude each other. A removal is begun only while no PROMOTE is in progress and
  * no job of one makes the file, and a PROMOTE waits for its end before it makes one. A job that
  * hangs may make the file after its order has ended: until it is back the file counts as left.
@@ -55,6 +59,7 @@ static void done_remove(struct postgres *pg, struct pg_job *job)
         str_copy(pg->complaint, sizeof(pg->complaint), err_text(&job->err));
     } else if (!file->is_making) {
         file->is_left = false;
+        pg_watch_promotion(pg);
     }
     pg_order_poke(pg);
     pg_report(pg);

@@ -66,11 +66,10 @@ static void on_data_entry(void *arg, const char *name)
 }
 
 /* The server runs in it at this moment: a disk that hangs would have shown before. */
-static void watch_promotion(struct postgres *pg)
+void pg_watch_promotion(struct postgres *pg)
 {
     loop_watch_free(pg->promotion);
     pg->promotion = NULL;
-    pg->is_promoted_by_hand = false;
     if (pg_is_running(pg)) {
         pg->promotion = loop_watch_new(pg->loop, pg->paths.data_dir, on_data_entry, pg);
     }
@@ -87,7 +86,8 @@ static void note_change(struct postgres *pg, bool was_running)
     pg->tail = (struct position){0, 0};
     pg_probe_reset(pg);
     pg_sync_reset(pg);
-    watch_promotion(pg);
+    pg->is_promoted_by_hand = false;
+    pg_watch_promotion(pg);
     pg_stall_end(pg);
     if (pg_is_running(pg)) {
         pg_stall_forget(pg);
