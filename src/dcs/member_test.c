@@ -4,6 +4,8 @@
 #include "io/http.h"
 #include "io/process.h"
 
+#include <dirent.h>
+
 #define NODES_MAX 4
 #define EXCHANGE_MS 100
 
@@ -148,34 +150,43 @@ static void node_close(struct world *world, unsigned at)
     world->nodes[at].member = NULL;
 }
 
-/* The pid of the server of a node, from /proc: the process with its data directory as an
- * argument. */
-static pid_t server_of(const struct world *world, unsigned at)
+/* Whether process NAME of /proc is the server of NODE: it has the data directory as an argument. */
+static bool is_server(const struct world *world, const struct node *node, const char *name)
 {
-    char command[256];
-    char line[32] = "";
-    int pipe_fds[2];
-    pid_t pid = 0;
+    char path[300];
+    char line[2048] = "";
+    AUTO_FD int fd = -1;
     ssize_t length = 0;
 
-    str_format(
-        command, sizeof(command),
-        "exec 2>/dev/null; for p in /proc/[0-9]*; do tr '\\0' ' ' 2>/dev/null <$p/cmdline | grep "
-        "-q '^%s .*%s ' && "
-        "echo ${p#/proc/}; done",
-        world->program, world->nodes[at].data_dir);
-    assert_int_equal(pipe(pipe_fds), 0);
-    pid = fork();
-    if (pid == 0) {
-        dup2(pipe_fds[1], 1);
-        execl("/bin/sh", "sh", "-c", command, NULL);
-        _exit(127);
+    str_format(path, sizeof(path), "/proc/%s/cmdline", name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    length = fd >= 0 ? read(fd, line, sizeof(line) - 1) : 0;
+    if (length <= 0 || !str_equal(line, world->program)) {
+        return false;
     }
-    close(pipe_fds[1]);
-    length = read(pipe_fds[0], line, sizeof(line) - 1);
-    close(pipe_fds[0]);
-    waitpid(pid, NULL, 0);
-    return length > 0 ? (pid_t)strtol(line, NULL, 10) : 0;
+    for (const char *word = line; word < line + length; word += strlen(word) + 1) {
+        if (str_equal(word, node->data_dir)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Its pid, or 0. */
+static pid_t server_of(const struct world *world, unsigned at)
+{
+    DIR *folder = opendir("/proc");
+    pid_t pid = 0;
+
+    assert_non_null(folder);
+    for (const struct dirent *entry = readdir(folder); entry != NULL && pid == 0;
+         entry = readdir(folder)) {
+        if (is_server(world, &world->nodes[at], entry->d_name)) {
+            pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        }
+    }
+    assert_int_equal(closedir(folder), 0);
+    return pid;
 }
 
 static void kill_server(const struct world *world, unsigned at)
