@@ -252,3 +252,26 @@ UNUSED static bool run_until(
     loop_timer_free(waiter.timer);
     return waiter.was_so;
 }
+
+/* A text that the loop changes. */
+struct wording {
+    const char *text;
+    const char *part;
+};
+
+UNUSED static bool is_worded(void *arg)
+{
+    const struct wording *wording = arg;
+
+    return strstr(wording->text, wording->part) != NULL;
+}
+
+/* Run LOOP until PART stands in TEXT: how long that takes is the machine's matter. */
+UNUSED static void wait_told(struct loop *loop, const char *text, const char *part)
+{
+    struct wording wording = {.text = text, .part = part};
+
+    if (!run_until(loop, 20000, is_worded, &wording)) {
+        fail_msg("not told \"%s\" but \"%s\"", part, text);
+    }
+}

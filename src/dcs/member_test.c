@@ -517,24 +517,9 @@ static void test_removed(void **state)
     world_close(world);
 }
 
-struct wanted {
-    struct store_member *member;
-    const char *text;
-};
-
-static bool is_said(void *arg)
+static void wait_said(struct world *world, unsigned at, const char *part)
 {
-    const struct wanted *wanted = arg;
-
-    return strstr(store_member_status(wanted->member), wanted->text) != NULL;
-}
-
-/* Node AT says so, sooner or later: a machine may be slow. */
-static void wait_said(struct world *world, unsigned at, const char *text)
-{
-    struct wanted wanted = {.member = world->nodes[at].member, .text = text};
-
-    assert_true(run_until(world->loop, 30000, is_said, &wanted));
+    wait_told(world->loop, store_member_status(world->nodes[at].member), part);
 }
 
 static void test_alone(void **state)
