@@ -265,9 +265,9 @@ static enum dcs_outcome ask(struct client *client, const struct dcs_txn *txn, co
     for (unsigned at = 0; at < sizeof(client->stub->script); at++) {
         client->stub->script[at] = at < strlen(script) ? script[at] : 'h';
     }
-    dcs_txn(client->dcs, txn, 1000, on_done, client);
+    dcs_txn(client->dcs, txn, 2000, on_done, client);
     assert_false(client->is_done);
-    assert_true(run_until(client->loop, 2000, is_done, client));
+    assert_true(run_until(client->loop, 20000, is_done, client));
     return client->outcome;
 }
 

@@ -246,7 +246,7 @@ static void a_timeout_kills_the_session(void **state)
     run(world, &(struct child_options){.argv = argv, .timeout_ms = 300});
     assert_true(world->result.timed_out);
     assert_int_equal(world->result.signal_number, SIGKILL);
-    assert_in_range(instant_elapsed_max_ms(before, clock_now()), 300, 1200);
+    assert_in_range(instant_elapsed_max_ms(before, clock_now()), 300, 20000);
     second = strchr(world->output, '\n');
     ASSERT(second != NULL);
     *second++ = '\0';
@@ -262,9 +262,9 @@ static void what_stays_in_the_background_is_not_waited_for(void **state)
     struct world *world = *state;
     struct instant before = clock_now();
 
-    run_shell(world, "(sleep 2; echo late) & echo early");
+    run_shell(world, "(sleep 6; echo late) & echo early");
     assert_string_equal(world->output, "early\n");
-    assert_true(instant_elapsed_max_ms(before, clock_now()) < 1500);
+    assert_true(instant_elapsed_max_ms(before, clock_now()) < 5500);
 }
 
 static void on_timer(void *arg)

@@ -25,9 +25,9 @@ static void a_stream_comes_in_pieces(void **state)
     assert_int_equal(world->last.status, 200);
     assert_string_equal(world->body, "");
     assert_int_equal(world->streamed, 18);
-    assert_int_equal(world->pieces, 3);
-    assert_true(world->first_piece_ms < 60);
-    assert_in_range(world->took_ms, 150, 1500);
+    assert_in_range(world->pieces, 2, 3);
+    assert_true(world->first_piece_ms + 60 < world->took_ms);
+    assert_true(world->took_ms > options.timeout_ms);
 }
 
 static void a_silent_stream_is_cut_off(void **state)
@@ -41,7 +41,7 @@ static void a_silent_stream_is_cut_off(void **state)
     run(world, &options);
     assert_failed_with(world, ERR_TIMEOUT);
     assert_int_equal(world->streamed, 18);
-    assert_in_range(world->took_ms, 400, 1500);
+    assert_in_range(world->took_ms, 400, 4900);
     /* From the start on. */
     options = get(world, "/slow");
     options.on_data = on_data;
@@ -50,7 +50,7 @@ static void a_silent_stream_is_cut_off(void **state)
     world->dones = 0;
     run(world, &options);
     assert_failed_with(world, ERR_TIMEOUT);
-    assert_in_range(world->took_ms, 245, 1200);
+    assert_in_range(world->took_ms, 245, 2900);
 }
 
 static void a_cut_stream_is_a_failure(void **state)
@@ -125,7 +125,7 @@ static void done_may_cancel_and_start(void **state)
     loop_run(world->loop);
     assert_int_equal(world->dones, 1);
     assert_int_equal(world->last.status, 200);
-    assert_true(world->took_ms < 1500);
+    assert_true(world->took_ms < 2900);
 }
 
 static void free_at_done(void *arg, const struct http_answer *result)
