@@ -334,6 +334,8 @@ void driver_ping(
 
 /* ---- promises ---- */
 
+/* The file's writers stand in a line, in the kernel: what hung with an agent that was killed is
+ * there before what a later one writes. */
 static void on_promise_written(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
@@ -341,7 +343,10 @@ static void on_promise_written(struct sim *sim, struct event *event)
     if (node->disk_hung_ns != 0) {
         sim_post(
             sim, node, event->actor, WATCH_MOST_NS,
-            &(struct event){.run = on_promise_written, .a = event->a});
+            &(struct event){.run = on_promise_written, .a = event->a, .b = event->b});
+        return;
+    }
+    if (event->b != (int64_t)node->agent_epoch && (uint64_t)event->a < node->promised) {
         return;
     }
     check_promised(sim, node, (uint64_t)event->a);
@@ -385,7 +390,8 @@ void driver_promise(struct sim *sim, struct node *node, uint64_t term)
     if (is_written) {
         sim_post(
             sim, node, writer, delay_ns,
-            &(struct event){.run = on_promise_written, .a = (int64_t)term});
+            &(struct event){
+                .run = on_promise_written, .a = (int64_t)term, .b = (int64_t)node->agent_epoch});
     }
     sim_post(
         sim, node, ACTOR_AGENT, delay_ns + rng_log(sim, STREAM_SYNC, 50000, 2 * MS),
