@@ -74,8 +74,9 @@ void agent_start(struct agent *agent);
 /* One turn. Returns in how many milliseconds the next one is wanted at the latest. */
 int64_t agent_step(struct agent *agent);
 
-/* A peer's answer (NULL: none). */
-void agent_on_report(struct agent *agent, const char *name, const struct peer_report *report);
+/* A peer's answer (NULL: none; ANOTHER: because somebody else has answered, a sentence, or NULL). */
+void agent_on_report(
+    struct agent *agent, const char *name, const struct peer_report *report, const char *another);
 
 /* The end of a promise; RESULT negative: with WHY. */
 void agent_on_promise(struct agent *agent, uint64_t term, int result, const struct err *why);

@@ -660,7 +660,18 @@ void agent_on_order(void *arg, enum engine_order order, int result, const struct
     }
 }
 
-void agent_on_report(struct agent *agent, const char *name, const struct peer_report *report)
+/* Said once. */
+static void note_another(struct agent *agent, struct peer_facts *peer, const char *another)
+{
+    if (another != NULL && !peer->is_another) {
+        agent_log(
+            agent, LOG_LEVEL_ERROR, "peer.another", "%s cannot be asked: %s", peer->name, another);
+    }
+    peer->is_another = another != NULL;
+}
+
+void agent_on_report(
+    struct agent *agent, const char *name, const struct peer_report *report, const char *another)
 {
     struct peer_facts *peer = agent_peer(agent, name);
 
@@ -671,6 +682,7 @@ void agent_on_report(struct agent *agent, const char *name, const struct peer_re
         return;
     }
     peer->is_polling = false;
+    note_another(agent, peer, another);
     if (report == NULL) {
         peer->failures++;
         return;

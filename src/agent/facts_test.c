@@ -148,12 +148,18 @@ static void begin_attempt(int64_t over)
     lease->t0 = now_of(rig);
 }
 
-static const char *ask(uint64_t term, uint64_t seq)
+static const char *ask_as(const char *asked, uint64_t term, uint64_t seq)
 {
-    const struct failsafe_ask question = {
+    struct failsafe_ask question = {
         .name = "n1", .node = "x", .term = term, .seq = seq, .length_ms = 30000};
 
+    str_copy(question.asked, sizeof(question.asked), asked);
     return agent_failsafe(rig->agent, &question);
+}
+
+static const char *ask(uint64_t term, uint64_t seq)
+{
+    return ask_as("n2", term, seq);
 }
 
 static void test_lost_race_is_over(void **state)
@@ -195,6 +201,17 @@ static void test_answer_after_the_reading(void **state)
     read_lease(12, 5, 8, 12);
     agent_on_lease_txn(rig->agent, DCS_UNKNOWN, 0);
     assert_null(ask(5, 8));
+}
+
+/* It was sent to another member, whose recorded address leads here: it would count twice. */
+static void test_promise_of_another_member(void **state)
+{
+    assert_non_null(state);
+    read_lease(10, 5, 7, 9);
+    read_lease(11, 5, 8, 12);
+    assert_non_null(strstr(ask_as("n3", 5, 8), "another member"));
+    assert_null(ask_as("n2", 5, 8));
+    assert_null(ask_as("", 5, 8));
 }
 
 /* Of several attempts the one counts that replaces the newest record. */
@@ -381,6 +398,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lost_race_is_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_old_reading_leaves_the_doubt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_after_the_reading, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_promise_of_another_member, setup, teardown),
         cmocka_unit_test_setup_teardown(test_newest_attempt_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_own_name_is_the_last, setup, teardown),
         cmocka_unit_test_setup_teardown(test_own_name_is_not_there_yet, setup, teardown),

@@ -131,13 +131,10 @@ void agent_ask_failsafe(struct agent *agent)
     const struct member *self = cluster_find(&agent->cluster, agent->config->name);
     struct failsafe_ask ask = {
         .term = record->term, .seq = record->seq, .length_ms = agent->times.length_ms};
-    AUTO_FREE char *body = NULL;
 
     ASSERT(facts->pending == 0);
     IGNORE(!str_copy(ask.name, sizeof(ask.name), agent->config->name), "same size");
     IGNORE(!str_copy(ask.node, sizeof(ask.node), agent->ports.node_id), "made that long");
-    body = record_ask_encode(
-        &ask, self != NULL ? self->conn_url : "", self != NULL ? self->api_url : "");
     facts->promise_count = 0;
     facts->t0 = agent->ports.now(agent->ports.arg);
     facts->hold_ms = agent->times.hold_ms;
@@ -146,6 +143,11 @@ void agent_ask_failsafe(struct agent *agent)
         const struct member *member = cluster_find(&agent->cluster, agent->peers[at].name);
 
         if (member != NULL && member->api_url[0] != '\0') {
+            AUTO_FREE char *body = NULL;
+
+            IGNORE(!str_copy(ask.asked, sizeof(ask.asked), member->name), "same size");
+            body = record_ask_encode(
+                &ask, self != NULL ? self->conn_url : "", self != NULL ? self->api_url : "");
             facts->pending++;
             agent->ports.failsafe(
                 agent->ports.arg, member->name, member->api_url, body, agent->times.request_ms);
@@ -254,6 +256,11 @@ const char *agent_failsafe(struct agent *agent, const struct failsafe_ask *ask)
     struct instant now = agent->ports.now(agent->ports.arg);
     const char *why;
 
+    /* What one node promises would count as two promises. */
+    if (ask->asked[0] != '\0' && !str_equal(ask->asked, agent->config->name)) {
+        return "this is another member than the one that was asked: is the restapi.connect_address "
+               "of that one right?";
+    }
     if (ask->term == 0) {
         return promise_patroni(agent, ask->name);
     }

@@ -91,12 +91,12 @@ static void log_plain(
 }
 
 static void on_report(
-    void *arg, const char *name, const struct peer_report *report, const char *why)
+    void *arg, const char *name, const struct peer_report *report, int result, const char *why)
 {
     struct daemon *daemon = arg;
 
     ASSERT(report != NULL || why != NULL);
-    agent_on_report(daemon->agent, name, report);
+    agent_on_report(daemon->agent, name, report, result == ERR_CONFLICT ? why : NULL);
 }
 
 static void poll_peer(

@@ -67,6 +67,7 @@ struct peer_facts {
     struct instant polled; /* last question; {0,0}: never */
     bool is_polling;
     unsigned failures; /* in a row */
+    bool is_another;   /* somebody else answers at its address */
 
     struct instant heard;  /* the last sign that its agent or its server is alive */
     struct instant pinged; /* the last ping of its server; {0,0}: none since it was heard */

@@ -93,7 +93,7 @@ static void test_health_body(void **state)
 
     (void)state;
     assert_int_equal(reply.status, 503);
-    assert_int_equal(record_report_decode(reply.body, &report, NULL), 0);
+    assert_int_equal(record_report_decode(reply.body, NULL, &report, NULL), 0);
     assert_int_equal(report.role, ROLE_REPLICA);
     assert_int_equal(report.replayed_lsn, 98 * MB);
     mem_free(reply.body);

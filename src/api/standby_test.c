@@ -174,7 +174,7 @@ static void test_status_of_primary(void **state)
     json = view_status(&scene->snapshot);
     assert_non_null(strstr(
         json, "\"replication\": [{\"application_name\": \"n3\", \"state\": \"streaming\"}]"));
-    assert_int_equal(record_report_decode(json, &report, NULL), 0);
+    assert_int_equal(record_report_decode(json, NULL, &report, NULL), 0);
     assert_int_equal(report.suspected, 6);
     assert_int_equal(report.promised, 7);
 }

@@ -108,26 +108,29 @@ static void take_poll(struct poll *poll)
 static void on_report(void *arg, const struct http_answer *answer)
 {
     AUTO_FREE struct poll *poll = arg;
+    struct record_sender sender = {poll->client->config->scope, poll->name};
     struct peer_report report = {0};
     struct err e = {0};
+    int r;
 
     take_poll(poll);
     if (answer->result < 0) {
-        poll->report_done(poll->arg, poll->name, NULL, answer->why);
+        poll->report_done(poll->arg, poll->name, NULL, answer->result, answer->why);
         return;
     }
     if (answer->status != STATUS_OK) {
         char why[64];
 
         IGNORE(!str_format(why, sizeof(why), "answered with status %d", answer->status), "fits");
-        poll->report_done(poll->arg, poll->name, NULL, why);
+        poll->report_done(poll->arg, poll->name, NULL, ERR_UNAVAILABLE, why);
         return;
     }
-    if (record_report_decode(answer->body, &report, &e) < 0) {
-        poll->report_done(poll->arg, poll->name, NULL, err_text(&e));
+    r = record_report_decode(answer->body, &sender, &report, &e);
+    if (r < 0) {
+        poll->report_done(poll->arg, poll->name, NULL, r, err_text(&e));
         return;
     }
-    poll->report_done(poll->arg, poll->name, &report, NULL);
+    poll->report_done(poll->arg, poll->name, &report, 0, NULL);
 }
 
 void client_poll(

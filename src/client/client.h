@@ -23,8 +23,9 @@ struct client *client_new(struct loop *loop, const struct config *config);
 void client_free(struct client *client);
 
 /* GET api_url (".../patroni") of the member `name`: a heartbeat. DONE comes exactly once unless the
- * client is freed; REPORT is NULL when there was no (valid) answer within `timeout_ms`, and then
- * WHY is a sentence. */
+ * client is freed; REPORT is NULL when there was no (valid) answer of this member within
+ * `timeout_ms`, and then RESULT is a failure (ERR_CONFLICT: another member has answered) and WHY a
+ * sentence. */
 struct client_poll_options {
     const char *name;
     const char *api_url;
@@ -32,7 +33,7 @@ struct client_poll_options {
     bool is_urgent; /* its agent looks at its server as well: the next answer is fresh */
 };
 typedef void client_report_done(
-    void *arg, const char *name, const struct peer_report *report, const char *why);
+    void *arg, const char *name, const struct peer_report *report, int result, const char *why);
 void client_poll(
     struct client *client, const struct client_poll_options *options, client_report_done *done,
     void *arg);

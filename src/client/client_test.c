@@ -84,6 +84,7 @@ struct heard {
     unsigned count;
     bool frees_client;
     bool has_report;
+    int result;
     struct peer_report report;
     char name[MEMBER_NAME_SIZE];
     char text[512];
@@ -91,12 +92,13 @@ struct heard {
 };
 
 static void on_report(
-    void *arg, const char *name, const struct peer_report *report, const char *why)
+    void *arg, const char *name, const struct peer_report *report, int result, const char *why)
 {
     struct heard *heard = arg;
 
     heard->count++;
     heard->has_report = report != NULL;
+    heard->result = result;
     if (report != NULL) {
         assert_null(why);
         heard->report = *report;
@@ -130,6 +132,7 @@ static struct heard poll_agent_as(
     struct heard heard = {.loop = loop_new(), .frees_client = frees_client};
     char url[URL_SIZE];
 
+    str_copy(config->scope, sizeof(config->scope), "shop");
     heard.client = client_new(heard.loop, config);
     str_format(url, sizeof(url), "http://127.0.0.1:%d/patroni", agent->port);
     client_poll(
@@ -190,6 +193,31 @@ static void test_poll_failures(void **state)
     assert_false(heard.has_report);
     heard = poll_agent(NULL, 100, true);
     assert_false(heard.has_report);
+}
+
+/* The address leads to another agent than the one that is meant, n2 of shop. */
+static void test_another_answers(void **state)
+{
+    static const char *const others[] = {
+        OK_HEAD "{\"state\": \"running\", \"patroni\": {\"scope\": \"shop\", \"name\": \"n3\"}}",
+        OK_HEAD "{\"state\": \"running\", \"patroni\": {\"scope\": \"crew\", \"name\": \"n2\"}}",
+    };
+    struct heard heard;
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(others); at++) {
+        heard = poll_agent(others[at], PATIENCE_MS, false);
+        assert_false(heard.has_report);
+        assert_int_equal(heard.result, ERR_CONFLICT);
+        assert_non_null(strstr(heard.text, at == 0 ? "\"n3\" of \"shop\"" : "\"n2\" of \"crew\""));
+    }
+    heard = poll_agent(
+        OK_HEAD "{\"patroni\": {\"scope\": \"shop\", \"name\": \"n2\"}}", PATIENCE_MS, false);
+    assert_true(heard.has_report);
+    assert_int_equal(heard.result, 0);
+    /* Not every version of Patroni says its name. */
+    heard = poll_agent(OK_HEAD "{\"patroni\": {\"scope\": \"shop\"}}", PATIENCE_MS, false);
+    assert_true(heard.has_report);
 }
 
 /* No DONE after client_free. */
@@ -350,6 +378,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_poll),
         cmocka_unit_test(test_poll_failures),
+        cmocka_unit_test(test_another_answers),
         cmocka_unit_test(test_free_while_polling),
         cmocka_unit_test(test_poll_store),
         cmocka_unit_test(test_failsafe),

@@ -250,6 +250,7 @@ char *record_ask_encode(const struct failsafe_ask *ask, const char *conn_url, co
     field_set_text(out, "conn_url", conn_url);
     field_set_text(out, "api_url", api_url);
     field_set(out, "slots", json_object());
+    field_set_text(out, "asked", ask->asked);
     field_set_text(out, "node", ask->node);
     field_set_u64(out, "term", ask->term);
     field_set_u64(out, "seq", ask->seq);
@@ -265,6 +266,9 @@ int record_ask_decode(const char *json, struct failsafe_ask *ret, struct err *e)
 
     if (r == 0) {
         r = field_text(from, "name", ask.name, sizeof(ask.name), e);
+    }
+    if (r == 0) {
+        r = field_text(from, "asked", ask.asked, sizeof(ask.asked), e);
     }
     if (r == 0) {
         r = field_text(from, "node", ask.node, sizeof(ask.node), e);

@@ -68,9 +68,10 @@ char *record_failsafe_encode(const struct cluster *cluster);
 
 /* Body of POST /failsafe: {"name":..,"conn_url":..,"api_url":..,"slots":{}}, as Patroni sends
  * it, and "node", "term", "seq" and "length_ms" of baton's lease; a Patroni node has none: term
- * 0. */
+ * 0. And "asked": the member that the asker takes the receiver for; "" is not said. */
 struct failsafe_ask {
     char name[MEMBER_NAME_SIZE];
+    char asked[MEMBER_NAME_SIZE];
     char node[NODE_ID_SIZE];
     uint64_t term;
     uint64_t seq;
@@ -143,7 +144,17 @@ struct peer_report {
     bool is_fetching;                /* it is getting the end of a log */
     struct timeline_history history;
 };
-MUST_CHECK int record_report_decode(const char *json, struct peer_report *ret, struct err *e);
+
+/* Whose status was asked for. One that says another scope or another name is refused
+ * (ERR_CONFLICT): an address may lead to another agent than the member that it was recorded for
+ * (copied settings, a service name, a number that was given anew), and what that one has and has
+ * promised would count twice. NULL: whosever. */
+struct record_sender {
+    const char *scope;
+    const char *name;
+};
+MUST_CHECK int record_report_decode(
+    const char *json, const struct record_sender *sender, struct peer_report *ret, struct err *e);
 
 /* Everything in the status JSON of GET /patroni and of the health routes: `peer`, which
  * record_report_decode gives back, and what only people and exporters read. Texts are borrowed;

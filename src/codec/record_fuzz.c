@@ -181,12 +181,12 @@ static void check_report(const char *text)
     struct peer_report again;
     AUTO_FREE char *json = NULL;
 
-    if (record_report_decode(text, peer, NULL) < 0) {
+    if (record_report_decode(text, NULL, peer, NULL) < 0) {
         return;
     }
     peer->has_baton = true;
     json = record_report_encode(&report);
-    ASSERT(record_report_decode(json, &again, NULL) == 0);
+    ASSERT(record_report_decode(json, NULL, &again, NULL) == 0);
     ASSERT(is_same_report(peer, &again));
     if (peer->state == STATE_RUNNING && peer->position.lsn != 0) {
         ASSERT(is_same_server(peer, &again));

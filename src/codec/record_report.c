@@ -292,13 +292,37 @@ static int decode_system_id(const json_t *from, struct peer_report *peer, struct
                            : field_u64(from, "database_system_identifier", &peer->system_id, e);
 }
 
-int record_report_decode(const char *json, struct peer_report *ret, struct err *e)
+/* "" is not said: not every version of Patroni does. */
+static bool is_other(const char *said, const char *expected)
+{
+    return said[0] != '\0' && !str_equal(said, expected);
+}
+
+static int check_sender(const json_t *from, const struct record_sender *sender, struct err *e)
+{
+    const json_t *patroni = json_object_get(from, "patroni");
+    const char *scope = field_peek(patroni, "scope");
+    const char *name = field_peek(patroni, "name");
+
+    if (!is_other(scope, sender->scope) && !is_other(name, sender->name)) {
+        return 0;
+    }
+    return FAIL(
+        e, ERR_CONFLICT, "it answers as \"%s\" of \"%s\": is its restapi.connect_address right?",
+        name, scope);
+}
+
+int record_report_decode(
+    const char *json, const struct record_sender *sender, struct peer_report *ret, struct err *e)
 {
     json_auto_t *from = NULL;
     struct peer_report peer = {0};
     const json_t *baton;
     int r = field_parse_object(json, "the status", &from, e);
 
+    if (r == 0 && sender != NULL) {
+        r = check_sender(from, sender, e);
+    }
     if (r < 0) {
         return r;
     }

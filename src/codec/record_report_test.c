@@ -23,7 +23,7 @@ static void test_decode_patroni(void **state)
     struct peer_report peer;
 
     (void)state;
-    assert_int_equal(record_report_decode(patroni_replica, &peer, NULL), 0);
+    assert_int_equal(record_report_decode(patroni_replica, NULL, &peer, NULL), 0);
     assert_int_equal(peer.state, STATE_RUNNING);
     assert_int_equal(peer.role, ROLE_REPLICA);
     assert_true(peer.system_id == UINT64_C(7711362511986721730));
@@ -39,17 +39,17 @@ static void test_decode_patroni(void **state)
     /* An old primary, the other name of xlog, no number for what was not received. */
     assert_int_equal(
         record_report_decode(
-            "{\"role\":\"master\",\"state\":\"running\",\"wal\":{\"location\":5},\"xlog\":7}",
+            "{\"role\":\"master\",\"state\":\"running\",\"wal\":{\"location\":5},\"xlog\":7}", NULL,
             &peer, NULL),
         0);
     assert_int_equal(peer.role, ROLE_PRIMARY);
     assert_int_equal(peer.position.lsn, 5);
     assert_int_equal(
         record_report_decode(
-            "{\"xlog\":{\"received_location\":null,\"replayed_location\":9}}", &peer, NULL),
+            "{\"xlog\":{\"received_location\":null,\"replayed_location\":9}}", NULL, &peer, NULL),
         0);
     assert_int_equal(peer.position.lsn, 9);
-    assert_int_equal(record_report_decode("{}", &peer, NULL), 0);
+    assert_int_equal(record_report_decode("{}", NULL, &peer, NULL), 0);
     assert_int_equal(peer.position.lsn, 0);
 }
 
@@ -66,7 +66,7 @@ static void test_encode_as_patroni(void **state)
     AUTO_FREE char *primary = NULL;
 
     (void)state;
-    assert_int_equal(record_report_decode(patroni_replica, &report.peer, NULL), 0);
+    assert_int_equal(record_report_decode(patroni_replica, NULL, &report.peer, NULL), 0);
     json = record_report_encode(&report);
     /* Microseconds are not kept. */
     memcpy(strstr(json, ".123000"), ".123456", 7);
@@ -152,7 +152,7 @@ static void test_baton_of_a_stopped_server(void **state)
               "\"timeline\": 3, \"history\": [[1, 100], [2, 200]], \"age_ms\": 0, "
               "\"suspected\": 7, "
               "\"promised\": 8, \"bound\": 9}"));
-    assert_int_equal(record_report_decode(json, &peer, NULL), 0);
+    assert_int_equal(record_report_decode(json, NULL, &peer, NULL), 0);
     assert_int_equal(position_compare(peer.position, report.peer.position), 0);
     assert_true(peer.has_baton);
     assert_true(peer.dcs_ok);
@@ -167,7 +167,7 @@ static void test_baton_of_a_stopped_server(void **state)
     assert_int_equal(peer.history.switches[1].lsn, 200);
 
     /* An agent of before them says nothing of suspicion and promises. */
-    assert_int_equal(record_report_decode("{\"baton\":{\"term\":7}}", &peer, NULL), 0);
+    assert_int_equal(record_report_decode("{\"baton\":{\"term\":7}}", NULL, &peer, NULL), 0);
     assert_true(peer.has_baton);
     assert_int_equal(peer.suspected, 0);
     assert_int_equal(peer.promised, 0);
@@ -195,12 +195,13 @@ static void test_refusals(void **state)
     for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
         struct err e = {0};
 
-        assert_int_equal(record_report_decode(rows[at], &peer, &e), ERR_CORRUPT);
+        assert_int_equal(record_report_decode(rows[at], NULL, &peer, &e), ERR_CORRUPT);
         assert_true(e.text[0] != '\0');
         assert_int_equal(peer.term, 77);
     }
     assert_int_equal(
-        record_report_decode("{\"database_system_identifier\":\"x\"}", &peer, NULL), ERR_INVALID);
+        record_report_decode("{\"database_system_identifier\":\"x\"}", NULL, &peer, NULL),
+        ERR_INVALID);
 }
 
 static void test_guard_and_watchdog(void **state)
@@ -227,7 +228,7 @@ static void test_guard_and_watchdog(void **state)
         json, "\"guard\": {\"means\": \"cgroup\", \"memory_locked\": true, \"scheduling\": "
               "\"nice\", \"oom_protected\": false, \"watchdog\": \"failed\"}"));
     assert_non_null(strstr(json, "\"watchdog_failed\": true"));
-    assert_int_equal(record_report_decode(json, &peer, NULL), 0);
+    assert_int_equal(record_report_decode(json, NULL, &peer, NULL), 0);
     assert_true(peer.is_watchdog_failed);
     assert_int_equal(peer.trouble, TROUBLE_DISK_FULL);
     assert_true(peer.is_outgrown);
@@ -242,7 +243,7 @@ static void test_guard_and_watchdog(void **state)
     json = record_report_encode(&report);
     assert_null(strstr(json, "watchdog"));
     assert_null(strstr(json, "guard"));
-    assert_int_equal(record_report_decode(json, &peer, NULL), 0);
+    assert_int_equal(record_report_decode(json, NULL, &peer, NULL), 0);
     assert_false(peer.is_watchdog_failed);
     assert_int_equal(peer.trouble, TROUBLE_NONE);
 }

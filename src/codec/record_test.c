@@ -245,7 +245,8 @@ static void test_failsafe(void **state)
         "\"length_ms\":30000,\"timeline\":6,\"floor\":\"0/0/0\",\"failsafe\":[\"n1\",\"n2\"]}";
     static const char asked[] =
         "{\"name\":\"n1\",\"conn_url\":\"postgres://h/p\",\"api_url\":\"http://h:8008/patroni\","
-        "\"slots\":{},\"node\":\"0a1b\",\"term\":7,\"seq\":42,\"length_ms\":30000}";
+        "\"slots\":{},\"asked\":\"n2\",\"node\":\"0a1b\",\"term\":7,\"seq\":42,\"length_ms\":"
+        "30000}";
     struct cluster cluster = {.member_count = 3};
     struct lease_record lease;
     struct failsafe_ask ask;
@@ -261,6 +262,7 @@ static void test_failsafe(void **state)
     assert_string_equal(again, named);
 
     assert_int_equal(record_ask_decode(asked, &ask, NULL), 0);
+    assert_string_equal(ask.asked, "n2");
     assert_string_equal(ask.node, "0a1b");
     assert_int_equal(ask.term, 7);
     assert_int_equal(ask.seq, 42);

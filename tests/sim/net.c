@@ -131,7 +131,8 @@ static void on_answer(struct sim *sim, struct event *event)
     }
     poll->is_due = false;
     agent_on_report(
-        node->agent, sim->nodes[answer->by].name, answer->has_report ? &answer->report : NULL);
+        node->agent, sim->nodes[answer->by].name, answer->has_report ? &answer->report : NULL,
+        NULL);
     agent_touch(sim, node);
 }
 
@@ -197,7 +198,7 @@ static void on_timeout(struct sim *sim, struct event *event)
         return;
     }
     poll->is_due = false;
-    agent_on_report(node->agent, sim->nodes[event->a].name, NULL);
+    agent_on_report(node->agent, sim->nodes[event->a].name, NULL, NULL);
     agent_touch(sim, node);
 }
 
