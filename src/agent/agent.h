@@ -74,7 +74,7 @@ void agent_start(struct agent *agent);
 /* One turn. Returns in how many milliseconds the next one is wanted at the latest. */
 int64_t agent_step(struct agent *agent);
 
-/* A peer's answer (NULL: none; ANOTHER: because somebody else has answered, a sentence, or NULL). */
+/* A peer's answer, or NULL: none. ANOTHER (or NULL) says who has answered instead. */
 void agent_on_report(
     struct agent *agent, const char *name, const struct peer_report *report, const char *another);
 
