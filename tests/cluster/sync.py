@@ -172,11 +172,11 @@ def quorum_standbys_lost(cluster):
     check_no_loss(cluster)
 
 
-def with_store(settings):
+def with_store(settings, **times):
     """Three nodes, and a store that does not go with them."""
     folder = new_folder()
     store = Etcd(folder)
-    cluster = Cluster(os.path.join(folder, "cluster"), etcd=store.clients, settings=settings)
+    cluster = Cluster(os.path.join(folder, "cluster"), etcd=store.clients, settings=settings, **times)
     cluster.store = store
     return cluster
 
@@ -242,3 +242,39 @@ def strict_standbys_lost(cluster):
 @group(strict_bootstrap, strict_sync_standby_killed, strict_node_killed, strict_standbys_lost, seconds=22)
 def strict():
     return with_store("    synchronous_mode: on\n    synchronous_mode_strict: true")
+
+
+def whoever_answers_elsewhere_counts_for_nobody(cluster):
+    """The third node's file has the second one's REST address: what that one has and has promised would count twice."""
+    for one in cluster.nodes[:2]:
+        one.start()
+    wait_until("the first two run", lambda: len(cluster.streaming()) == 1, 90)
+    cluster.nodes[2].start()
+    primary = cluster.primary()
+    other = next(one for one in cluster.nodes[:2] if one is not primary)
+    wait_until("the third one streams", lambda: primary.sql(
+        f"SELECT count(*) FROM pg_stat_replication WHERE application_name = '{cluster.nodes[2].name}'") == "1", 60)
+    wait_until("the other one is published", lambda: key_of(cluster) == (primary.name, [other.name]), 30)
+    cluster.start_load()
+    cluster.wait_acks()
+    time.sleep(3)
+    with open(primary.log, encoding="utf-8") as file:
+        said = file.read()
+    check(f'{cluster.nodes[2].name} cannot be asked: ' in said and "connect_address" in said, "nobody says what is wrong")
+    check(key_of(cluster) == (primary.name, [other.name]), f"{key_of(cluster)[1]} are published")
+    primary.kill_node()  # only one is left that is heard, and one alone waits for the end of the lease
+    cluster.wait_primary(60, but=primary)
+    check(cluster.primary() is other, f"{cluster.primary().name} leads, who was not heard")
+    cluster.wait_acks()
+    check_no_loss(cluster)
+
+
+@group(whoever_answers_elsewhere_counts_for_nobody, seconds=25)
+def wrong_address():
+    cluster = with_store("    synchronous_mode: quorum", ttl=10, loop_wait=2)
+    second, third = cluster.nodes[1:]
+    right = cluster.render_config
+    cluster.render_config = lambda node: right(node).replace(
+        f"connect_address: {third.host}:{third.rest}\n", f"connect_address: {second.host}:{second.rest}\n")
+    third.write_config()
+    return cluster
