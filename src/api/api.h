@@ -7,8 +7,9 @@
  *
  * Routes are rows (routes.c): method, path, who may, handler, help. Limits: API_CONNECTIONS_MAX
  * connections, API_BODY_MAX bytes of a body, API_CALLS_MAX calls that wait for the source, 10 s
- * without a byte closes a connection. Idle connections never keep others out: when there are too
- * many, the one that has asked for nothing for the longest time makes room. */
+ * without a byte closes a connection, and so does a request that is not whole 10 s after its head.
+ * Connections without a whole request never keep others out: when there are too many, the one that
+ * has asked for nothing for the longest time makes room. */
 #pragma once
 
 #include "codec/codec.h"

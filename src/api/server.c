@@ -6,12 +6,18 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/str.h"
+#include "io/clock.h"
 #include "io/file.h"
 #include "io/listen.h"
 
 #include <microhttpd.h>
 
 #define TIMEOUT_S 10u
+
+/* From the head of a request to its last byte: time enough for API_BODY_MAX over a poor line. The
+ * library's own timeout is one of quiet: a byte now and then would hold a connection for days. */
+#define REQUEST_MS 10000
+
 #define REQUEST_MEMORY ((size_t)16384) /* of a connection: head of a request and buffers */
 #define PEM_MAX ((size_t)1 << 20)
 
@@ -27,8 +33,10 @@ struct visitor {
     struct visitor *next;
     struct visitor *previous;
     int fd;
-    bool has_asked; /* at least one whole request */
-    bool is_busy;   /* a request is being answered */
+    struct instant asked; /* while is_asking: when the head was there */
+    bool is_asking;       /* the head of a request is there, and its last byte is not */
+    bool has_asked;       /* at least one whole request */
+    bool is_busy;         /* a whole request is being answered */
     bool is_sent_off;
 };
 
@@ -57,6 +65,8 @@ struct api {
     struct MHD_Daemon *daemon;
     struct loop_poll *poll;
     struct loop_timer *timer;
+    struct loop_timer *deadline; /* of requests */
+    bool is_watching;            /* the deadline is set */
     int port;
     struct visitor quiet; /* head of the ring */
     unsigned visitor_count;
@@ -108,6 +118,13 @@ static void visitor_touch(struct api *api, struct visitor *visitor)
     api->quiet.previous = visitor;
 }
 
+/* The library has no call to end a connection, but it watches for the end of its input. */
+static void send_off(struct visitor *visitor)
+{
+    visitor->is_sent_off = true;
+    listen_hang_up(visitor->fd);
+}
+
 /* End the connection that is missed least: one that never asked, else one between two requests. */
 static void make_room(struct api *api)
 {
@@ -126,9 +143,44 @@ static void make_room(struct api *api)
         }
     }
     if (best != NULL) {
-        best->is_sent_off = true;
-        /* The library has no call to end a connection, but it watches for the end of its input. */
-        listen_hang_up(best->fd);
+        send_off(best);
+    }
+}
+
+/* VISITOR's request has begun: its last byte must come in time. */
+static void expect_rest(struct api *api, struct visitor *visitor)
+{
+    visitor->is_asking = true;
+    visitor->asked = clock_now();
+    if (!api->is_watching) {
+        api->is_watching = true;
+        loop_timer_start(api->deadline, REQUEST_MS);
+    }
+}
+
+/* End the connections whose request takes too long, and wait for the next one that may. */
+static void on_deadline(void *arg)
+{
+    struct api *api = arg;
+    struct instant now = clock_now();
+    int64_t next_ms = INT64_MAX;
+
+    for (struct visitor *at = api->quiet.next; at != &api->quiet; at = at->next) {
+        int64_t age_ms;
+
+        if (!at->is_asking || at->is_sent_off) {
+            continue;
+        }
+        age_ms = instant_elapsed_max_ms(at->asked, now);
+        if (age_ms >= REQUEST_MS) {
+            send_off(at);
+        } else {
+            next_ms = MIN(next_ms, REQUEST_MS - age_ms);
+        }
+    }
+    api->is_watching = next_ms != INT64_MAX;
+    if (api->is_watching) {
+        loop_timer_start(api->deadline, next_ms);
     }
 }
 
@@ -249,6 +301,7 @@ static void on_completed(
     if (call == NULL) {
         return;
     }
+    call->visitor->is_asking = false;
     call->visitor->is_busy = false;
     call->visitor->has_asked = true;
     visitor_touch(arg, call->visitor);
@@ -466,7 +519,7 @@ static enum MHD_Result begin(
         .body = STR_INIT(API_BODY_MAX + 1),
     };
     *slot = call;
-    call->visitor->is_busy = true;
+    expect_rest(api, call->visitor);
     if (call->route == NULL) {
         return send_text(
             connection, status,
@@ -498,6 +551,8 @@ static enum MHD_Result on_request(
         /* A chunked body without end; one with a length was refused at its head. */
         return call->body.is_cut ? MHD_NO : MHD_YES;
     }
+    call->visitor->is_asking = false;
+    call->visitor->is_busy = true;
     if (call->is_answered) {
         return send_answer(call);
     }
@@ -606,6 +661,7 @@ int api_new(
     info = MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     ASSERT(info != NULL);
     api->timer = loop_timer_new(loop, on_timer, api);
+    api->deadline = loop_timer_new(loop, on_deadline, api);
     api->poll = loop_poll_new(loop, info->epoll_fd, on_ready, api);
     loop_poll_set(api->poll, true, false);
     run(api);
@@ -633,6 +689,7 @@ void api_free(struct api *api)
     }
     loop_poll_free(api->poll);
     loop_timer_free(api->timer);
+    loop_timer_free(api->deadline);
     MHD_stop_daemon(api->daemon);
     mem_free(api);
 }

@@ -14,6 +14,7 @@
 #define ANSWER_MAX 65536
 #define CALLS_MAX 64
 #define CROWD 700
+#define SLOW_PATIENCE_MS 60000
 
 /* ---- a server with a source that remembers its calls ---- */
 
@@ -241,6 +242,19 @@ static int ask(struct house *house, const char *method, const char *target, cons
     return ask_with(house, method, target, "", body);
 }
 
+/* A call that waits for the source. */
+static struct guest *post(struct house *house)
+{
+    struct guest *guest = enter(house);
+    unsigned before = house->call_count;
+
+    say(guest, "POST /switchover HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n"
+               "{\"leader\":\"n1\"}");
+    run_for(house, PATIENCE_MS);
+    assert_int_equal(house->call_count, before + 1);
+    return guest;
+}
+
 /* ---- tests ---- */
 
 static void test_get(void **state)
@@ -270,8 +284,6 @@ static void test_get(void **state)
     close_house(house);
 }
 
-/* Far more idle connections than the limit: a new one is always served, and one that is at work is
- * not thrown out. */
 /* A parameter without a value is one. */
 static void test_urgent(void **state)
 {
@@ -285,17 +297,15 @@ static void test_urgent(void **state)
     close_house(house);
 }
 
+/* Far more idle connections than the limit: a new one is always served, and one that is at work is
+ * not thrown out. */
 static void test_crowd(void **state)
 {
     struct house *house = open_house();
-    struct guest *waiting = enter(house);
+    struct guest *waiting = post(house);
     int fds[CROWD];
 
     (void)state;
-    say(waiting, "POST /switchover HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n"
-                 "{\"leader\":\"n1\"}");
-    run_for(house, PATIENCE_MS);
-    assert_int_equal(house->call_count, 1);
     for (unsigned at = 0; at < CROWD; at++) {
         fds[at] = connect_to(house);
         if (at % 100 == 99) {
@@ -327,6 +337,53 @@ static void test_slow(void **state)
     say(slow, "1\r\n\r\n");
     assert_true(str_starts(hear(slow, "\r\n\r\n"), "HTTP/1.1 200 OK\r\n"));
     leave(slow);
+    close_house(house);
+}
+
+/* More requests that do not end than connections: they keep nobody out. */
+static void test_crowd_slow_body(void **state)
+{
+    static const char begun[] =
+        "POST /failsafe HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\n{";
+    struct house *house = open_house();
+    struct guest *waiting = post(house);
+    int fds[API_CONNECTIONS_MAX + 1];
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(fds); at++) {
+        fds[at] = connect_to(house);
+        assert_int_equal(send(fds[at], begun, strlen(begun), MSG_NOSIGNAL), (ssize_t)strlen(begun));
+        run_for(house, 5); /* its head is read before the next one comes */
+    }
+    assert_int_equal(ask(house, "GET", "/primary", NULL), 200);
+    api_answer(house->calls[0], 200, "done at last");
+    assert_non_null(strstr(hear(waiting, "done at last"), "HTTP/1.1 200 OK"));
+    for (size_t at = 0; at < ARRAY_LEN(fds); at++) {
+        close(fds[at]);
+    }
+    leave(waiting);
+    close_house(house);
+}
+
+/* A request that never rests and never ends is ended; one that waits for its answer may. */
+static void test_slow_body(void **state)
+{
+    struct house *house = open_house();
+    struct guest *waiting = post(house);
+    struct guest *slow = enter(house);
+
+    (void)state;
+    say(slow, "POST /failsafe HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\n");
+    for (int ms = 0; ms < SLOW_PATIENCE_MS && !slow->is_over; ms += 200) {
+        IGNORE(send(slow->fd, " ", 1, MSG_NOSIGNAL) < 0, "it is closed at last");
+        run_for(house, 200);
+    }
+    assert_true(slow->is_over);
+    assert_int_equal(slow->heard.length, 0);
+    api_answer(house->calls[0], 200, "done at last");
+    assert_non_null(strstr(hear(waiting, "done at last"), "HTTP/1.1 200 OK"));
+    leave(slow);
+    leave(waiting);
     close_house(house);
 }
 
@@ -414,18 +471,6 @@ static void test_answer_at_once(void **state)
     house->answers_at_once = true;
     assert_int_equal(ask(house, "POST", "/switchover", "{\"leader\":\"n1\"}"), 412);
     close_house(house);
-}
-
-static struct guest *post(struct house *house)
-{
-    struct guest *guest = enter(house);
-    unsigned before = house->call_count;
-
-    say(guest, "POST /switchover HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n"
-               "{\"leader\":\"n1\"}");
-    run_for(house, PATIENCE_MS);
-    assert_int_equal(house->call_count, before + 1);
-    return guest;
 }
 
 static void test_answer_later(void **state)
@@ -556,7 +601,9 @@ int main(void)
         cmocka_unit_test(test_get),
         cmocka_unit_test(test_urgent),
         cmocka_unit_test(test_crowd),
+        cmocka_unit_test(test_crowd_slow_body),
         cmocka_unit_test(test_slow),
+        cmocka_unit_test(test_slow_body),
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_answer_at_once),
