@@ -185,8 +185,9 @@ void config_free(struct config *config);
 void config_settings_parse(
     const char *json, struct cluster_settings *ret, struct findings *findings);
 
-/* Compare a new configuration with the running one for a reload: findings say which changed keys
- * take effect now and which need a restart of the agent or of the database. */
+/* Compare a new configuration with the running one: findings say which keys changed, and what each
+ * change needs: a restart of the agent, perhaps of the database too, or a new cluster. Nothing of
+ * the file is applied while the agent runs. */
 void config_reload_check(
     const struct config *running, const struct config *changed, struct findings *findings);
 

@@ -202,8 +202,10 @@ const char *option_reload_text(enum option_reload reload)
 {
     static const char *const texts[] = {
         [RELOAD_NOW] = "takes effect at once",
+        [RELOAD_STORE] =
+            "takes effect at once in the store, needs a restart of the agent in the file",
         [RELOAD_AGENT] = "needs a restart of the agent",
-        [RELOAD_DATABASE] = "needs a restart of the database",
+        [RELOAD_DATABASE] = "needs a restart of the agent and of the database",
         [RELOAD_NEVER] = "has no effect on a cluster that exists",
     };
 

@@ -49,12 +49,14 @@ enum option_scope {
     SCOPE_BOTH = 3,
 };
 
-/* What a change takes to be felt. */
+/* What a change takes to be felt. The file is read when the agent starts: no row of it is
+ * RELOAD_NOW. */
 enum option_reload {
     RELOAD_NOW,
+    RELOAD_STORE, /* at once in the store, as RELOAD_AGENT in the file */
     RELOAD_AGENT,
-    RELOAD_DATABASE,
-    RELOAD_NEVER, /* read once, when the cluster is created */
+    RELOAD_DATABASE, /* and the agent, which must know of it first */
+    RELOAD_NEVER,    /* read once, when the cluster is created */
 };
 
 enum option_use {
@@ -118,5 +120,5 @@ const char *option_name(const struct option *option);
  * OPTION_PATH_SIZE. */
 const char *option_type_text(const struct option *option, char *buffer);
 
-/* "takes effect at once", "needs a restart of the database", ... */
+/* "takes effect at once", "needs a restart of the agent", ... */
 const char *option_reload_text(enum option_reload reload);

@@ -103,19 +103,26 @@ static bool is_reported_elsewhere(const struct option *row, const struct config 
            row->type == OPTION_HOST || row->type == OPTION_URL;
 }
 
+/* What a change of the file takes. */
+static const char *need_text(enum option_reload reload)
+{
+    return option_reload_text(reload == RELOAD_STORE ? RELOAD_AGENT : reload);
+}
+
 void config_reload_check(
     const struct config *running, const struct config *changed, struct findings *findings)
 {
     for (unsigned at = 0; at < option_count(); at++) {
         const struct option *row = option_at(at);
         size_t offset = row->local.offset;
-        bool is_felt = row->reload == RELOAD_NOW || row->reload == RELOAD_NEVER;
+        bool needs_nothing = row->reload == RELOAD_NEVER;
 
         if (row->local.size > 0 && !is_reported_elsewhere(row, changed) &&
             !is_same(row, (const char *)running + offset, (const char *)changed + offset)) {
             findings_add(
-                findings, is_felt ? FINDING_NOTE : FINDING_WARNING, "reload", 0, "%s: changed, %s",
-                row->path, option_reload_text(row->reload));
+                findings, needs_nothing ? FINDING_NOTE : FINDING_WARNING, "reload", 0,
+                "%s: changed, %s%s", row->path, need_text(row->reload),
+                needs_nothing ? "" : " (SIGUSR2 ends the agent and leaves the server running)");
         }
     }
 }

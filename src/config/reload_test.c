@@ -1,4 +1,5 @@
 #include "config/config_test.h"
+#include "config/option.h"
 
 static struct findings changes;
 
@@ -25,26 +26,28 @@ static void test_one_change(void **state)
         const char *text;
         enum finding_severity severity;
     } rows[] = {
-        {"", "tags: {clonefrom: true}", "tags.clonefrom: changed, takes effect at once",
-         FINDING_NOTE},
-        {"", "tags: {failover_priority: 2}", "tags.failover_priority: changed", FINDING_NOTE},
-        {"", "tags: {region: eu}", "tags: changed, takes effect at once", FINDING_NOTE},
-        {"tags: {region: eu}", "tags: {region: us}", "tags: changed", FINDING_NOTE},
-        {"", "log: {level: debug}", "log.level: changed, takes effect at once", FINDING_NOTE},
+        {"", "tags: {clonefrom: true}", "tags.clonefrom: changed, needs a restart of the agent",
+         FINDING_WARNING},
+        {"", "tags: {failover_priority: 2}", "tags.failover_priority: changed", FINDING_WARNING},
+        {"", "tags: {region: eu}", "tags: changed, needs a restart of the agent", FINDING_WARNING},
+        {"tags: {region: eu}", "tags: {region: us}", "tags: changed", FINDING_WARNING},
+        {"", "log: {level: debug}", "log.level: changed, needs a restart of the agent",
+         FINDING_WARNING},
         {"", "log: {dir: /l}", "log.dir: changed, needs a restart of the agent", FINDING_WARNING},
         {"", "store: {heartbeat_ms: 20}",
          "store.heartbeat_ms: changed, needs a restart of the agent", FINDING_WARNING},
         {"", "store: {data_dir: /s}", "store.data_dir: changed", FINDING_WARNING},
-        {"", "  listen: '*:5432'", "postgresql.listen: changed, needs a restart of the database",
+        {"", "  listen: '*:5432'",
+         "postgresql.listen: changed, needs a restart of the agent and of the database",
          FINDING_WARNING},
         {"", "  parameters: {work_mem: 4MB}",
-         "postgresql.parameters: changed, takes effect at once", FINDING_NOTE},
+         "postgresql.parameters: changed, needs a restart of the agent", FINDING_WARNING},
         {"  parameters: {work_mem: 4MB}", "  parameters: {work_mem: '4MB'}",
-         "postgresql.parameters: changed", FINDING_NOTE},
-        {"  pg_hba: [a, b]", "  pg_hba: [a]", "postgresql.pg_hba: changed", FINDING_NOTE},
-        {"  pg_hba: [a, b]", "  pg_hba: [a, c]", "postgresql.pg_hba: changed", FINDING_NOTE},
-        {"  pg_hba: [a, b]", "", "postgresql.pg_hba: changed", FINDING_NOTE},
-        {"", "  use_slots: off", "postgresql.use_slots: changed", FINDING_NOTE},
+         "postgresql.parameters: changed", FINDING_WARNING},
+        {"  pg_hba: [a, b]", "  pg_hba: [a]", "postgresql.pg_hba: changed", FINDING_WARNING},
+        {"  pg_hba: [a, b]", "  pg_hba: [a, c]", "postgresql.pg_hba: changed", FINDING_WARNING},
+        {"  pg_hba: [a, b]", "", "postgresql.pg_hba: changed", FINDING_WARNING},
+        {"", "  use_slots: off", "postgresql.use_slots: changed", FINDING_WARNING},
         {"", "bootstrap: {initdb: [x]}", "bootstrap.initdb: changed, has no effect on a cluster",
          FINDING_NOTE},
         {"", "bootstrap: {dcs: {ttl: 31}}", "bootstrap.dcs: changed, has no effect", FINDING_NOTE},
@@ -69,6 +72,20 @@ static void test_one_change(void **state)
         assert_int_equal(changes.count, 1);
         assert_true(str_starts(changes.items[0].text, rows[at].text));
         assert_int_equal(changes.items[0].severity, rows[at].severity);
+    }
+}
+
+/* The file is read when the agent starts and never applied later (src/agent/run.c): no change of
+ * it may be said to take effect at once. */
+static void test_nothing_at_once(void **state)
+{
+    (void)state;
+    for (unsigned at = 0; at < option_count(); at++) {
+        const struct option *row = option_at(at);
+
+        if (row->local.size > 0) {
+            assert_int_not_equal(row->reload, RELOAD_NOW);
+        }
     }
 }
 
@@ -103,7 +120,8 @@ static void test_passwords(void **state)
     assert_int_equal(changes.count, 1);
     assert_string_equal(
         changes.items[0].text,
-        "postgresql.authentication.rewind.password: changed, takes effect at once");
+        "postgresql.authentication.rewind.password: changed, needs a restart of the agent "
+        "(SIGUSR2 ends the agent and leaves the server running)");
     config_free(running);
     config_free(same);
     config_free(changed);
@@ -113,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_change),
+        cmocka_unit_test(test_nothing_at_once),
         cmocka_unit_test(test_no_change),
         cmocka_unit_test(test_passwords),
     };
