@@ -282,7 +282,8 @@ static void keep_durability(
             agent, LOG_LEVEL_WARNING, "config.unknown",
             "the dynamic configuration is missing or has mistakes, and what it was is not known "
             "here: commits wait for standbys as the key sync shows, all else is as by default; "
-            "write it with `baton edit-config`");
+            "write it, as a whole: etcdctl put %sconfig JSON",
+            agent->config->prefix);
     }
 }
 

@@ -147,7 +147,10 @@ static void test_unknown_keys(void **state)
 static void test_misplaced_keys(void **state)
 {
     (void)state;
-    check_one(MINIMAL "ttl: 30\n", NULL, FINDING_WARNING, 7, "ttl: no effect here");
+    check_one(
+        MINIMAL "ttl: 30\n", NULL, FINDING_WARNING, 7,
+        "ttl: no effect here, it counts for the whole cluster: write it under bootstrap.dcs, or, "
+        "when the cluster exists, change the store's key config: etcdctl put");
     check_one(
         MINIMAL "bootstrap: {dcs: {postgresql: {listen: 'x:1'}}}\n", NULL, FINDING_WARNING, 7,
         "bootstrap.dcs.postgresql.listen: no effect here");

@@ -110,8 +110,9 @@ static void report_misplaced(struct reader *reader, const struct yaml_node *node
     if (reader->scope == SCOPE_LOCAL) {
         reader_finding(
             reader, FINDING_WARNING, node->line,
-            "no effect here, it counts for the whole cluster: write it under bootstrap.dcs, or set "
-            "it with `baton edit-config`");
+            "no effect here, it counts for the whole cluster: write it under bootstrap.dcs, or, "
+            "when "
+            "the cluster exists, " CHANGE_LATER);
     } else {
         reader_finding(
             reader, FINDING_WARNING, node->line,

@@ -13,6 +13,11 @@
 #define CLUSTER_PARAMETERS_MAX 32
 #define LINE_ENVIRONMENT (-1)
 
+/* How a dynamic option is changed when the cluster exists: the key is written as a whole. */
+#define CHANGE_LATER \
+    "change the store's key config: etcdctl put /service/SCOPE/config JSON, with all that GET " \
+    "/config shows and the change"
+
 struct reader {
     struct config *config; /* where local options land; NULL: the store's config key is read */
     struct cluster_settings *settings; /* where dynamic options land */

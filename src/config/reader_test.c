@@ -96,7 +96,7 @@ static void test_wrong_values_keep_defaults(void **state)
     }
 }
 
-/* What an operator sets with edit-config and baton does not do is said; names of others and
+/* What an operator sets in the key config and baton does not do is said; names of others and
  * harmless ones are not. */
 static void test_idle_settings(void **state)
 {

@@ -180,8 +180,10 @@ void config_render_reference(struct str *out)
              "store's config key (dynamic options), the file, `PATRONI_*` variables. An unknown "
              "key is an error. Keys of the "
              "group `dynamic` count for the whole cluster: they stand under `bootstrap.dcs` when "
-             "it is made, and are changed "
-             "with `baton edit-config` afterwards.\n");
+             "it is made, and afterwards in the store's key `config` "
+             "(`/service/SCOPE/config`, as with Patroni), which "
+             "is written as a whole: take what `GET /config` shows, change it, and "
+             "`etcdctl put /service/SCOPE/config JSON`.\n");
     add_used(out);
     add_unused(out, USE_NOTE, "Known, without effect");
     add_unused(out, USE_REFUSED, "Refused");

@@ -50,6 +50,17 @@ static char *take_sample(bool is_whole)
     return str_take(&sample);
 }
 
+/* No command changes what the store says; the page tells what does. */
+static void test_change_later(void **state)
+{
+    struct str page AUTO_STR = STR_INIT(REFERENCE_MAX);
+
+    (void)state;
+    config_render_reference(&page);
+    assert_null(strstr(str_text(&page), "edit-config"));
+    assert_non_null(strstr(str_text(&page), "`etcdctl put /service/SCOPE/config JSON`"));
+}
+
 static void test_sample(void **state)
 {
     char *text AUTO_FREE = take_sample(false);
@@ -88,6 +99,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_option_is_listed),
+        cmocka_unit_test(test_change_later),
         cmocka_unit_test(test_sample),
         cmocka_unit_test(test_whole_sample),
     };

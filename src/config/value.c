@@ -638,8 +638,7 @@ static bool add_parameter(
     }
     reader_finding(
         reader, FINDING_NOTE, node->line,
-        "%s must agree on all nodes: used when the cluster is created, changed later with `baton "
-        "edit-config`",
+        "%s must agree on all nodes: used when the cluster is created; later " CHANGE_LATER,
         node->key);
     if (reader->cluster_parameter_count < CLUSTER_PARAMETERS_MAX) {
         reader->cluster_parameters[reader->cluster_parameter_count++] = node;

@@ -266,7 +266,10 @@ static void test_parameters(void **state)
 
     (void)state;
     check_expect(FINDING_WARNING, 8, "port is set by baton itself");
-    check_expect(FINDING_NOTE, 9, "Max_Connections must agree on all nodes");
+    check_expect(
+        FINDING_NOTE, 9,
+        "Max_Connections must agree on all nodes: used when the cluster is created; later change "
+        "the store's key config: etcdctl put /service/SCOPE/config JSON");
     assert_int_equal(found.count, 4);
     assert_int_equal(config->postgresql.parameters.count, 2);
     assert_string_equal(config->postgresql.parameters.items[0].name, "work_mem");
