@@ -54,8 +54,7 @@ static bool is_lagging(uint64_t leader, uint64_t own, int64_t limit)
     return leader > own && leader - own > (uint64_t)MAX(limit, 0);
 }
 
-/* What Patroni calls replication_state. */
-static const char *replication_state(const struct api_snapshot *snapshot)
+const char *health_replication_state(const struct api_snapshot *snapshot)
 {
     if (snapshot->state != STATE_RUNNING || snapshot->role == ROLE_PRIMARY) {
         return "";
@@ -70,7 +69,7 @@ static bool is_replica(const struct api_request *request)
 
     return snapshot->role == ROLE_REPLICA && snapshot->state == STATE_RUNNING &&
            !snapshot->config->tags.noloadbalance &&
-           (state == NULL || str_equal(state, replication_state(snapshot))) &&
+           (state == NULL || str_equal(state, health_replication_state(snapshot))) &&
            !is_lagging(
                health_leader_lsn(snapshot), snapshot->server.replayed_lsn,
                wanted_lag(request, INT64_MAX));
@@ -213,7 +212,7 @@ static const char *unreadiness(const struct api_request *request)
     if (snapshot->state != STATE_RUNNING) {
         return "the database server is not running";
     }
-    if (!str_equal(replication_state(snapshot), "streaming")) {
+    if (!str_equal(health_replication_state(snapshot), "streaming")) {
         return "the database server is not streaming from the primary";
     }
     for (unsigned at = 0; at < snapshot->cluster.member_count; at++) {

@@ -32,3 +32,6 @@ api_handler health_readiness;
 /* The newest position of the leader that this node knows of: what lag is counted against. 0: none.
  * */
 uint64_t health_leader_lsn(const struct api_snapshot *snapshot);
+
+/* What Patroni calls replication_state of this node: "streaming", "in archive recovery" or "". */
+const char *health_replication_state(const struct api_snapshot *snapshot);

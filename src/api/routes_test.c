@@ -424,6 +424,43 @@ static void test_cluster_silence(void **state)
     assert_non_null(strstr(unled, "\"replay_lag\": \"unknown\""));
 }
 
+/* The store's keys are of before it was lost: this node shows what it is now. */
+static void test_cluster_lost(void **state)
+{
+    static const struct {
+        enum situation situation;
+        enum member_state state;
+        bool is_streaming;
+        const char *text;
+    } rows[] = {
+        {LOST_PRIMARY, STATE_RUNNING, false, "\"role\": \"leader\", \"state\": \"running\""},
+        {LOST_REPLICA, STATE_RUNNING, true, "\"role\": \"replica\", \"state\": \"streaming\""},
+        {LOST_REPLICA, STATE_RUNNING, false,
+         "\"role\": \"replica\", \"state\": \"in archive recovery\""},
+        {LOST_REPLICA, STATE_STOPPED, false, "\"role\": \"replica\", \"state\": \"stopped\""},
+        {LOST_REPLICA, STATE_CRASHED, false, "\"role\": \"replica\", \"state\": \"crashed\""},
+    };
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        AUTO_FREE struct scene *scene = scene_new(rows[at].situation);
+        struct member *own = &scene->snapshot.cluster.members[1];
+        AUTO_FREE char *json = NULL;
+        const char *shown;
+
+        own->state = STATE_STARTING;
+        str_copy(own->replication_state, sizeof(own->replication_state), "of before");
+        str_copy(own->problem, sizeof(own->problem), "of before");
+        scene->snapshot.state = rows[at].state;
+        scene->snapshot.server.is_streaming = rows[at].is_streaming;
+        json = view_cluster(&scene->snapshot);
+        shown = strstr(json, "\"name\": \"n1\", ");
+        assert_non_null(shown);
+        assert_true(str_starts(shown + strlen("\"name\": \"n1\", "), rows[at].text));
+        assert_null(strstr(json, "of before"));
+    }
+}
+
 /* A store that was never read says nothing about the cluster. */
 static void test_cluster_unread(void **state)
 {
@@ -630,6 +667,7 @@ int main(void)
         cmocka_unit_test(test_cluster),
         cmocka_unit_test(test_cluster_reports),
         cmocka_unit_test(test_cluster_silence),
+        cmocka_unit_test(test_cluster_lost),
         cmocka_unit_test(test_cluster_unread),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_metrics),

@@ -155,25 +155,63 @@ static void set_silence(json_t *out, int64_t silent_ms, const char *last_problem
     field_set_text(out, "problem", str_text(&text));
 }
 
-static json_t *encode_member(const struct api_snapshot *snapshot, unsigned at)
+/* What a member is shown to be. While the store cannot be reached, its keys are of before: then
+ * this node shows of itself what it is, as it would publish it. */
+struct condition {
+    bool is_leader;
+    bool is_silent;
+    const char *state;
+    const char *problem;
+    enum fence_state fence;
+};
+
+static struct condition own_condition(const struct api_snapshot *snapshot)
+{
+    const char *replication = health_replication_state(snapshot);
+    bool has_state = !snapshot->has_lease && replication[0] != '\0';
+
+    return (struct condition){
+        .is_leader = snapshot->has_lease,
+        .state = has_state ? replication : member_state_text(snapshot->state),
+        .problem = snapshot->server.problem,
+        .fence = snapshot->server.fence,
+    };
+}
+
+static struct condition condition_of(const struct api_snapshot *snapshot, unsigned at)
 {
     const struct member *member = &snapshot->cluster.members[at];
     bool is_self = str_equal(member->name, snapshot->config->name);
     bool is_leader = snapshot->is_led && str_equal(member->name, snapshot->cluster.leader);
     bool is_silent = !is_self && snapshot->is_silent[at];
     bool has_state = !is_leader && member->replication_state[0] != '\0';
-    const char *problem =
-        is_self && snapshot->server.problem[0] != '\0' ? snapshot->server.problem : member->problem;
+    const char *own_problem = is_self ? snapshot->server.problem : "";
+
+    if (is_self && !snapshot->dcs_ok) {
+        return own_condition(snapshot);
+    }
+    return (struct condition){
+        .is_leader = is_leader,
+        .is_silent = is_silent,
+        .state = is_silent   ? member_state_text(STATE_UNKNOWN)
+                 : has_state ? member->replication_state
+                             : member_state_text(member->state),
+        .problem = own_problem[0] != '\0' ? own_problem : member->problem,
+        .fence = is_silent ? FENCE_UNKNOWN : member->fence,
+    };
+}
+
+static json_t *encode_member(const struct api_snapshot *snapshot, unsigned at)
+{
+    const struct member *member = &snapshot->cluster.members[at];
+    bool is_self = str_equal(member->name, snapshot->config->name);
+    struct condition is = condition_of(snapshot, at);
     AUTO_FREE char *tags = is_self ? config_extra_tags(snapshot->config) : NULL;
     json_t *out = json_object();
 
     field_set_text(out, "name", member->name);
-    field_set_text(out, "role", is_leader ? "leader" : standby_role(snapshot, member->name));
-    field_set_text(
-        out, "state",
-        is_silent   ? member_state_text(STATE_UNKNOWN)
-        : has_state ? member->replication_state
-                    : member_state_text(member->state));
+    field_set_text(out, "role", is.is_leader ? "leader" : standby_role(snapshot, member->name));
+    field_set_text(out, "state", is.state);
     field_set_text(out, "api_url", member->api_url);
     set_address(out, member->conn_url);
     if (member->timeline != 0) {
@@ -183,24 +221,25 @@ static json_t *encode_member(const struct api_snapshot *snapshot, unsigned at)
         field_set_true(out, "pending_restart");
     }
     field_set_tags(out, "tags", &member->tags, tags);
-    if (!is_leader) {
-        struct positions positions = is_silent ? (struct positions){0} : positions_of(snapshot, at);
+    if (!is.is_leader) {
+        struct positions positions =
+            is.is_silent ? (struct positions){0} : positions_of(snapshot, at);
         uint64_t leader_lsn = health_leader_lsn(snapshot);
 
         set_position(out, "receive_", positions.received, leader_lsn);
         set_position(out, "replay_", positions.replayed, leader_lsn);
         set_position(out, "", positions.any, leader_lsn);
     }
-    if (problem[0] != '\0' || is_silent || member->fence != FENCE_UNKNOWN) {
+    if (is.problem[0] != '\0' || is.is_silent || is.fence != FENCE_UNKNOWN) {
         json_t *baton = json_object();
 
-        if (is_silent) {
-            set_silence(baton, snapshot->silent_ms[at], problem);
-        } else if (problem[0] != '\0') {
-            field_set_text(baton, "problem", problem);
+        if (is.is_silent) {
+            set_silence(baton, snapshot->silent_ms[at], is.problem);
+        } else if (is.problem[0] != '\0') {
+            field_set_text(baton, "problem", is.problem);
         }
-        if (!is_silent && member->fence != FENCE_UNKNOWN) {
-            field_set_text(baton, "fence", fence_state_text(member->fence));
+        if (is.fence != FENCE_UNKNOWN) {
+            field_set_text(baton, "fence", fence_state_text(is.fence));
         }
         field_set(out, "baton", baton);
     }
