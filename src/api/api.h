@@ -70,6 +70,8 @@ struct api_snapshot {
     struct position report_position[MEMBERS_MAX];
     uint64_t report_received_lsn[MEMBERS_MAX];
     uint64_t report_replayed_lsn[MEMBERS_MAX];
+    /* All of them; NULL: the source has none, or does not show it. Borrowed like the keys above. */
+    const struct peer_report *report[MEMBERS_MAX];
     /* Members that were asked and do not answer, and for how long (0: they never did). */
     bool is_silent[MEMBERS_MAX];
     int64_t silent_ms[MEMBERS_MAX];

@@ -461,6 +461,39 @@ static void test_cluster_lost(void **state)
     }
 }
 
+/* And of the others what they have reported since; with the store, its keys count. */
+static void test_cluster_lost_peers(void **state)
+{
+    static const struct {
+        struct peer_report report;
+        bool dcs_ok;
+        const char *text;
+    } rows[] = {
+        {{.state = STATE_STOPPED, .role = ROLE_REPLICA}, false, "stopped"},
+        {{.state = STATE_STARTING, .role = ROLE_REPLICA, .is_streaming = true}, false, "starting"},
+        {{.state = STATE_RUNNING, .role = ROLE_REPLICA, .is_streaming = true}, false, "streaming"},
+        {{.state = STATE_RUNNING, .role = ROLE_REPLICA}, false, "running"},
+        {{.state = STATE_RUNNING, .role = ROLE_PRIMARY, .is_streaming = true}, false, "running"},
+        {{.state = STATE_STOPPED, .role = ROLE_REPLICA}, true, "of before"},
+    };
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        AUTO_FREE struct scene *scene = scene_new(rows[at].dcs_ok ? PRIMARY : LOST_PRIMARY);
+        struct member *peer = &scene->snapshot.cluster.members[0];
+        struct str wanted AUTO_STR = STR_INIT(256);
+        AUTO_FREE char *json = NULL;
+
+        str_copy(peer->replication_state, sizeof(peer->replication_state), "of before");
+        scene->snapshot.has_report[0] = true;
+        scene->snapshot.report[0] = &rows[at].report;
+        str_addf(
+            &wanted, "{\"name\": \"n2\", \"role\": \"replica\", \"state\": \"%s\"", rows[at].text);
+        json = view_cluster(&scene->snapshot);
+        assert_non_null(strstr(json, str_text(&wanted)));
+    }
+}
+
 /* A store that was never read says nothing about the cluster. */
 static void test_cluster_unread(void **state)
 {
@@ -668,6 +701,7 @@ int main(void)
         cmocka_unit_test(test_cluster_reports),
         cmocka_unit_test(test_cluster_silence),
         cmocka_unit_test(test_cluster_lost),
+        cmocka_unit_test(test_cluster_lost_peers),
         cmocka_unit_test(test_cluster_unread),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_metrics),

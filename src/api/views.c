@@ -156,7 +156,8 @@ static void set_silence(json_t *out, int64_t silent_ms, const char *last_problem
 }
 
 /* What a member is shown to be. While the store cannot be reached, its keys are of before: then
- * this node shows of itself what it is, as it would publish it. */
+ * this node shows of itself what it is, as it would publish it, and of the others what they have
+ * reported. */
 struct condition {
     bool is_leader;
     bool is_silent;
@@ -178,6 +179,15 @@ static struct condition own_condition(const struct api_snapshot *snapshot)
     };
 }
 
+/* As standbys publish it. A report does not tell who reads from an archive. */
+static const char *reported_state(const struct peer_report *report)
+{
+    bool is_streaming =
+        report->is_streaming && report->state == STATE_RUNNING && report->role != ROLE_PRIMARY;
+
+    return is_streaming ? "streaming" : member_state_text(report->state);
+}
+
 static struct condition condition_of(const struct api_snapshot *snapshot, unsigned at)
 {
     const struct member *member = &snapshot->cluster.members[at];
@@ -186,6 +196,7 @@ static struct condition condition_of(const struct api_snapshot *snapshot, unsign
     bool is_silent = !is_self && snapshot->is_silent[at];
     bool has_state = !is_leader && member->replication_state[0] != '\0';
     const char *own_problem = is_self ? snapshot->server.problem : "";
+    const struct peer_report *report = snapshot->dcs_ok ? NULL : snapshot->report[at];
 
     if (is_self && !snapshot->dcs_ok) {
         return own_condition(snapshot);
@@ -193,9 +204,10 @@ static struct condition condition_of(const struct api_snapshot *snapshot, unsign
     return (struct condition){
         .is_leader = is_leader,
         .is_silent = is_silent,
-        .state = is_silent   ? member_state_text(STATE_UNKNOWN)
-                 : has_state ? member->replication_state
-                             : member_state_text(member->state),
+        .state = is_silent        ? member_state_text(STATE_UNKNOWN)
+                 : report != NULL ? reported_state(report)
+                 : has_state      ? member->replication_state
+                                  : member_state_text(member->state),
         .problem = own_problem[0] != '\0' ? own_problem : member->problem,
         .fence = is_silent ? FENCE_UNKNOWN : member->fence,
     };
