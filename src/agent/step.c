@@ -317,6 +317,7 @@ static void show_peers(
 {
     memset(ret->has_report, 0, sizeof(ret->has_report));
     memset(ret->is_silent, 0, sizeof(ret->is_silent));
+    memset(ret->report, 0, sizeof(ret->report));
     for (unsigned peer = 0; peer < agent->peer_count; peer++) {
         const struct peer_facts *facts = &agent->peers[peer];
         const struct ha_member *seen = &view->members[peer + 1];
@@ -329,6 +330,7 @@ static void show_peers(
         at = (size_t)(member - agent->cluster.members);
         if (seen->is_fresh) {
             ret->has_report[at] = true;
+            ret->report[at] = &facts->report;
             ret->report_position[at] = facts->report.position;
             ret->report_received_lsn[at] = facts->report.received_lsn;
             ret->report_replayed_lsn[at] = facts->report.replayed_lsn;
