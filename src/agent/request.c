@@ -6,6 +6,9 @@
 /* A caller is told the truth after this long, whatever it is. Patroni waits 2 * max(10 s,
  * loop_wait). */
 #define WAIT_MS 30000
+/* What speaks against a request may go for so long. Afterwards nobody expects it to be carried out:
+ * an objection that went hours later would take everybody by surprise. */
+#define OBJECTION_MS 5000
 #define WRITE_TIMEOUT_MS 3000
 
 /* The status for "not now, as far as is known": worth asking the members again before it is said.
@@ -125,14 +128,14 @@ static const char *find_objection(
     return NULL;
 }
 
-/* Whether every peer was asked again since SINCE: an objection that stands then is not one of
- * yesterday. */
+/* Whether every peer has answered a question that was put since SINCE, or has failed to answer one:
+ * an objection that stands then is not one of yesterday. */
 static bool is_all_heard(const struct agent *agent, struct instant since)
 {
     for (unsigned at = 0; at < agent->peer_count; at++) {
         const struct peer_facts *peer = &agent->peers[at];
 
-        if (peer->is_polling || instant_left_ms(peer->polled, since) < 0) {
+        if (instant_left_ms(peer->asked, since) < 0 && peer->failures <= peer->failures_before) {
             return false;
         }
     }
@@ -140,18 +143,29 @@ static bool is_all_heard(const struct agent *agent, struct instant since)
 }
 
 /* Write the request as soon as nothing speaks against it; give up when what speaks against it is
- * fresh. */
-static void check_request(struct agent *agent, struct waiter *waiter)
+ * fresh, or has spoken for long enough. */
+static void check_request(struct agent *agent, struct waiter *waiter, int64_t age_ms)
 {
     int status = 0;
     const char *objection = find_objection(agent, &waiter->request, waiter->is_failover, &status);
 
-    if (objection == NULL) {
+    if (objection == NULL && age_ms >= WAIT_MS) {
+        settle(waiter, 503, "this agent stood still: nothing was written into the store");
+    } else if (objection == NULL) {
         waiter->is_checked = true;
         write_request(agent, waiter);
-    } else if (status != CANDIDATE_UNFIT || is_all_heard(agent, waiter->since)) {
+    } else if (
+        status != CANDIDATE_UNFIT || age_ms >= OBJECTION_MS || is_all_heard(agent, waiter->since)) {
         settle(waiter, status, objection);
+    } else {
+        agent_wake(agent, OBJECTION_MS - age_ms);
     }
+}
+
+/* A failure to answer counts when it comes after the newest question. */
+static void note_failures(struct peer_facts *peer)
+{
+    peer->failures_before = MIN(peer->failures_before, peer->failures);
 }
 
 void agent_request(
@@ -160,6 +174,10 @@ void agent_request(
 {
     struct waiter *waiter = find_free(agent);
 
+    if (!agent->is_started) { /* no turn would ever answer */
+        answer(arg, 503, "the agent is starting");
+        return;
+    }
     if (waiter == NULL) {
         answer(arg, 503, "too many requests are waiting already");
         return;
@@ -174,6 +192,7 @@ void agent_request(
     };
     for (unsigned at = 0; at < agent->peer_count; at++) {
         agent->peers[at].polled = (struct instant){0};
+        agent->peers[at].failures_before = agent->peers[at].failures;
     }
     agent_log(
         agent, LOG_LEVEL_INFO, "request.received", "%s asked for: from %s to %s",
@@ -207,6 +226,9 @@ void agent_settle_waiters(struct agent *agent)
 {
     struct instant now = agent->ports.now(agent->ports.arg);
 
+    for (unsigned at = 0; at < agent->peer_count; at++) {
+        note_failures(&agent->peers[at]);
+    }
     for (size_t at = 0; at < WAITERS_MAX; at++) {
         struct waiter *waiter = &agent->waiters[at];
         int64_t age_ms = instant_elapsed_max_ms(waiter->since, now);
@@ -214,7 +236,7 @@ void agent_settle_waiters(struct agent *agent)
         char text[128];
 
         if (waiter->answer != NULL && !waiter->is_checked) {
-            check_request(agent, waiter);
+            check_request(agent, waiter, age_ms);
         }
         if (waiter->answer == NULL || !waiter->is_written) {
             continue;

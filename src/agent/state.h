@@ -66,8 +66,9 @@ struct peer_facts {
     struct instant asked;
     struct instant polled; /* last question; {0,0}: never */
     bool is_polling;
-    unsigned failures; /* in a row */
-    bool is_another;   /* somebody else answers at its address */
+    unsigned failures;        /* in a row */
+    unsigned failures_before; /* when a request was last asked for, or fewer */
+    bool is_another;          /* somebody else answers at its address */
 
     struct instant heard;  /* the last sign that its agent or its server is alive */
     struct instant pinged; /* the last ping of its server; {0,0}: none since it was heard */
@@ -238,6 +239,7 @@ struct agent {
     char *failsafe_json;     /* the key failsafe as read; NULL none */
     bool is_failsafe_listed; /* it is what this node would write */
     struct waiter waiters[WAITERS_MAX];
+    bool is_started; /* agent_start was called: turns follow */
 
     bool is_record_busy;                      /* a bookkeeping transaction is under way */
     struct instant recorded[HA_ACTION_KINDS]; /* when each kind of bookkeeping was last begun */

@@ -75,6 +75,7 @@ void agent_start(struct agent *agent)
         .on_ping = agent_on_ping,
         .arg = agent};
 
+    agent->is_started = true;
     dcs_start(agent->ports.dcs, &store);
     engine_start(agent->ports.engine, &engine);
     agent_watch(agent);
