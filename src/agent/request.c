@@ -39,6 +39,13 @@ struct written {
     struct waiter *waiter;
 };
 
+static void settle_scheduled(struct waiter *waiter)
+{
+    settle(
+        waiter, 202,
+        waiter->request.leader[0] != '\0' ? "Switchover scheduled" : "Failover scheduled");
+}
+
 static void on_written(void *arg, enum dcs_outcome outcome, int64_t revision)
 {
     AUTO_FREE struct written *written = arg;
@@ -52,10 +59,10 @@ static void on_written(void *arg, enum dcs_outcome outcome, int64_t revision)
         return;
     }
     waiter->is_written = true;
-    if (waiter->request.scheduled_real_ms != 0) {
-        settle(
-            waiter, 202,
-            waiter->request.leader[0] != '\0' ? "Switchover scheduled" : "Failover scheduled");
+    /* Whether it is in the store is not known after DCS_UNKNOWN: a reading will tell. What is to be
+     * done at once shows whether it was. */
+    if (outcome == DCS_DONE && waiter->request.scheduled_real_ms != 0) {
+        settle_scheduled(waiter);
     }
 }
 
@@ -222,6 +229,48 @@ void agent_drop_waiters(struct agent *agent)
     }
 }
 
+/* The newest reading of the store has what was asked for. */
+static bool is_standing(const struct agent *agent, const struct failover_request *request)
+{
+    const struct failover_request *known = &agent->cluster.request;
+
+    return agent->cluster.has_request && str_equal(known->leader, request->leader) &&
+           str_equal(known->candidate, request->candidate) &&
+           known->scheduled_real_ms == request->scheduled_real_ms;
+}
+
+/* It was to be scheduled, and nobody knows whether the store has it. */
+static void settle_doubtful(struct agent *agent, struct waiter *waiter, int64_t age_ms)
+{
+    if (is_standing(agent, &waiter->request)) {
+        settle_scheduled(waiter);
+    } else if (age_ms >= WAIT_MS) {
+        settle(waiter, 503, "it is not known whether it is scheduled: see 'baton list'");
+    } else {
+        agent_wake(agent, WAIT_MS - age_ms);
+    }
+}
+
+/* It is in the store: wait until somebody else leads. */
+static void settle_written(struct agent *agent, struct waiter *waiter, int64_t age_ms)
+{
+    const char *leader = "";
+    char text[128];
+
+    if (is_carried_out(agent, waiter, &leader)) {
+        IGNORE(
+            !str_format(
+                text, sizeof(text), "Successfully %s to \"%s\"",
+                waiter->request.leader[0] != '\0' ? "switched over" : "failed over", leader),
+            "cut is fine");
+        settle(waiter, 200, text);
+    } else if (age_ms >= WAIT_MS) {
+        settle(waiter, 503, "Switchover status unknown: see 'baton list' and the log");
+    } else {
+        agent_wake(agent, WAIT_MS - age_ms);
+    }
+}
+
 void agent_settle_waiters(struct agent *agent)
 {
     struct instant now = agent->ports.now(agent->ports.arg);
@@ -232,8 +281,6 @@ void agent_settle_waiters(struct agent *agent)
     for (size_t at = 0; at < WAITERS_MAX; at++) {
         struct waiter *waiter = &agent->waiters[at];
         int64_t age_ms = instant_elapsed_max_ms(waiter->since, now);
-        const char *leader = "";
-        char text[128];
 
         if (waiter->answer != NULL && !waiter->is_checked) {
             check_request(agent, waiter, age_ms);
@@ -241,17 +288,10 @@ void agent_settle_waiters(struct agent *agent)
         if (waiter->answer == NULL || !waiter->is_written) {
             continue;
         }
-        if (is_carried_out(agent, waiter, &leader)) {
-            IGNORE(
-                !str_format(
-                    text, sizeof(text), "Successfully %s to \"%s\"",
-                    waiter->request.leader[0] != '\0' ? "switched over" : "failed over", leader),
-                "cut is fine");
-            settle(waiter, 200, text);
-        } else if (age_ms > WAIT_MS) {
-            settle(waiter, 503, "Switchover status unknown: see 'baton list' and the log");
+        if (waiter->request.scheduled_real_ms != 0) {
+            settle_doubtful(agent, waiter, age_ms);
         } else {
-            agent_wake(agent, WAIT_MS - age_ms);
+            settle_written(agent, waiter, age_ms);
         }
     }
 }

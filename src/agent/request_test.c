@@ -283,6 +283,61 @@ static void before_the_start_it_is_refused(void **state)
     assert_int_equal(rig->status, 503);
 }
 
+/* ---- what is written ---- */
+
+/* The store has a request for N2 at SCHEDULED_MS, or none: 0. */
+static void read_request(int64_t scheduled_ms)
+{
+    struct cluster *cluster = &rig->agent->cluster;
+
+    cluster->has_request = scheduled_ms != 0;
+    cluster->request = (struct failover_request){.scheduled_real_ms = scheduled_ms};
+    if (cluster->has_request) {
+        assert_true(str_copy(cluster->request.leader, sizeof(cluster->request.leader), "n1"));
+        assert_true(str_copy(cluster->request.candidate, sizeof(cluster->request.candidate), "n2"));
+    }
+}
+
+static void what_is_written_is_scheduled(void **state)
+{
+    assert_non_null(state);
+    ask(false, 900000);
+    turn(0);
+    end_put(DCS_DONE, 7);
+    assert_int_equal(rig->status, 202);
+}
+
+static void it_is_scheduled_when_the_store_has_it(void **state)
+{
+    assert_non_null(state);
+    ask(false, 900000);
+    turn(0);
+    end_put(DCS_UNKNOWN, 0);
+    turn(0);
+    read_request(800000); /* somebody else's */
+    turn(0);
+    assert_int_equal(rig->answers, 0);
+    assert_true(rig->agent->wake_ms <= 30000);
+    read_request(900000);
+    turn(0);
+    assert_int_equal(rig->answers, 1);
+    assert_int_equal(rig->status, 202);
+}
+
+static void it_is_not_known_whether_it_is_scheduled(void **state)
+{
+    assert_non_null(state);
+    ask(false, 900000);
+    turn(0);
+    end_put(DCS_UNKNOWN, 0);
+    turn(29999);
+    assert_int_equal(rig->answers, 0);
+    turn(1);
+    assert_int_equal(rig->answers, 1);
+    assert_int_equal(rig->status, 503);
+    assert_non_null(strstr(rig->text, "not known whether it is scheduled"));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -294,6 +349,9 @@ int main(void)
         CASE(it_is_written_when_the_objection_goes),
         CASE(after_a_long_stall_nothing_is_written),
         CASE(before_the_start_it_is_refused),
+        CASE(what_is_written_is_scheduled),
+        CASE(it_is_scheduled_when_the_store_has_it),
+        CASE(it_is_not_known_whether_it_is_scheduled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -193,7 +193,7 @@ struct waiter {
     uint64_t term; /* of the lease when it was asked */
     bool is_failover;
     bool is_checked; /* nothing speaks against it */
-    bool is_written; /* the key is in the store */
+    bool is_written; /* the key is in the store, or may be */
 };
 
 /* Whether a node of the same name lives elsewhere: asked once, before anything is done. */
