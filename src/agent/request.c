@@ -11,6 +11,9 @@
 #define OBJECTION_MS 5000
 #define WRITE_TIMEOUT_MS 3000
 
+/* Room for a sentence with two names. */
+#define TEXT_SIZE (2 * MEMBER_NAME_SIZE + 64)
+
 /* The status for "not now, as far as is known": worth asking the members again before it is said.
  */
 #define CANDIDATE_UNFIT 412
@@ -59,6 +62,7 @@ static void on_written(void *arg, enum dcs_outcome outcome, int64_t revision)
         return;
     }
     waiter->is_written = true;
+    waiter->revision = revision;
     /* Whether it is in the store is not known after DCS_UNKNOWN: a reading will tell. What is to be
      * done at once shows whether it was. */
     if (outcome == DCS_DONE && waiter->request.scheduled_real_ms != 0) {
@@ -208,16 +212,17 @@ void agent_request(
         is_named(request->candidate) ? request->candidate : "the best candidate");
 }
 
-/* A member that runs as primary under a lease newer than when the question came. */
-static bool is_carried_out(const struct agent *agent, const struct waiter *waiter, const char **ret)
+/* Who runs as primary under a lease newer than when the question came, and is not whom it was to be
+ * taken from; or "". */
+static const char *find_successor(const struct agent *agent, const struct waiter *waiter)
 {
     const char *leader = agent->cluster.leader;
     const struct member *member = cluster_find(&agent->cluster, leader);
+    bool is_there = is_named(leader) && agent->lease.record.term > waiter->term &&
+                    str_equal(leader, agent->lease.record.holder) && member != NULL &&
+                    member->role == ROLE_PRIMARY && !str_equal(leader, waiter->request.leader);
 
-    *ret = leader;
-    return is_named(leader) && agent->lease.record.term > waiter->term &&
-           str_equal(leader, agent->lease.record.holder) && member != NULL &&
-           member->role == ROLE_PRIMARY && !str_equal(leader, waiter->request.leader);
+    return is_there ? leader : "";
 }
 
 void agent_drop_waiters(struct agent *agent)
@@ -251,21 +256,51 @@ static void settle_doubtful(struct agent *agent, struct waiter *waiter, int64_t 
     }
 }
 
-/* It is in the store: wait until somebody else leads. */
+static void settle_carried_out(struct waiter *waiter, const char *leader)
+{
+    char text[TEXT_SIZE];
+
+    IGNORE(
+        !str_format(
+            text, sizeof(text), "Successfully %s over to \"%s\"",
+            is_named(waiter->request.leader) ? "switched" : "failed", leader),
+        "cut is fine");
+    settle(waiter, 200, text);
+}
+
+/* Who was asked for does not lead: that is no success, for a person wanted that one. */
+static void settle_instead(struct waiter *waiter, const char *leader)
+{
+    char text[TEXT_SIZE];
+
+    IGNORE(
+        !str_format(
+            text, sizeof(text), "%s over to \"%s\" instead of \"%s\"",
+            is_named(waiter->request.leader) ? "Switched" : "Failed", leader,
+            waiter->request.candidate),
+        "cut is fine");
+    settle(waiter, 503, text);
+}
+
+/* It is in the store: wait until somebody else leads. While it stands there the one that was asked
+ * for may still come. */
 static void settle_written(struct agent *agent, struct waiter *waiter, int64_t age_ms)
 {
-    const char *leader = "";
-    char text[128];
+    const struct failover_request *request = &waiter->request;
+    const char *leader = find_successor(agent, waiter);
+    bool is_wanted = !is_named(request->candidate) || str_equal(request->candidate, leader);
 
-    if (is_carried_out(agent, waiter, &leader)) {
-        IGNORE(
-            !str_format(
-                text, sizeof(text), "Successfully %s to \"%s\"",
-                waiter->request.leader[0] != '\0' ? "switched over" : "failed over", leader),
-            "cut is fine");
-        settle(waiter, 200, text);
+    if (is_named(leader) && is_wanted) {
+        settle_carried_out(waiter, leader);
+    } else if (
+        is_named(leader) && agent->cluster.revision >= waiter->revision &&
+        !is_standing(agent, request)) {
+        settle_instead(waiter, leader);
     } else if (age_ms >= WAIT_MS) {
-        settle(waiter, 503, "Switchover status unknown: see 'baton list' and the log");
+        settle(
+            waiter, 503,
+            is_named(request->leader) ? "Switchover status unknown: see 'baton list' and the log"
+                                      : "Failover status unknown: see 'baton list' and the log");
     } else {
         agent_wake(agent, WAIT_MS - age_ms);
     }

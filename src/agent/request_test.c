@@ -338,6 +338,58 @@ static void it_is_not_known_whether_it_is_scheduled(void **state)
     assert_non_null(strstr(rig->text, "not known whether it is scheduled"));
 }
 
+/* ---- who leads afterwards ---- */
+
+static void who_was_asked_for_leads(void **state)
+{
+    assert_non_null(state);
+    ask(false, 0);
+    turn(0);
+    end_put(DCS_DONE, 7);
+    turn(1000);
+    assert_int_equal(rig->answers, 0);
+    lead("n2", TERM + 1);
+    turn(1000);
+    assert_int_equal(rig->answers, 1);
+    assert_int_equal(rig->status, 200);
+    assert_string_equal(rig->text, "Successfully switched over to \"n2\"");
+}
+
+/* The candidate drops out, and who led before leads again. */
+static void another_one_leads_instead(void **state)
+{
+    assert_non_null(state);
+    ask(true, 0);
+    turn(0);
+    end_put(DCS_DONE, 7);
+    read_request(1);
+    rig->agent->cluster.request = (struct failover_request){.candidate = "n2"};
+    lead("n1", TERM + 1);
+    turn(1000);
+    assert_int_equal(rig->answers, 0); /* it stands: n2 may still be next */
+    read_request(0);
+    turn(1000);
+    assert_int_equal(rig->answers, 0); /* a reading of before */
+    rig->agent->cluster.revision = 7;
+    turn(1000);
+    assert_int_equal(rig->answers, 1);
+    assert_int_equal(rig->status, 503);
+    assert_string_equal(rig->text, "Failed over to \"n1\" instead of \"n2\"");
+}
+
+/* What its write came to is not known, and nothing happens. */
+static void nothing_is_known_after_a_while(void **state)
+{
+    assert_non_null(state);
+    ask(true, 0);
+    turn(0);
+    end_put(DCS_UNKNOWN, 0);
+    turn(30000);
+    assert_int_equal(rig->answers, 1);
+    assert_int_equal(rig->status, 503);
+    assert_true(str_starts(rig->text, "Failover status unknown"));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -352,6 +404,9 @@ int main(void)
         CASE(what_is_written_is_scheduled),
         CASE(it_is_scheduled_when_the_store_has_it),
         CASE(it_is_not_known_whether_it_is_scheduled),
+        CASE(who_was_asked_for_leads),
+        CASE(another_one_leads_instead),
+        CASE(nothing_is_known_after_a_while),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -192,8 +192,9 @@ struct waiter {
     struct instant since;
     uint64_t term; /* of the lease when it was asked */
     bool is_failover;
-    bool is_checked; /* nothing speaks against it */
-    bool is_written; /* the key is in the store, or may be */
+    bool is_checked;  /* nothing speaks against it */
+    bool is_written;  /* the key is in the store, or may be */
+    int64_t revision; /* ... since this one of the store; 0: not known */
 };
 
 /* Whether a node of the same name lives elsewhere: asked once, before anything is done. */
