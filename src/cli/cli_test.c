@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "base/str.h"
+#include "cli/handover.h"
 #include "cli/table.h"
 #include "cli/view.h"
 #include "codec/codec.h"
@@ -318,6 +319,40 @@ static void test_strange(void **state)
     }
 }
 
+/* ---- switchover and failover ---- */
+
+static void assert_question(const char *members, struct handover handover, const char *wanted)
+{
+    char json[256];
+    json_auto_t *cluster = NULL;
+    struct str text AUTO_STR = STR_INIT(TEXT_MAX);
+
+    assert_true(str_format(json, sizeof(json), "{\"scope\":\"main\",\"members\":[%s]}", members));
+    cluster = json_loads(json, 0, NULL);
+    assert_non_null(cluster);
+    handover_ask(cluster, &handover, &text);
+    assert_string_equal(str_text(&text), wanted);
+}
+
+/* A failover demotes a leader that is well too, and may lose commits. */
+static void test_question(void **state)
+{
+    static const char led[] = "{\"name\":\"n1\",\"role\":\"leader\"}";
+
+    (void)state;
+    assert_question(
+        led, (struct handover){.is_failover = true, .candidate = "n2"},
+        "Are you sure you want to failover cluster main, demoting current leader n1? Commits that "
+        "n2 does not have are lost. [y/N]: ");
+    assert_question(
+        "", (struct handover){.is_failover = true, .candidate = "n2"},
+        "Are you sure you want to failover cluster main? Commits that n2 does not have are lost. "
+        "[y/N]: ");
+    assert_question(
+        led, (struct handover){.leader = "n1"},
+        "Are you sure you want to switchover cluster main, demoting current leader n1? [y/N]: ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,7 +360,7 @@ int main(void)
         cmocka_unit_test(test_help),          cmocka_unit_test(test_pretty),
         cmocka_unit_test(test_lines),         cmocka_unit_test(test_programs),
         cmocka_unit_test(test_silent_leader), cmocka_unit_test(test_no_leader),
-        cmocka_unit_test(test_strange),
+        cmocka_unit_test(test_strange),       cmocka_unit_test(test_question),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

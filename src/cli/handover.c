@@ -47,12 +47,30 @@ static void list_candidates(const json_t *cluster, const char *leader, struct st
     }
 }
 
+void handover_ask(const json_t *cluster, const struct handover *handover, struct str *out)
+{
+    const char *leader = handover->is_failover ? view_leader(cluster) : handover->leader;
+    const char *candidate = handover->candidate != NULL ? handover->candidate : "the candidate";
+
+    str_addf(
+        out, "Are you sure you want to %s cluster %s",
+        handover->is_failover ? "failover" : "switchover", field_peek(cluster, "scope"));
+    if (leader != NULL && leader[0] != '\0') {
+        str_addf(out, ", demoting current leader %s", leader);
+    }
+    if (handover->is_failover) {
+        str_addf(out, "? Commits that %s does not have are lost. [y/N]: ", candidate);
+    } else {
+        str_add(out, "? [y/N]: ");
+    }
+}
+
 /* Ask for what is missing, and whether it is meant. False: it is not. */
 static bool is_confirmed(
     const json_t *cluster, struct handover *handover, char *candidate, size_t size)
 {
-    const char *action = handover->is_failover ? "failover" : "switchover";
     struct str names AUTO_STR = STR_INIT(2048);
+    struct str question AUTO_STR = STR_INIT(ANSWER_TEXT_MAX);
     char answer[16];
 
     print_cluster(cluster);
@@ -64,11 +82,8 @@ static bool is_confirmed(
         read_line(candidate, size);
         handover->candidate = candidate[0] != '\0' ? candidate : NULL;
     }
-    printf("Are you sure you want to %s cluster %s", action, field_peek(cluster, "scope"));
-    if (handover->leader != NULL) {
-        printf(", demoting current leader %s", handover->leader);
-    }
-    printf("? [y/N]: ");
+    handover_ask(cluster, handover, &question);
+    fputs(str_text(&question), stdout);
     IGNORE(fflush(stdout), "it shows at the next write");
     read_line(answer, sizeof(answer));
     return answer[0] == 'y' || answer[0] == 'Y';

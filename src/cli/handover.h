@@ -3,6 +3,8 @@
 
 #include "cli/cli.h"
 
+#include <jansson.h>
+
 struct handover {
     bool is_failover;
     const char *leader;    /* NULL: the present one */
@@ -13,3 +15,6 @@ struct handover {
 
 /* Carry it out; returns an exit code. */
 int handover_run(const struct cli_args *args, const struct handover *handover);
+
+/* Add to OUT the question whether it is meant: who is demoted, and what is lost. */
+void handover_ask(const json_t *cluster, const struct handover *handover, struct str *out);
