@@ -353,6 +353,26 @@ static void test_question(void **state)
         "Are you sure you want to switchover cluster main, demoting current leader n1? [y/N]: ");
 }
 
+/* Who has no answer does not know whether it is done. */
+static void test_doubt(void **state)
+{
+    static const struct {
+        int code;
+        bool is_doubtful;
+    } rows[] = {{ERR_TIMEOUT, true}, {ERR_NETWORK, true}, {ERR_LIMIT, false}};
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        struct err e = {0};
+
+        e.code = FAIL(&e, rows[at].code, "http://n1:8008: no answer");
+        handover_doubt(&e);
+        assert_int_equal(e.code, rows[at].code);
+        assert_true(str_starts(err_text(&e), "http://n1:8008: no answer"));
+        assert_int_equal(strstr(err_text(&e), "see 'baton list'") != NULL, rows[at].is_doubtful);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_lines),         cmocka_unit_test(test_programs),
         cmocka_unit_test(test_silent_leader), cmocka_unit_test(test_no_leader),
         cmocka_unit_test(test_strange),       cmocka_unit_test(test_question),
+        cmocka_unit_test(test_doubt),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

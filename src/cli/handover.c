@@ -89,6 +89,18 @@ static bool is_confirmed(
     return answer[0] == 'y' || answer[0] == 'Y';
 }
 
+void handover_doubt(struct err *e)
+{
+    char text[ERR_TEXT_MAX];
+
+    /* A connection that ended may have ended after the agent had read all of it. */
+    if (e->code != ERR_TIMEOUT && e->code != ERR_NETWORK) {
+        return;
+    }
+    IGNORE(!str_copy(text, sizeof(text), err_text(e)), "same size");
+    e->code = FAIL(e, e->code, "%s\nhint: it may still be carried out: see 'baton list'", text);
+}
+
 static char *encode(const struct handover *handover)
 {
     json_auto_t *body = json_object();
@@ -119,6 +131,7 @@ static int request(
     if (target_post(
             target, handover->is_failover ? "/failover" : "/switchover", body, TIMEOUT_MS, &answer,
             &e) < 0) {
+        handover_doubt(&e);
         return cli_fail(args, &e);
     }
     is_done = answer.status == STATUS_DONE || answer.status == STATUS_SCHEDULED;

@@ -18,3 +18,7 @@ int handover_run(const struct cli_args *args, const struct handover *handover);
 
 /* Add to OUT the question whether it is meant: who is demoted, and what is lost. */
 void handover_ask(const json_t *cluster, const struct handover *handover, struct str *out);
+
+/* Add to E, why there is no answer to the request, that it may have been understood all the same.
+ */
+void handover_doubt(struct err *e);
