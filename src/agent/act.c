@@ -371,7 +371,8 @@ static void give_order(
         agent->lease.is_timeline_used = true;
     }
     if (action->is_for_request) {
-        agent->request.is_tried = true;
+        agent->request.begun = agent->lease.record.term;
+        agent->request.is_tried = args.order == ORDER_STOP;
     }
     if (action->is_for_room) {
         agent->server.room_tried = agent->ports.now(agent->ports.arg);
@@ -415,7 +416,9 @@ static void act_record(struct agent *agent, const struct ha_action *action)
     }
     *recorded = now;
     if (action->kind != HA_PUT_STATUS) {
-        agent_log(agent, LOG_LEVEL_INFO, action->rule, "%s", action->why);
+        agent_log(
+            agent, LOG_LEVEL_INFO, action->rule, "%s%s%s", action->why,
+            action->detail != NULL ? ": " : "", action->detail != NULL ? action->detail : "");
     }
     for (size_t at = 0; at < ARRAY_LEN(functions); at++) {
         if (functions[at].kind == action->kind) {

@@ -179,6 +179,7 @@ struct request_facts {
     bool is_present;
     int64_t revision;
     struct instant due; /* when first seen due */
+    uint64_t begun;     /* the term of the lease under which it was; 0: it was not */
     bool is_checkpointed;
     bool is_tried;
 };

@@ -420,6 +420,9 @@ static void view_request(const struct agent *agent, struct instant now, struct h
 {
     const struct request_facts *facts = &agent->request;
     int64_t at_ms = facts->request.scheduled_real_ms;
+    int64_t late_ms = at_ms != 0 ? agent->ports.real_ms(agent->ports.arg) - at_ms : 0;
+    /* Under a lease before it came to nothing. */
+    bool is_begun = facts->begun != 0 && facts->begun == agent->lease.record.term;
 
     view->request.leader = HA_NOBODY;
     view->request.candidate = HA_NOBODY;
@@ -428,11 +431,12 @@ static void view_request(const struct agent *agent, struct instant now, struct h
     }
     view->request = (struct ha_request){
         .is_present = true,
-        .is_due = at_ms == 0 || at_ms <= agent->ports.real_ms(agent->ports.arg),
+        .is_due = late_ms >= 0,
         .is_checkpointed = facts->is_checkpointed,
         .is_tried = facts->is_tried,
         .leader = agent_index_of(agent, facts->request.leader),
         .candidate = agent_index_of(agent, facts->request.candidate),
+        .late_ms = is_begun ? 0 : MAX(late_ms, (int64_t)0),
         .age_ms = instant_is_set(facts->due) ? instant_elapsed_max_ms(facts->due, now) : 0,
     };
 }

@@ -259,6 +259,58 @@ static void only_who_has_joined_confirms(void **state)
     assert_false(view.sync.is_settled);
 }
 
+static int take_order(struct engine *engine, const struct engine_order_args *args, struct err *e)
+{
+    assert_non_null(engine);
+    assert_non_null(e);
+    assert_int_equal(args->order, ORDER_CHECKPOINT);
+    return 0;
+}
+
+/* What was planned for the night and comes in the morning is late; what was begun in time is not,
+ * while the lease is the same. */
+static void only_what_was_not_begun_is_late(void **state)
+{
+    static const struct engine_driver driver = {.order = take_order};
+    struct engine engine = {.driver = &driver};
+    struct agent *agent = *state;
+    struct ha_view view;
+    struct ha_plan plan = {.count = TOPIC_RECORD};
+
+    agent->ports.engine = &engine;
+    agent->lease.record.term = 5;
+    agent->request.is_present = true;
+    agent_view(agent, &view);
+    assert_true(view.request.is_due);
+    assert_int_equal(view.request.late_ms, 0);
+    agent->request.request.scheduled_real_ms = real_time(NULL) + 1;
+    agent_view(agent, &view);
+    assert_false(view.request.is_due);
+    assert_int_equal(view.request.late_ms, 0);
+    agent->request.request.scheduled_real_ms = real_time(NULL) - 40000;
+    agent_view(agent, &view);
+    assert_true(view.request.is_due);
+    assert_int_equal(view.request.late_ms, 40000);
+    for (unsigned at = 0; at < plan.count; at++) {
+        plan.actions[at] = (struct ha_action){
+            .member = HA_NOBODY, .rule = "some.rule", .why = "why", .about = HA_NOBODY};
+    }
+    plan.actions[TOPIC_SERVER].kind = HA_CHECKPOINT; /* after a promotion */
+    agent_act(agent, &view, &plan);
+    assert_int_equal(agent->server.order, ORDER_CHECKPOINT);
+    agent_view(agent, &view);
+    assert_int_equal(view.request.late_ms, 40000);
+    agent->server.order = ORDER_NONE;
+    plan.actions[TOPIC_SERVER].is_for_request = true;
+    agent_act(agent, &view, &plan);
+    assert_false(agent->request.is_tried);
+    agent_view(agent, &view);
+    assert_int_equal(view.request.late_ms, 0);
+    agent->lease.record.term = 7;
+    agent_view(agent, &view);
+    assert_int_equal(view.request.late_ms, 40000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +321,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(after_an_odd_one_an_even_one_is_stray, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_who_has_joined_confirms, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_next_number_is_not_reserved, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_what_was_not_begun_is_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_stopped_standby_does_not_know_what_it_has, set_up, tear_down),
     };

@@ -169,6 +169,7 @@ struct ha_request {
     int leader;           /* HA_NOBODY: a failover */
     int candidate;        /* HA_NOBODY: the best one */
     int64_t age_ms;       /* since this node first saw it due, and was opened */
+    int64_t late_ms;      /* since its scheduled time, while nothing was begun for it; else 0 */
 };
 
 /* The hold of the last lease, or of the own one, without the store (failsafe.c). */
@@ -258,7 +259,7 @@ struct ha_action {
     enum ha_action_kind kind;
     int member;
     enum stop_mode stop_mode;
-    bool is_for_request; /* HA_STOP: to carry out the request; it counts as tried */
+    bool is_for_request; /* HA_CHECKPOINT: to begin with the request; HA_STOP: it counts as tried */
     bool is_for_room;    /* HA_STOP: because the disk is full; it counts as tried */
     struct position floor;
     struct ha_sync_rule sync_rule; /* HA_SET_RULE */

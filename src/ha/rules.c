@@ -2,6 +2,10 @@
 
 #include "base/assert.h"
 
+/* A scheduled request is dropped when it is later than this, or than one and a half loop_wait, as
+ * Patroni does it. */
+#define LATE_MS 30000
+
 bool is_running(const struct ha_view *view)
 {
     enum server_state state = view->server.state;
@@ -48,12 +52,18 @@ bool is_in_step(const struct ha_view *view, int at)
            member->position.timeline == view->members[view->self].position.timeline;
 }
 
+bool is_request_late(const struct ha_view *view)
+{
+    return view->request.late_ms > MAX(view->settings.loop_wait_ms * 3 / 2, LATE_MS);
+}
+
 bool is_hand_over_possible(const struct ha_view *view)
 {
     int target = hand_over_target(view);
 
     return is_asked_to_hand_over(view) && view->server.state == SERVER_PRIMARY &&
-           !view->request.is_tried && target != HA_NOBODY && is_in_step(view, target);
+           !view->request.is_tried && !is_request_late(view) && target != HA_NOBODY &&
+           is_in_step(view, target);
 }
 
 bool is_ready_to_hand_over(const struct ha_view *view)

@@ -33,6 +33,10 @@ int hand_over_target(const struct ha_view *view);
  * that. */
 bool is_in_step(const struct ha_view *view, int at);
 
+/* Its scheduled time has passed for so long that nobody expects it any more, and it was not begun.
+ * That says nothing against one under way: is_ready_to_hand_over does not ask. */
+bool is_request_late(const struct ha_view *view);
+
 /* A hand-over was asked for, was not tried yet, and its target could take over now. */
 bool is_hand_over_possible(const struct ha_view *view);
 

@@ -54,14 +54,15 @@ static bool is_request_over(const struct ha_view *view)
             request->candidate == view->self);
 }
 
-/* It has failed once, or has been impossible for so long that nobody expects it any more. */
+/* It has failed once, or has been impossible for so long that nobody expects it any more; or its
+ * time has passed while nobody could begin. */
 static bool is_request_stale(const struct ha_view *view)
 {
     const struct ha_request *request = &view->request;
 
     return is_leading(view) && request->is_present && request->is_due && !is_request_over(view) &&
            !is_hand_over_possible(view) && !view->server.is_busy &&
-           (request->candidate == HA_STRANGER || request->is_tried ||
+           (request->candidate == HA_STRANGER || request->is_tried || is_request_late(view) ||
             request->age_ms > MIN(view->settings.ttl_ms, view->settings.loop_wait_ms));
 }
 
@@ -112,6 +113,14 @@ static void act_clear_request(const struct ha_view *view, struct ha_action *acti
     action->about = view->request.candidate >= 0 ? view->request.candidate : HA_NOBODY;
 }
 
+static void act_drop_request(const struct ha_view *view, struct ha_action *action)
+{
+    act_clear_request(view, action);
+    if (is_request_late(view)) {
+        action->detail = "it is too late for its scheduled time";
+    }
+}
+
 static const struct ha_rule rows[] = {
     {"record.claim", TOPIC_RECORD, "there is no cluster yet, and no data here",
      "claim the right to make the cluster", may_claim, act_claim},
@@ -128,9 +137,11 @@ static const struct ha_rule rows[] = {
      "record the members for failsafe mode", must_put_failsafe, act_put_failsafe},
     {"request.over", TOPIC_RECORD, "the request was carried out or does not apply any more",
      "clear the request: it is done", is_request_over, act_clear_request},
-    {"request.stale", TOPIC_RECORD, "the request cannot be carried out",
+    {"request.stale", TOPIC_RECORD,
+     "the request cannot be carried out, or its scheduled time passed more than 30 s (or one and a "
+     "half loop_wait) before anything was begun",
      "clear the request: no such candidate, or it could not be done in time", is_request_stale,
-     act_clear_request},
+     act_drop_request},
 };
 
 struct ha_rows rules_record(void)

@@ -154,6 +154,7 @@ static void act_switchover_checkpoint(const struct ha_view *view, struct ha_acti
 {
     about_target(view, action);
     action->kind = HA_CHECKPOINT;
+    action->is_for_request = true;
 }
 
 static void act_switchover_stop(const struct ha_view *view, struct ha_action *action)
