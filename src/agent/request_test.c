@@ -362,15 +362,15 @@ static void another_one_leads_instead(void **state)
     ask(true, 0);
     turn(0);
     end_put(DCS_DONE, 7);
-    read_request(1);
-    rig->agent->cluster.request = (struct failover_request){.candidate = "n2"};
     lead("n1", TERM + 1);
-    turn(1000);
-    assert_int_equal(rig->answers, 0); /* it stands: n2 may still be next */
-    read_request(0);
     turn(1000);
     assert_int_equal(rig->answers, 0); /* a reading of before */
     rig->agent->cluster.revision = 7;
+    read_request(1);
+    rig->agent->cluster.request = (struct failover_request){.candidate = "n2"};
+    turn(1000);
+    assert_int_equal(rig->answers, 0); /* it stands: n2 may still be next */
+    read_request(0);
     turn(1000);
     assert_int_equal(rig->answers, 1);
     assert_int_equal(rig->status, 503);
