@@ -283,7 +283,7 @@ static void step(struct etcd_call *call)
         ask_token(call);
     } else if (is_write(call) && !etcd_pool_is_verified(pool, call->endpoint)) {
         call->phase = PHASE_VERIFY;
-        send_to(call, "/maintenance/status", "{}", try_ms(call));
+        send_to(call, "/kv/range", pool->look, try_ms(call));
     } else {
         /* ETCD_ONCE as well gets a part only, though there is no second chance: a server that lost
          * its leader loses what was forwarded to it, and waiting longer does not bring it back. */
@@ -305,6 +305,17 @@ static void on_no_answer(struct etcd_call *call)
         }
     }
     try_next(call);
+}
+
+/* A server that does not say who it is gets no write; another one may. */
+static void on_refusal(struct etcd_call *call)
+{
+    if (call->phase == PHASE_VERIFY) {
+        etcd_pool_blame(call->pool, call->endpoint);
+        try_next(call);
+        return;
+    }
+    finish(call, ERR_CONFLICT);
 }
 
 static void on_error(struct etcd_call *call)
@@ -333,8 +344,10 @@ static void on_error(struct etcd_call *call)
         }
         try_next(call);
         return;
-    case ETCD_ERROR_NO_LEASE:
     case ETCD_ERROR_DEFINITE:
+        on_refusal(call);
+        return;
+    case ETCD_ERROR_NO_LEASE:
     case ETCD_ERROR_AUTH_OFF:
         finish(call, ERR_CONFLICT);
         return;
@@ -345,25 +358,20 @@ static void on_error(struct etcd_call *call)
     }
 }
 
-/* The endpoint said who it is. Its revision may be older than what is known: a follower that lags
- * behind, or a server that was wiped. Either way it gets no write now. */
+/* The endpoint said who it is. Its revision may be older than what is known: a server that lies,
+ * or one that was wiped. Either way it gets no write now. */
 static void on_verified(struct etcd_call *call, const struct http_answer *answer)
 {
-    struct etcd_status status;
+    struct etcd_header header;
     struct err e = {0};
-    int r = etcd_wire_read_status(answer->body, answer->length, &status, &e);
+    int r = etcd_wire_read_header(answer->body, answer->length, &header, &e);
 
     if (r < 0) {
         complain(call, err_text(&e));
         etcd_pool_blame(call->pool, call->endpoint);
         try_next(call);
-    } else if (!etcd_pool_accept(
-                   call->pool, call->endpoint, &status.header, &call->reply.before, false)) {
+    } else if (!etcd_pool_accept(call->pool, call->endpoint, &header, &call->reply.before, true)) {
         complain(call, "it belongs to another cluster, or knows less than was known before");
-        try_next(call);
-    } else if (!status.has_leader || status.is_learner) {
-        complain(call, "it has no leader");
-        etcd_pool_blame(call->pool, call->endpoint);
         try_next(call);
     } else {
         step(call);

@@ -8,6 +8,7 @@
 #define HEADER \
     "\"header\":{\"cluster_id\":\"%d\",\"member_id\":\"1\",\"revision\":\"%d\",\"raft_term\":" \
     "\"%d\"}"
+#define DENIED "{\"code\":7,\"message\":\"etcdserver: permission denied\"}"
 
 struct stub {
     volatile int txns; /* requests that came */
@@ -15,8 +16,10 @@ struct stub {
     volatile int cluster_id;
     volatile int revision;
     volatile int raft_term;
-    volatile bool is_beta;  /* only /v3beta exists */
-    volatile bool no_watch; /* watches end at once */
+    volatile bool is_beta;   /* only /v3beta exists */
+    volatile bool no_watch;  /* watches end at once */
+    volatile bool no_status; /* only root may ask for it */
+    volatile bool no_reads;  /* those of the whole prefix fail */
     volatile unsigned reads;
     volatile char script[8]; /* for each txn: s)ucceeded f)ailed h)ang c)lose l)ease e)rror */
 };
@@ -92,7 +95,11 @@ static void answer_request(int fd, struct stub *stub, const char *request)
     path = strchr(path + 2, '/');
     if (str_starts(path, "/kv/range ")) {
         stub->reads++;
-        answer_ok(fd, stub, "");
+        if (stub->no_reads && strstr(request, "keys_only") == NULL) {
+            answer(fd, 503, "{\"code\":14,\"message\":\"etcdserver: request timed out\"}");
+        } else {
+            answer_ok(fd, stub, "");
+        }
     } else if (str_starts(path, "/kv/txn ")) {
         answer_txn(fd, stub);
     } else if (str_starts(path, "/watch ")) {
@@ -103,7 +110,11 @@ static void answer_request(int fd, struct stub *stub, const char *request)
         answer(fd, 200, "{\"result\":{\"ID\":\"77\",\"TTL\":\"5\"}}");
     } else if (str_starts(path, "/maintenance/status ")) {
         __sync_fetch_and_add(&stub->statuses, 1);
-        answer_ok(fd, stub, ",\"leader\":\"1\"");
+        if (stub->no_status) {
+            answer(fd, 403, DENIED);
+        } else {
+            answer_ok(fd, stub, ",\"leader\":\"1\"");
+        }
     } else {
         answer_ok(fd, stub, "");
     }
@@ -419,6 +430,31 @@ static void test_foreign(void **state)
     client_close(&client);
 }
 
+/* A user who may not ask for the status of servers may write, though not to another store. */
+static void test_no_status(void **state)
+{
+    struct client client;
+    struct dcs_txn swap = swap_txn(50);
+
+    (void)state;
+    client_open(&client, false, false);
+    client.stub->no_status = true;
+    client.stub->no_reads = true;
+    /* After a failure a server has to say who it is, and the watch's reads say nothing. */
+    assert_int_equal(ask(&client, &swap, "es"), DCS_DONE);
+    assert_int_equal(client.stub->txns, 2);
+    client.stub->no_reads = false;
+    client.stub->cluster_id = 6;
+    assert_int_equal(ask(&client, &swap, "es"), DCS_UNKNOWN);
+    assert_int_equal(client.stub->txns, 1);
+    client.stub->cluster_id = 5;
+    assert_true(run_until(client.loop, 20000, has_no_problem, &client));
+    client.stub->revision -= 50;
+    assert_int_equal(ask(&client, &swap, "es"), DCS_UNKNOWN);
+    assert_int_equal(client.stub->txns, 1);
+    client_close(&client);
+}
+
 /* A watch that never begins must not become a busy loop. */
 static void test_no_watch(void **state)
 {
@@ -488,10 +524,11 @@ static void test_free_within(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_outcomes),   cmocka_unit_test(test_broken_connection),
-        cmocka_unit_test(test_lease_lost), cmocka_unit_test(test_beta),
-        cmocka_unit_test(test_stale),      cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_no_watch),   cmocka_unit_test(test_free_within),
+        cmocka_unit_test(test_outcomes),    cmocka_unit_test(test_broken_connection),
+        cmocka_unit_test(test_lease_lost),  cmocka_unit_test(test_beta),
+        cmocka_unit_test(test_stale),       cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_no_status),   cmocka_unit_test(test_no_watch),
+        cmocka_unit_test(test_free_within),
     };
 
     if (getenv("BATON_TEST") != NULL) {

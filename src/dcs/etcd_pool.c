@@ -29,6 +29,7 @@ struct etcd_pool *etcd_pool_new(struct loop *loop, const struct etcd_options *op
         .ca_file = pool->ca_file, .cert_file = pool->cert_file, .key_file = pool->key_file};
     pool->user = dup_or_null(options->user);
     pool->password = mem_dup(options->password != NULL ? options->password : "");
+    pool->look = etcd_wire_look(options->prefix);
     etcd_pool_set_endpoints(pool, options->endpoints, options->endpoint_count);
     return pool;
 }
@@ -46,6 +47,7 @@ void etcd_pool_free(struct etcd_pool *pool)
     mem_free(pool->user);
     mem_wipe(pool->password, strlen(pool->password));
     mem_free(pool->password);
+    mem_free(pool->look);
     mem_wipe(pool->token, sizeof(pool->token));
     mem_free(pool);
 }

@@ -39,6 +39,7 @@ struct etcd_pool {
     char *key_file;
     char *user;
     char *password;
+    char *look; /* the question who a server is: a linearizable read below our prefix */
     bool has_loopback;
     bool is_replaced;
     bool is_foreign; /* the last answer was for another cluster */

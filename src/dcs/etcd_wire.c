@@ -56,6 +56,16 @@ char *etcd_wire_range(const char *prefix)
     return str_take(&out);
 }
 
+char *etcd_wire_look(const char *prefix)
+{
+    AUTO_STR struct str out = STR_INIT(ETCD_BODY_MAX);
+
+    str_add_char(&out, '{');
+    add_range(&out, prefix);
+    str_add(&out, ",\"limit\":\"1\",\"keys_only\":true}");
+    return str_take(&out);
+}
+
 char *etcd_wire_watch(const char *prefix, int64_t revision)
 {
     AUTO_STR struct str out = STR_INIT(ETCD_BODY_MAX);
@@ -386,6 +396,20 @@ int etcd_wire_read_range(
         }
     }
     cache->revision = ret->revision;
+    return 0;
+}
+
+int etcd_wire_read_header(const char *body, size_t length, struct etcd_header *ret, struct err *e)
+{
+    AUTO(json_decref) json_t *root = load(body, length, e);
+
+    if (root == NULL) {
+        return ERR_CORRUPT;
+    }
+    header_of(root, ret);
+    if (ret->revision <= 0 || ret->cluster_id == 0) {
+        return FAIL(e, ERR_CORRUPT, "the store's answer has no revision");
+    }
     return 0;
 }
 

@@ -46,6 +46,7 @@ struct etcd_error {
 
 /* Bodies of requests; new texts (mem_free). */
 char *etcd_wire_range(const char *prefix);
+char *etcd_wire_look(const char *prefix); /* a range for the sake of its header */
 char *etcd_wire_watch(const char *prefix, int64_t revision);
 char *etcd_wire_txn(const char *prefix, const struct dcs_txn *txn, int64_t lease);
 char *etcd_wire_grant(int64_t ttl_s);
@@ -63,6 +64,10 @@ enum etcd_error_kind etcd_wire_error(
 MUST_CHECK int etcd_wire_read_range(
     const char *body, size_t length, const char *prefix, struct cache *cache,
     struct etcd_header *ret, struct err *e);
+
+/* Of any answer: who gave it. */
+MUST_CHECK int etcd_wire_read_header(
+    const char *body, size_t length, struct etcd_header *ret, struct err *e);
 
 /* Of a transaction: whether its conditions held. */
 MUST_CHECK int etcd_wire_read_txn(

@@ -47,12 +47,15 @@ static void test_bodies(void **state)
 {
     struct dcs_txn txn = {.compare_count = 3, .op_count = 2};
     AUTO_FREE char *range = etcd_wire_range("/a/");
+    AUTO_FREE char *look = etcd_wire_look("/a/");
     AUTO_FREE char *watch = etcd_wire_watch("/a/", 7);
     AUTO_FREE char *user = etcd_wire_authenticate("u\"", "p\\");
     AUTO_FREE char *body = NULL;
 
     (void)state;
     assert_string_equal(range, "{\"key\":\"L2Ev\",\"range_end\":\"L2Ew\",\"limit\":\"129\"}");
+    assert_string_equal(
+        look, "{\"key\":\"L2Ev\",\"range_end\":\"L2Ew\",\"limit\":\"1\",\"keys_only\":true}");
     assert_string_equal(
         watch, "{\"create_request\":{\"key\":\"L2Ev\",\"range_end\":\"L2Ew\","
                "\"start_revision\":\"7\",\"progress_notify\":true}}");
