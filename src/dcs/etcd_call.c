@@ -210,8 +210,7 @@ static void on_token(void *arg, const struct http_answer *answer)
         fail_waiting(pool, &error, error.message);
         return;
     case ETCD_ERROR_DEFINITE:
-        fail_waiting(pool, &error, error.message);
-        return;
+        /* It may be another store's: whoever asks next asks elsewhere. */
     case ETCD_ERROR_AUTH:
     case ETCD_ERROR_NO_LEASE:
     case ETCD_ERROR_OTHER:
@@ -307,11 +306,15 @@ static void on_no_answer(struct etcd_call *call)
     try_next(call);
 }
 
-/* A server that does not say who it is gets no write; another one may. */
+/* A server that does not say who it is gets no write; another one may. One that has not proved
+ * lately which store it is of may refuse because it is another's: the next call starts elsewhere.
+ * (ETCD_HERE asks about that server, and a refusal is an answer.) */
 static void on_refusal(struct etcd_call *call)
 {
-    if (call->phase == PHASE_VERIFY) {
+    if (call->retry != ETCD_HERE && !etcd_pool_is_verified(call->pool, call->endpoint)) {
         etcd_pool_blame(call->pool, call->endpoint);
+    }
+    if (call->phase == PHASE_VERIFY) {
         try_next(call);
         return;
     }

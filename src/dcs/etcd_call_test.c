@@ -19,6 +19,7 @@ struct stub {
     volatile bool is_beta;   /* only /v3beta exists */
     volatile bool no_watch;  /* watches end at once */
     volatile bool no_status; /* only root may ask for it */
+    volatile bool no_user;   /* it knows nobody, as another's server */
     volatile bool no_reads;  /* those of the whole prefix fail */
     volatile unsigned reads;
     volatile char script[8]; /* for each txn: s)ucceeded f)ailed h)ang c)lose l)ease e)rror */
@@ -93,7 +94,9 @@ static void answer_request(int fd, struct stub *stub, const char *request)
         return;
     }
     path = strchr(path + 2, '/');
-    if (str_starts(path, "/kv/range ")) {
+    if (stub->no_user) {
+        answer(fd, 403, DENIED);
+    } else if (str_starts(path, "/kv/range ")) {
         stub->reads++;
         if (stub->no_reads && strstr(request, "keys_only") == NULL) {
             answer(fd, 503, "{\"code\":14,\"message\":\"etcdserver: request timed out\"}");
@@ -104,6 +107,8 @@ static void answer_request(int fd, struct stub *stub, const char *request)
         answer_txn(fd, stub);
     } else if (str_starts(path, "/watch ")) {
         answer_watch(fd, stub);
+    } else if (str_starts(path, "/auth/authenticate ")) {
+        answer_ok(fd, stub, ",\"token\":\"t.1\"");
     } else if (str_starts(path, "/lease/grant ")) {
         answer_ok(fd, stub, ",\"ID\":\"77\",\"TTL\":\"5\"");
     } else if (str_starts(path, "/lease/keepalive ")) {
@@ -240,26 +245,43 @@ static bool is_done(void *arg)
     return ((const struct client *)arg)->is_done;
 }
 
+/* Wait for a client of the endpoints URLS; its stub runs. */
+static void client_start(
+    struct client *client, const char *const *urls, unsigned count, const char *user)
+{
+    struct dcs_listener listener = {
+        .on_snapshot = on_snapshot, .on_health = on_health, .arg = client};
+
+    client->dcs = etcd_new(
+        client->loop, &(struct etcd_options){
+                          .endpoints = urls,
+                          .endpoint_count = count,
+                          .prefix = PREFIX,
+                          .user = user,
+                          .ttl_ms = 5000,
+                          .retry_timeout_ms = 3000});
+    dcs_start(client->dcs, &listener);
+    assert_true(run_until(client->loop, 5000, is_ready, client));
+}
+
 static void client_open(struct client *client, bool is_beta, bool no_watch)
 {
     char url[64];
-    const char *urls[] = {url};
-    struct dcs_listener listener = {
-        .on_snapshot = on_snapshot, .on_health = on_health, .arg = client};
 
     *client = (struct client){.loop = loop_new()};
     client->pid = stub_start(&client->stub, url, sizeof(url));
     client->stub->is_beta = is_beta;
     client->stub->no_watch = no_watch;
-    client->dcs = etcd_new(
-        client->loop, &(struct etcd_options){
-                          .endpoints = urls,
-                          .endpoint_count = 1,
-                          .prefix = PREFIX,
-                          .ttl_ms = 5000,
-                          .retry_timeout_ms = 3000});
-    dcs_start(client->dcs, &listener);
-    assert_true(run_until(client->loop, 5000, is_ready, client));
+    client_start(client, (const char *const[]){url}, 1, NULL);
+}
+
+static void client_open_behind(struct client *client, const char *first, const char *user)
+{
+    char url[64];
+
+    *client = (struct client){.loop = loop_new()};
+    client->pid = stub_start(&client->stub, url, sizeof(url));
+    client_start(client, (const char *const[]){first, url}, 2, user);
 }
 
 static void client_close(struct client *client)
@@ -455,6 +477,26 @@ static void test_no_status(void **state)
     client_close(&client);
 }
 
+/* The first server is another store's by mistake, and knows no such user. */
+static void test_no_user(void **state)
+{
+    struct stub *stub = NULL;
+    char url[64];
+    pid_t pid = stub_start(&stub, url, sizeof(url));
+
+    (void)state;
+    stub->no_user = true;
+    for (unsigned at = 0; at < 2; at++) {
+        struct client client;
+        struct dcs_txn swap = swap_txn(50);
+
+        client_open_behind(&client, url, at == 0 ? NULL : "baton");
+        assert_int_equal(ask(&client, &swap, "s"), DCS_DONE);
+        client_close(&client);
+    }
+    stub_stop(stub, pid);
+}
+
 /* A watch that never begins must not become a busy loop. */
 static void test_no_watch(void **state)
 {
@@ -524,11 +566,11 @@ static void test_free_within(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_outcomes),    cmocka_unit_test(test_broken_connection),
-        cmocka_unit_test(test_lease_lost),  cmocka_unit_test(test_beta),
-        cmocka_unit_test(test_stale),       cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_no_status),   cmocka_unit_test(test_no_watch),
-        cmocka_unit_test(test_free_within),
+        cmocka_unit_test(test_outcomes),   cmocka_unit_test(test_broken_connection),
+        cmocka_unit_test(test_lease_lost), cmocka_unit_test(test_beta),
+        cmocka_unit_test(test_stale),      cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_no_status),  cmocka_unit_test(test_no_user),
+        cmocka_unit_test(test_no_watch),   cmocka_unit_test(test_free_within),
     };
 
     if (getenv("BATON_TEST") != NULL) {
