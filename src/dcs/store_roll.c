@@ -293,11 +293,17 @@ uint64_t store_roll_heir(const struct store_roll *roll, const struct roll_member
     return 0;
 }
 
-static bool is_known(const struct formation_peer *peers, unsigned count, const char *peer_url)
+/* Whether an agent has told of the member at PEER_URL: that it is one, or, unless the member itself
+ * ANSWERS and has a leader, that it is none (any more). Only an agent that cannot be reached is
+ * stood in for by what was known before. */
+static bool is_told(
+    const struct formation_peer *peers, unsigned count, const char *peer_url, bool answers)
 {
     for (unsigned at = 0; at < count; at++) {
-        if (peers[at].answer.state == STORE_MEMBER &&
-            str_equal(peers[at].answer.peer_url, peer_url)) {
+        enum store_state state = peers[at].answer.state;
+
+        if (str_equal(peers[at].answer.peer_url, peer_url) &&
+            (state == STORE_MEMBER || (state != STORE_UNREACHABLE && !answers))) {
             return true;
         }
     }
@@ -313,16 +319,15 @@ unsigned store_roll_add_peers(
     for (unsigned at = 0; at < roll->count && count < max; at++) {
         const struct roll_member *one = &roll->members[at];
         struct formation_peer *peer = &peers[count];
+        bool has_leader = one->answers && roll->leader_id != 0 && !one->member.is_learner;
         bool is_whole = true;
 
         if (one->member.client_url[0] == '\0' || str_equal(one->member.peer_url, self->peer_url) ||
-            is_known(peers, asked, one->member.peer_url)) {
+            is_told(peers, asked, one->member.peer_url, has_leader)) {
             continue;
         }
-        *peer = (struct formation_peer){
-            .answer = {
-                .state = STORE_MEMBER,
-                .has_leader = one->answers && roll->leader_id != 0 && !one->member.is_learner}};
+        *peer =
+            (struct formation_peer){.answer = {.state = STORE_MEMBER, .has_leader = has_leader}};
         store_roll_name(&one->member, peer->answer.name);
         is_whole &= str_copy(peer->address, sizeof(peer->address), one->member.client_url);
         is_whole &=

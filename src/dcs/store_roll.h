@@ -53,8 +53,9 @@ MUST_CHECK int store_roll_check_removal(
 /* An answering voter other than MEMBER, or 0: who leads when it goes. */
 uint64_t store_roll_heir(const struct store_roll *roll, const struct roll_member *member);
 
-/* ROLL as the answers of the members that PEERS (COUNT of them) does not know, without this node:
- * appended to PEERS, at most MAX; the new count. */
+/* ROLL as the answers of the members that PEERS (COUNT of them) does not tell of, without this
+ * node: appended to PEERS, at most MAX; the new count. ROLL may be old: an agent that answers knows
+ * better what its member is, unless that one answered and had a leader. */
 unsigned store_roll_add_peers(
     const struct store_roll *roll, const struct formation_self *self, struct formation_peer *peers,
     unsigned count, unsigned max);

@@ -149,6 +149,54 @@ static void test_peers(void **state)
     assert_int_equal(store_roll_add_peers(&roll, &self, peers, 1, FORMATION_PEERS_MAX), 2);
 }
 
+/* The data was removed on all nodes while the agents run, each of which remembers who was a member:
+ * one whose agent says that it has nothing is none any more, and a new store can be formed. One
+ * whose agent is silent may have its data, and one that answers and has a leader is a member. */
+static void test_old_roll(void **state)
+{
+    static const enum store_state states[] = {
+        STORE_UNREACHABLE, STORE_NEW, STORE_FORMING, STORE_MEMBER, STORE_LEFT};
+    AUTO_FREE struct formation_peer *peers = mem_alloc(sizeof(*peers) * FORMATION_PEERS_MAX);
+
+    (void)state;
+    for (unsigned number = 0; number < ARRAY_LEN(states) * 2 * 2; number++) {
+        struct store_roll roll = roll_of("vvl");
+        struct formation_self self = {
+            .name = "m0", .peer_url = "http://10.0.0.0:2380", .list = "aa"};
+        enum store_state other = states[number / 4];
+        bool has_leader = number % 2 != 0;
+        struct formation_plan plan;
+        unsigned count = 3;
+
+        roll.members[2].answers = false;
+        roll.members[1].answers = number / 2 % 2 != 0;
+        roll.leader_id = has_leader ? 3 : 0;
+        for (unsigned at = 0; at < 3; at++) {
+            struct store_answer *answer = &peers[at].answer;
+
+            *answer = (struct store_answer){.state = at == 1 ? other : STORE_NEW};
+            if (answer->state != STORE_UNREACHABLE) {
+                str_format(answer->name, sizeof(answer->name), "m%u", at);
+                str_format(answer->peer_url, sizeof(answer->peer_url), "http://10.0.0.%u:2380", at);
+                str_copy(answer->list, sizeof(answer->list), "aa");
+                str_copy(
+                    answer->initial_cluster, sizeof(answer->initial_cluster),
+                    "m0=http://10.0.0.0:2380");
+            }
+        }
+        count = store_roll_add_peers(&roll, &self, peers, count, FORMATION_PEERS_MAX);
+        formation_decide(&self, peers, count, &plan);
+        if (roll.members[1].answers && has_leader && other != STORE_MEMBER) {
+            assert_int_equal(plan.step, FORMATION_JOIN);
+        } else if (other == STORE_NEW || other == STORE_FORMING) {
+            assert_int_equal(plan.step, FORMATION_BOOTSTRAP);
+        } else {
+            assert_int_equal(plan.step, FORMATION_WAIT);
+        }
+        assert_int_equal(count, other == STORE_UNREACHABLE || plan.step == FORMATION_JOIN ? 4 : 3);
+    }
+}
+
 /* ---- real servers ---- */
 
 struct told {
@@ -248,9 +296,9 @@ static void test_real(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_removal), cmocka_unit_test(test_all_stores),
-        cmocka_unit_test(test_names),   cmocka_unit_test(test_peers),
-        cmocka_unit_test(test_real),
+        cmocka_unit_test(test_removal),  cmocka_unit_test(test_all_stores),
+        cmocka_unit_test(test_names),    cmocka_unit_test(test_peers),
+        cmocka_unit_test(test_old_roll), cmocka_unit_test(test_real),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
