@@ -101,6 +101,9 @@ static int64_t backoff_ms(const struct store_member *member)
 static void on_prepared(struct store_member *member, const struct store_result *result)
 {
     if (result->result < 0) {
+        /* Counted like a death: to join may have added it to the cluster, so not at once again. */
+        member->died_at = clock_now();
+        member->deaths++;
         store_member_say(member, "%s", result->why);
         member->stage = STAGE_WAIT;
         return;

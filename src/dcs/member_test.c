@@ -1,6 +1,7 @@
-#include "dcs/member.h"
+#include "dcs/member_state.h"
 
 #include "dcs/etcd_test.h"
+#include "io/clock.h"
 #include "io/http.h"
 #include "io/process.h"
 
@@ -579,6 +580,32 @@ static void test_missing(void **state)
     world_close(world);
 }
 
+static bool has_tried(void *arg)
+{
+    return ((const struct store_member *)arg)->deaths >= 3;
+}
+
+/* What cannot be prepared is tried again less and less often. */
+static void test_no_folder(void **state)
+{
+    struct world *world = *state;
+    struct instant start = clock_now();
+    char path[128];
+
+    if (!world_open(world)) {
+        skip();
+    }
+    world->listed = 1;
+    str_format(path, sizeof(path), "%s/file", world->folder);
+    assert_int_equal(file_write(path, "", 0, 0600, NULL), 0);
+    str_format(world->nodes[0].data_dir, sizeof(path), "%s/file/n0.etcd", world->folder);
+    node_open(world, 0);
+    wait_said(world, 0, "make the store's data directory");
+    assert_true(run_until(world->loop, 20000, has_tried, world->nodes[0].member));
+    assert_true(instant_elapsed_max_ms(start, clock_now()) >= 1200);
+    world_close(world);
+}
+
 int main(void)
 {
     static struct world world;
@@ -587,6 +614,7 @@ int main(void)
         cmocka_unit_test_prestate_setup_teardown(test_removed, NULL, close_failed, &world),
         cmocka_unit_test_prestate_setup_teardown(test_alone, NULL, close_failed, &world),
         cmocka_unit_test_prestate_setup_teardown(test_missing, NULL, close_failed, &world),
+        cmocka_unit_test_prestate_setup_teardown(test_no_folder, NULL, close_failed, &world),
     };
 
     if (getenv("BATON_TEST") != NULL) {
