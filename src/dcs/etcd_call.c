@@ -38,6 +38,7 @@ struct etcd_call {
     unsigned auth_tries;
     unsigned api_tries;
     uint64_t token_number; /* of the token that the attempt used */
+    bool is_look;          /* the server is asked who it is by a read */
     struct etcd_reply reply;
     char why[256];
 };
@@ -282,7 +283,12 @@ static void step(struct etcd_call *call)
         ask_token(call);
     } else if (is_write(call) && !etcd_pool_is_verified(pool, call->endpoint)) {
         call->phase = PHASE_VERIFY;
-        send_to(call, "/kv/range", pool->look, try_ms(call));
+        call->is_look = pool->is_status_denied;
+        if (call->is_look) {
+            send_to(call, "/kv/range", pool->look, try_ms(call));
+        } else {
+            send_to(call, "/maintenance/status", "{}", try_ms(call));
+        }
     } else {
         /* ETCD_ONCE as well gets a part only, though there is no second chance: a server that lost
          * its leader loses what was forwarded to it, and waiting longer does not bring it back. */
@@ -311,6 +317,11 @@ static void on_no_answer(struct etcd_call *call)
  * (ETCD_HERE asks about that server, and a refusal is an answer.) */
 static void on_refusal(struct etcd_call *call)
 {
+    if (call->phase == PHASE_VERIFY && !call->is_look) {
+        call->pool->is_status_denied = true;
+        step(call);
+        return;
+    }
     if (call->retry != ETCD_HERE && !etcd_pool_is_verified(call->pool, call->endpoint)) {
         etcd_pool_blame(call->pool, call->endpoint);
     }
@@ -361,27 +372,42 @@ static void on_error(struct etcd_call *call)
     }
 }
 
-/* The endpoint said who it is. Its revision may be older than what is known: a server that lies,
- * or one that was wiped. Either way it gets no write now. */
+/* Who answered; a linearizable read is answered only by one that has a leader. */
+static int read_identity(
+    const struct etcd_call *call, const struct http_answer *answer, struct etcd_status *ret,
+    struct err *e)
+{
+    *ret = (struct etcd_status){.has_leader = true};
+    return call->is_look ? etcd_wire_read_header(answer->body, answer->length, &ret->header, e)
+                         : etcd_wire_read_status(answer->body, answer->length, ret, e);
+}
+
+/* The endpoint said who it is. Its revision may be older than what is known: a follower that lags
+ * behind, or a server that was wiped. Either way it gets no write now. */
 static void on_verified(struct etcd_call *call, const struct http_answer *answer)
 {
-    struct etcd_header header;
+    struct etcd_status status;
     struct err e = {0};
-    int r = etcd_wire_read_header(answer->body, answer->length, &header, &e);
+    int r = read_identity(call, answer, &status, &e);
 
     if (r < 0) {
         complain(call, err_text(&e));
         etcd_pool_blame(call->pool, call->endpoint);
         try_next(call);
-    } else if (!etcd_pool_accept(call->pool, call->endpoint, &header, &call->reply.before, true)) {
+    } else if (!etcd_pool_accept(
+                   call->pool, call->endpoint, &status.header, &call->reply.before,
+                   call->is_look)) {
         complain(call, "it belongs to another cluster, or knows less than was known before");
+        try_next(call);
+    } else if (!status.has_leader || status.is_learner) {
+        complain(call, "it has no leader");
+        etcd_pool_blame(call->pool, call->endpoint);
         try_next(call);
     } else {
         step(call);
     }
 }
 
-/* Jacobson's estimate, as in TCP: it follows a slow disk, and forgets an election soon. */
 static void note_time(const struct etcd_call *call)
 {
     struct etcd_pool *pool = call->pool;

@@ -11,10 +11,11 @@
  * short pause. A token is fetched when the store wants one, once for all calls that wait.
  *
  * Writes (ETCD_GUARDED, ETCD_ONCE) go only to an endpoint that proved within the last seconds which
- * cluster it belongs to; otherwise it is asked first, by a linearizable read: who answers that is
- * no learner and has a leader, and its revision is the store's. (Not maintenance/status: etcd 3.6,
- * and 3.5 from 3.5.28 on, answers that for root only.) So a server that was wiped or exchanged
- * while the agent ran gets no write, and a server that is down costs a write nothing but time. */
+ * cluster it belongs to; otherwise it is asked first: maintenance/status, which a server without a
+ * leader answers at once; or, when that is denied (etcd 3.6, and 3.5 from 3.5.28 on, keep it for
+ * root), a linearizable read, which only a member with a leader answers. So a server that was wiped
+ * or exchanged while the agent ran gets no write, and a server that is down costs a write nothing
+ * but time. */
 #pragma once
 
 #include "dcs/etcd_pool.h"

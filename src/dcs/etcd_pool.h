@@ -39,7 +39,8 @@ struct etcd_pool {
     char *key_file;
     char *user;
     char *password;
-    char *look; /* the question who a server is: a linearizable read below our prefix */
+    char *look;            /* the question who a server is: a linearizable read below our prefix */
+    bool is_status_denied; /* maintenance/status is for others: `look` is asked instead */
     bool has_loopback;
     bool is_replaced;
     bool is_foreign; /* the last answer was for another cluster */
