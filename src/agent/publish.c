@@ -272,11 +272,12 @@ void agent_poll_peers(struct agent *agent, const struct ha_view *view)
         if (member == NULL || peer->is_polling) {
             continue;
         }
-        if (instant_is_set(peer->polled) && age_ms < period_ms) {
+        if (!peer->is_due && instant_is_set(peer->polled) && age_ms < period_ms) {
             agent_wake(agent, period_ms - age_ms);
             continue;
         }
         peer->is_polling = true;
+        peer->is_due = false;
         peer->polled = now;
         agent->ports.poll(
             agent->ports.arg, peer->name, member->api_url,

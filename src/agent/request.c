@@ -202,7 +202,7 @@ void agent_request(
         .term = agent->lease.record.term,
     };
     for (unsigned at = 0; at < agent->peer_count; at++) {
-        agent->peers[at].polled = (struct instant){0};
+        agent->peers[at].is_due = true;
         agent->peers[at].failures_before = agent->peers[at].failures;
     }
     agent_log(

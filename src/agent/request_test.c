@@ -213,6 +213,22 @@ static void a_silent_peer_does_not_delay_a_refusal(void **state)
     assert_int_equal(rig->puts, 0);
 }
 
+/* The answer to a question that was on its way is as old as that question, and not of no age. */
+static void a_question_on_its_way_keeps_its_time(void **state)
+{
+    struct peer_facts *peer = &rig->agent->peers[0];
+    const struct peer_report report = peer->report;
+    struct instant asked = peer->polled;
+
+    assert_non_null(state);
+    peer->is_polling = true;
+    ask(true, 0);
+    agent_on_report(rig->agent, "n1", &report, NULL);
+    assert_true(instant_is_set(peer->asked));
+    assert_int_equal(instant_left_ms(peer->asked, asked), 0);
+    assert_true(peer->is_due);
+}
+
 /* It has answered since the question, and fails again: fewer times in a row than before. */
 static void failures_are_counted_anew_after_an_answer(void **state)
 {
@@ -396,6 +412,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(a_silent_peer_does_not_delay_a_refusal),
+        CASE(a_question_on_its_way_keeps_its_time),
         CASE(failures_are_counted_anew_after_an_answer),
         CASE(an_objection_is_not_waited_for_without_end),
         CASE(it_is_written_when_the_objection_goes),

@@ -66,6 +66,7 @@ struct peer_facts {
     struct instant asked;
     struct instant polled; /* last question; {0,0}: never */
     bool is_polling;
+    bool is_due;              /* to be asked as soon as no question is on its way */
     unsigned failures;        /* in a row */
     unsigned failures_before; /* when a request was last asked for, or fewer */
     bool is_another;          /* somebody else answers at its address */
