@@ -30,7 +30,7 @@
 #define FORMATION_HASH_SIZE 17
 
 enum store_state {
-    STORE_UNREACHABLE, /* no answer, or none that could be understood */
+    STORE_UNREACHABLE, /* no answer, none that could be understood, or it cannot read its folder */
     STORE_NEW,         /* no data */
     STORE_FORMING,     /* bootstraps with `initial_cluster`; has not seen a leader yet */
     STORE_MEMBER,      /* has data of a cluster */

@@ -13,6 +13,7 @@
 #define BACKOFF_FIRST_MS 200
 #define BACKOFF_LAST_MS 10000
 #define STEADY_MS 60000      /* a server that ran so long starts at once when it dies */
+#define LOOK_MS 1000         /* what a node without data knows of its folder is no older */
 #define DAMAGES_TO_REPLACE 2 /* damaged data is believed when it is found twice */
 
 static void step(struct store_member *member);
@@ -98,14 +99,43 @@ static int64_t backoff_ms(const struct store_member *member)
 
 /* Files. */
 
+static void note_data(struct store_member *member, const struct store_result *result)
+{
+    if (!result->is_unknown) {
+        member->self.has_data = result->has_data;
+    }
+    member->is_unseen = result->is_unknown && !member->self.has_data;
+}
+
+/* A failed errand is counted like a death, so it is not tried again at once: the preparation of one
+ * who joins comes after it was added to the cluster. */
+static void put_off(struct store_member *member, const struct store_result *result)
+{
+    note_data(member, result);
+    member->died_at = clock_now();
+    member->deaths++;
+    member->stage = STAGE_WAIT;
+    store_member_say(member, "%s", result->why);
+}
+
+static void on_checked(struct store_member *member, const struct store_result *result)
+{
+    if (result->result < 0) {
+        put_off(member, result);
+        return;
+    }
+    note_data(member, result);
+    member->stage = STAGE_WAIT;
+    member->looked_at = clock_now();
+    step(member);
+}
+
 static void on_prepared(struct store_member *member, const struct store_result *result)
 {
     if (result->result < 0) {
-        /* Counted like a death: to join may have added it to the cluster, so not at once again. */
-        member->died_at = clock_now();
-        member->deaths++;
-        store_member_say(member, "%s", result->why);
-        member->stage = STAGE_WAIT;
+        put_off(member, result);
+        /* With data that was not there before it goes on with that. */
+        member->is_forming &= !(member->is_new_start && member->self.has_data);
         return;
     }
     if (!member->is_new_start && !result->has_data) {
@@ -139,8 +169,8 @@ static void on_looked(struct store_member *member, const struct store_result *re
     char url[1][ETCD_URL_SIZE];
     bool is_lost = result->end == END_DAMAGED || result->end == END_REMOVED;
 
-    member->self.has_data = result->has_data;
-    member->stage = result->has_data ? STAGE_RUN : STAGE_WAIT;
+    note_data(member, result);
+    member->stage = member->self.has_data ? STAGE_RUN : STAGE_WAIT;
     if (result->end == END_OTHER) {
         store_member_say(
             member, "etcd has ended %s; its log is %s", member->manner, member->paths.log);
@@ -148,7 +178,7 @@ static void on_looked(struct store_member *member, const struct store_result *re
         store_member_say(member, "etcd has ended: %s", result->why);
     }
     member->damages += is_lost ? 1 : 0;
-    if (!result->has_data) {
+    if (!member->self.has_data) {
         member->is_forming = false;
         return;
     }
@@ -197,6 +227,9 @@ static void on_work(void *arg, const struct store_result *result)
 
     member->work = NULL;
     switch (result->errand) {
+    case STORE_CHECK:
+        on_checked(member, result);
+        break;
     case STORE_PREPARE_START:
     case STORE_PREPARE_NEW:
         on_prepared(member, result);
@@ -277,6 +310,12 @@ static void decide(struct store_member *member)
         store_member_work(member, STAGE_PREPARE, STORE_PREPARE_START, "");
         return;
     }
+    /* A file system may have been mounted meanwhile, or be out of reach. */
+    if (member->is_unseen || !instant_is_set(member->looked_at) ||
+        instant_elapsed_max_ms(member->looked_at, clock_now()) > LOOK_MS) {
+        store_member_work(member, STAGE_PREPARE, STORE_CHECK, "");
+        return;
+    }
     /* Not before all were asked once: what is not known counts as unreachable. */
     if (member->peer_limit > 1 && member->peer_count < member->peer_limit) {
         store_member_say(member, "waiting for the answers of the other agents");
@@ -348,6 +387,7 @@ static void on_status(struct store_member *member, const struct etcd_status *sta
     store_member_say(member, "etcd runs");
     member->damages = 0;
     member->self.has_data = true;
+    member->is_unseen = false;
     if (member->is_forming && member->work == NULL) {
         member->is_forming = false;
         store_member_work(member, STAGE_RUN, STORE_FORMED, "");
@@ -534,7 +574,8 @@ void store_member_answer(const struct store_member *member, struct store_answer 
     bool is_whole = true;
 
     *ret = (struct store_answer){.state = STORE_NEW};
-    if (member->link == NULL) {
+    if (member->link == NULL || (member->is_unseen && !member->is_out)) {
+        /* Unseen, it may have data: nobody may take it for new. */
         ret->state = STORE_UNREACHABLE;
     } else if (member->is_out) {
         ret->state = STORE_LEFT;
@@ -638,7 +679,7 @@ static int open_files(
         !str_format(log_path, sizeof(log_path), "%s/store.guard.log", options->runtime_dir)) {
         return FAIL(e, ERR_CONFIG, "the path %s is too long", options->runtime_dir);
     }
-    member->self.has_data = store_files_has_data(member->paths.data_dir);
+    member->is_unseen = store_files_look(member->paths.data_dir, &member->self.has_data, NULL) < 0;
     if (member->self.has_data && store_files_read_forming(member->paths.forming, &forming)) {
         member->is_forming = true;
         IGNORE(

@@ -141,7 +141,6 @@ void store_member_join(struct store_member *member, store_member_changed *done, 
         end(member, 0, "");
         return;
     }
-    /* What may be left of its data is renamed aside when it joins. */
     member->self.has_data = false;
-    store_member_work(member, STAGE_ASIDE, STORE_RETURN, "");
+    store_member_work(member, STAGE_ASIDE, STORE_RETURN, "left");
 }

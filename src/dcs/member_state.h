@@ -53,6 +53,9 @@ struct store_member {
     void *changed_arg;
     struct store_admin *change;
 
+    bool is_unseen;           /* whether there is data cannot be told; self.has_data is false */
+    struct instant looked_at; /* when there was none for the last time */
+
     bool has_guard;
     bool has_asked_start;
     int64_t pid;

@@ -55,7 +55,9 @@ static void exchange(void *arg)
 
             store_member_answer(world->nodes[at].member, &answer);
             json = formation_encode(&answer);
-            assert_int_equal(formation_decode(json, strlen(json), &peers[at].answer, NULL), 0);
+            if (formation_decode(json, strlen(json), &peers[at].answer, NULL) < 0) {
+                assert_int_equal(answer.state, STORE_UNREACHABLE);
+            }
         }
     }
     for (unsigned at = 0; at < world->count; at++) {
@@ -606,6 +608,91 @@ static void test_no_folder(void **state)
     world_close(world);
 }
 
+/* Do SCRIPT in the shell; $d is node 0's data directory. */
+static void make(const struct world *world, const char *script)
+{
+    char command[512];
+
+    str_format(command, sizeof(command), "d=%s; %s", world->nodes[0].data_dir, script);
+    assert_int_equal(run((const char *const[]){"sh", "-c", command, NULL}), 0);
+}
+
+/* A folder that cannot be read may have data: it is left alone, and nobody takes the node for
+ * new. */
+static void test_unreadable(void **state)
+{
+    struct world *world = *state;
+    struct store_answer answer;
+
+    if (!world_open(world)) {
+        skip();
+    }
+    world->listed = 1;
+    make(world, "mkdir -p $d/member && ln -s wal $d/member/wal");
+    node_open(world, 0);
+    store_member_answer(world->nodes[0].member, &answer);
+    assert_int_equal(answer.state, STORE_UNREACHABLE);
+    wait_said(world, 0, "look for the store's data");
+    store_member_answer(world->nodes[0].member, &answer);
+    assert_int_equal(answer.state, STORE_UNREACHABLE);
+    make(world, "test -L $d/member/wal");
+    make(world, "rm $d/member/wal");
+    wait_all(world);
+    world_close(world);
+}
+
+static bool is_member(void *arg)
+{
+    struct store_answer answer;
+
+    store_member_answer(arg, &answer);
+    return answer.state == STORE_MEMBER;
+}
+
+static void on_result(void *arg, const struct store_result *result)
+{
+    *(struct store_result *)arg = *result;
+}
+
+static bool has_result(void *arg)
+{
+    return ((const struct store_result *)arg)->result <= 0;
+}
+
+static int work(struct world *world, enum store_errand errand)
+{
+    struct store_result result = {.result = 1};
+
+    store_work_then(
+        store_work_start(world->loop, &world->nodes[0].member->paths, errand, "unused", NULL),
+        on_result, &result);
+    assert_true(run_until(world->loop, 20000, has_result, &result));
+    return result.result;
+}
+
+/* Data that is there only after the agent has looked, since its file system was mounted late, is
+ * found while the node waits for others, and is never taken for old content of the folder. */
+static void test_late_data(void **state)
+{
+    struct world *world = *state;
+
+    if (!world_open(world)) {
+        skip();
+    }
+    world->listed = 2;
+    node_open(world, 0);
+    wait_said(world, 0, "waiting for the agent");
+    make(world, "mkdir -p $d/member/wal && touch $d/member/wal/0.wal");
+    assert_true(run_until(world->loop, 20000, is_member, world->nodes[0].member));
+    store_member_stop(world->nodes[0].member);
+    assert_int_equal(work(world, STORE_PREPARE_NEW), ERR_CONFLICT);
+    make(world, "test -f $d/member/wal/0.wal");
+    assert_int_equal(work(world, STORE_RETURN), 0);
+    make(world, "test ! -e $d");
+    assert_int_equal(work(world, STORE_PREPARE_NEW), 0);
+    world_close(world);
+}
+
 int main(void)
 {
     static struct world world;
@@ -615,6 +702,8 @@ int main(void)
         cmocka_unit_test_prestate_setup_teardown(test_alone, NULL, close_failed, &world),
         cmocka_unit_test_prestate_setup_teardown(test_missing, NULL, close_failed, &world),
         cmocka_unit_test_prestate_setup_teardown(test_no_folder, NULL, close_failed, &world),
+        cmocka_unit_test_prestate_setup_teardown(test_unreadable, NULL, close_failed, &world),
+        cmocka_unit_test_prestate_setup_teardown(test_late_data, NULL, close_failed, &world),
     };
 
     if (getenv("BATON_TEST") != NULL) {

@@ -19,21 +19,27 @@ struct store_work {
 
 AUTO_DEFINE(char *, file_names_free)
 
-bool store_files_has_data(const char *data_dir)
+int store_files_look(const char *data_dir, bool *ret_has_data, struct err *e)
 {
     AUTO(file_names_free) char **names = NULL;
     char path[STORE_PATH_SIZE + 16];
+    int r = 0;
 
-    if (!str_format(path, sizeof(path), "%s/member/wal", data_dir) ||
-        file_list(path, &names, NULL) < 0) {
-        return false;
+    *ret_has_data = false;
+    if (!str_format(path, sizeof(path), "%s/member/wal", data_dir)) {
+        return FAIL(e, ERR_LIMIT, "the path %s is too long", data_dir);
+    }
+    r = file_list(path, &names, e);
+    if (r == ERR_NOT_FOUND) {
+        return 0;
+    }
+    if (r < 0) {
+        return err_wrap(e, r, "look for the store's data");
     }
     for (size_t at = 0; names[at] != NULL; at++) {
-        if (str_ends(names[at], ".wal")) {
-            return true;
-        }
+        *ret_has_data |= str_ends(names[at], ".wal");
     }
-    return false;
+    return 0;
 }
 
 bool store_files_is_out(const char *path)
@@ -73,6 +79,14 @@ static int leave(struct store_work *work, struct err *e)
     return r < 0 ? err_wrap(e, r, "note that this node has left the store") : move_aside(work, e);
 }
 
+/* What was left when it left comes out of the way; then the note. */
+static int come_back(struct store_work *work, struct err *e)
+{
+    int r = move_aside(work, e);
+
+    return r < 0 ? err_wrap(e, r, "move old store data aside") : file_remove(work->paths.out, e);
+}
+
 static int rotate_log(const struct store_work *work, struct err *e)
 {
     char old[STORE_PATH_SIZE + 16];
@@ -88,8 +102,18 @@ static int rotate_log(const struct store_work *work, struct err *e)
 
 static int prepare_new(struct store_work *work, struct err *e)
 {
-    int r = move_aside(work, e);
+    bool has_data = false;
+    int r = store_files_look(work->paths.data_dir, &has_data, e);
 
+    if (r < 0) {
+        return r;
+    }
+    if (has_data) {
+        return FAIL(
+            e, ERR_CONFLICT, "data of the store is in %s now, and was not before",
+            work->paths.data_dir);
+    }
+    r = move_aside(work, e);
     if (r < 0) {
         return err_wrap(e, r, "move old store data aside");
     }
@@ -108,6 +132,14 @@ static int prepare_new(struct store_work *work, struct err *e)
     return rotate_log(work, e);
 }
 
+static int prepare_start(const struct store_work *work, struct err *e)
+{
+    bool has_data = false;
+    int r = store_files_look(work->paths.data_dir, &has_data, e);
+
+    return r < 0 || !has_data ? r : rotate_log(work, e);
+}
+
 static int look(struct store_work *work)
 {
     AUTO_FREE char *output = NULL;
@@ -120,9 +152,13 @@ static int look(struct store_work *work)
 
 static int do_errand(struct store_work *work, struct err *e)
 {
+    bool has_data = false;
+
     switch (work->result.errand) {
+    case STORE_CHECK:
+        return store_files_look(work->paths.data_dir, &has_data, e);
     case STORE_PREPARE_START:
-        return store_files_has_data(work->paths.data_dir) ? rotate_log(work, e) : 0;
+        return prepare_start(work, e);
     case STORE_PREPARE_NEW:
         return prepare_new(work, e);
     case STORE_ASIDE:
@@ -130,7 +166,7 @@ static int do_errand(struct store_work *work, struct err *e)
     case STORE_LEAVE:
         return leave(work, e);
     case STORE_RETURN:
-        return file_remove(work->paths.out, e);
+        return come_back(work, e);
     case STORE_LOOK:
         return look(work);
     case STORE_FORMED:
@@ -145,7 +181,8 @@ static void on_work(void *arg)
     struct err e = {0};
 
     work->result.result = do_errand(work, &e);
-    work->result.has_data = store_files_has_data(work->paths.data_dir);
+    work->result.is_unknown =
+        store_files_look(work->paths.data_dir, &work->result.has_data, NULL) < 0;
     if (work->result.result < 0) {
         IGNORE(!str_copy(work->result.why, sizeof(work->result.why), err_text(&e)), "cut is fine");
     }

@@ -16,11 +16,13 @@ struct store_paths {
 };
 
 enum store_errand {
-    STORE_PREPARE_START, /* has_data tells whether there is any */
-    STORE_PREPARE_NEW,   /* an empty data directory, old content renamed aside; note `forming` */
+    STORE_CHECK,         /* has_data tells whether there is any; fails when that cannot be told */
+    STORE_PREPARE_START, /* the same; ready for a start */
+    STORE_PREPARE_NEW,   /* an empty data directory; ERR_CONFLICT if there is data, other content is
+                          * renamed aside; note `forming` */
     STORE_ASIDE,         /* rename the data directory aside */
     STORE_LEAVE,         /* note that this node is out, then as ASIDE */
-    STORE_RETURN,        /* remove that note */
+    STORE_RETURN,        /* as ASIDE, and remove that note */
     STORE_LOOK,          /* why the server ended */
     STORE_FORMED,        /* remove the file `forming` */
 };
@@ -31,6 +33,7 @@ struct store_result {
     enum store_errand errand;
     int result; /* 0, or negative and `why` */
     bool has_data;
+    bool is_unknown;        /* whether it has cannot be told: has_data is false */
     enum formation_end end; /* of LOOK */
     char why[512];
     char aside[STORE_PATH_SIZE]; /* what something was renamed to; "" nothing was */
@@ -49,7 +52,8 @@ void store_work_then(struct store_work *work, store_work_done *done, void *arg);
 void store_work_forget(struct store_work *work);
 
 /* The following block. A data directory without a write-ahead log has no data: etcd would start as
- * if it were new, under the old identity, having forgotten its votes. */
-bool store_files_has_data(const char *data_dir);
+ * if it were new, under the old identity, having forgotten its votes. One that cannot be read may
+ * have some: that is a failure. */
+MUST_CHECK int store_files_look(const char *data_dir, bool *ret_has_data, struct err *e);
 bool store_files_is_out(const char *path);
 bool store_files_read_forming(const char *path, struct store_answer *ret);
