@@ -373,60 +373,50 @@ static int read_entry(const json_t *kv, const char *prefix, struct cache *cache,
     return 0;
 }
 
+/* The header of an answer that must have one. */
+static int read_header(const json_t *root, struct etcd_header *ret, struct err *e)
+{
+    header_of(root, ret);
+    return ret->revision > 0 && ret->cluster_id != 0
+               ? 0
+               : FAIL(e, ERR_CORRUPT, "the store's answer has no revision");
+}
+
 int etcd_wire_read_range(
     const char *body, size_t length, const char *prefix, struct cache *cache,
     struct etcd_header *ret, struct err *e)
 {
     AUTO(json_decref) json_t *root = load(body, length, e);
     const json_t *kvs = json_object_get(root, "kvs");
+    int r = root != NULL ? read_header(root, ret, e) : ERR_CORRUPT;
 
     ASSERT(cache->count == 0);
-    if (root == NULL) {
-        return ERR_CORRUPT;
+    for (size_t at = 0; r == 0 && at < json_array_size(kvs); at++) {
+        r = read_entry(json_array_get(kvs, at), prefix, cache, e);
     }
-    header_of(root, ret);
-    if (ret->revision <= 0 || ret->cluster_id == 0) {
-        return FAIL(e, ERR_CORRUPT, "the store's answer has no revision");
+    if (r == 0) {
+        cache->revision = ret->revision;
     }
-    for (size_t at = 0; at < json_array_size(kvs); at++) {
-        int r = read_entry(json_array_get(kvs, at), prefix, cache, e);
-
-        if (r < 0) {
-            return r;
-        }
-    }
-    cache->revision = ret->revision;
-    return 0;
+    return r;
 }
 
 int etcd_wire_read_header(const char *body, size_t length, struct etcd_header *ret, struct err *e)
 {
     AUTO(json_decref) json_t *root = load(body, length, e);
 
-    if (root == NULL) {
-        return ERR_CORRUPT;
-    }
-    header_of(root, ret);
-    if (ret->revision <= 0 || ret->cluster_id == 0) {
-        return FAIL(e, ERR_CORRUPT, "the store's answer has no revision");
-    }
-    return 0;
+    return root != NULL ? read_header(root, ret, e) : ERR_CORRUPT;
 }
 
 int etcd_wire_read_txn(
     const char *body, size_t length, bool *ret_succeeded, struct etcd_header *ret, struct err *e)
 {
     AUTO(json_decref) json_t *root = load(body, length, e);
+    int r = root != NULL ? read_header(root, ret, e) : ERR_CORRUPT;
 
-    if (root == NULL) {
-        return ERR_CORRUPT;
+    if (r == 0) {
+        *ret_succeeded = json_is_true(json_object_get(root, "succeeded"));
     }
-    header_of(root, ret);
-    if (ret->revision <= 0 || ret->cluster_id == 0) {
-        return FAIL(e, ERR_CORRUPT, "the store's answer has no revision");
-    }
-    *ret_succeeded = json_is_true(json_object_get(root, "succeeded"));
-    return 0;
+    return r;
 }
 
 int etcd_wire_read_lease(
