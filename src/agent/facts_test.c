@@ -285,6 +285,26 @@ static void decide(void)
     assert_true(snapshot->cluster.member_count <= MEMBERS_MAX);
 }
 
+/* What a peer has reported lately is what an asker is shown of it without the store. */
+static void test_reports_are_shown(void **state)
+{
+    AUTO_FREE struct api_snapshot *snapshot = mem_alloc(sizeof(*snapshot));
+    const struct peer_report report = {.has_baton = true, .state = STATE_STARTING};
+    struct peer_facts *peer = NULL;
+    const struct member *member = NULL;
+
+    assert_non_null(state);
+    read_members(10, 3, "n2", "b");
+    peer = &rig->agent->peers[0];
+    peer->polled = now_of(rig);
+    peer->is_polling = true;
+    agent_on_report(rig->agent, peer->name, &report, NULL);
+    agent_snapshot(rig->agent, snapshot);
+    member = cluster_find(&snapshot->cluster, peer->name);
+    assert_non_null(member);
+    assert_ptr_equal(snapshot->report[member - snapshot->cluster.members], &peer->report);
+}
+
 static void rename_agent(const char *name)
 {
     assert_true(str_copy(rig->config.name, sizeof(rig->config.name), name));
@@ -400,6 +420,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_answer_after_the_reading, setup, teardown),
         cmocka_unit_test_setup_teardown(test_promise_of_another_member, setup, teardown),
         cmocka_unit_test_setup_teardown(test_newest_attempt_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reports_are_shown, setup, teardown),
         cmocka_unit_test_setup_teardown(test_own_name_is_the_last, setup, teardown),
         cmocka_unit_test_setup_teardown(test_own_name_is_not_there_yet, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leader_is_the_last, setup, teardown),
