@@ -481,8 +481,10 @@ static bool is_given(const struct agent *agent, uint32_t timeline)
             return true;
         }
     }
-    /* What Patroni opens is the number after the last that was left. */
+    /* What Patroni opens is the number after the last that was left. What is written down of the
+     * holder may be followed by a number that was reserved since and never opened. */
     return timeline == agent_past_timeline(agent) || timeline == agent->lease.record.timeline ||
+           timeline == agent->cluster.history_of ||
            (timeline == history->timeline && timeline > agent->lease.record.timeline);
 }
 

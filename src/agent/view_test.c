@@ -209,6 +209,24 @@ static void after_an_odd_one_an_even_one_is_stray(void **state)
     assert_false(view.members[1].is_stray);
 }
 
+/* The newest number was reserved and not opened, and nobody who tells its position is on the one
+ * before: that it was given is written down. */
+static void what_is_written_down_was_given(void **state)
+{
+    struct agent *agent = *state;
+    struct ha_view view;
+
+    agent->lease.record.timeline = 4;
+    agent->cluster.history = history_of(2);
+    agent->cluster.history_of = 2;
+    agent->server.status.state = SERVER_STARTING;
+    agent->server.status.position = (struct position){0};
+    set_peer(agent, 0, 3, 0x9000000);
+    agent->peer_count = 1;
+    agent_view(agent, &view);
+    assert_true(view.members[1].is_stray);
+}
+
 /* A server counts every connection by a member's name; a standby whose history is another one says
  * for a moment that it has all. */
 static void only_who_has_joined_confirms(void **state)
@@ -318,6 +336,7 @@ int main(void)
             a_cluster_that_is_taken_over_has_no_strays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             after_a_number_was_given_an_odd_one_is_stray, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_written_down_was_given, set_up, tear_down),
         cmocka_unit_test_setup_teardown(after_an_odd_one_an_even_one_is_stray, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_who_has_joined_confirms, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_next_number_is_not_reserved, set_up, tear_down),
