@@ -291,9 +291,10 @@ def standby_node_killed(w, step):
     node.start()
 
 
-@row("C4", 1, "I7")
+@row("C4", 2, "I7")
 def other_uptime(w, step):
-    """A node comes back with clocks that run from another start (a time namespace)."""
+    """A node comes back with clocks that run from another start (a time namespace), and goes down once more, then perhaps as
+    the primary again."""
     node = pick(w, step, "primary", "standby")
     node.kill_node()
     node.start_with("unshare", "--time", "--boottime", str(step.chance.randint(1000, 10 ** 6)), "--monotonic",

@@ -319,7 +319,8 @@ static void check_strict(struct sim *sim, const struct node *node, const struct 
                     !store_is_stale(sim, node->index);
 
     if (check->mode != SYNC_OFF && check->is_strict && is_known && check_has_sync_rules() &&
-        check->loss_ns == 0 && !is_elsewhere(sim, node, backend->end)) {
+        check->loss_ns == 0 && !is_elsewhere(sim, node, backend->end) &&
+        !is_lied_about(sim, backend->end)) {
         check_fail(
             sim, VERDICT_SAFETY,
             "A: %s acknowledges a write that no other node has, in strict mode", node->name);
