@@ -285,6 +285,19 @@ static void decide(void)
     assert_true(snapshot->cluster.member_count <= MEMBERS_MAX);
 }
 
+static void act_on_lease(enum ha_action_kind kind)
+{
+    struct ha_view view;
+    struct ha_plan plan = {.count = TOPIC_RECORD};
+
+    for (unsigned at = 0; at < TOPIC_RECORD; at++) {
+        plan.actions[at] = (struct ha_action){.rule = "test", .why = "", .about = HA_NOBODY};
+    }
+    plan.actions[TOPIC_LEASE].kind = kind;
+    agent_view(rig->agent, &view);
+    agent_act(rig->agent, &view, &plan);
+}
+
 /* What a peer has reported lately is what an asker is shown of it without the store. */
 static void test_reports_are_shown(void **state)
 {
@@ -374,25 +387,39 @@ static void test_checkpoint_is_for_a_due_request(void **state)
 static void test_request_must_stand_when_the_lease_is_taken(void **state)
 {
     struct agent *agent = rig->agent;
-    struct ha_view view;
-    struct ha_plan plan = {.count = TOPIC_RECORD};
 
     assert_non_null(state);
-    for (unsigned at = 0; at < TOPIC_RECORD; at++) {
-        plan.actions[at] = (struct ha_action){.rule = "test", .why = "", .about = HA_NOBODY};
-    }
-    plan.actions[TOPIC_LEASE].kind = HA_ACQUIRE;
     agent->dcs.has_session = true;
-    agent_view(agent, &view);
-    agent_act(agent, &view, &plan);
+    act_on_lease(HA_ACQUIRE);
     assert_int_equal(rig->txns, 1);
     assert_int_equal(rig->request_compared, -1);
     agent_on_lease_txn(agent, DCS_REFUSED, 0);
     agent->cluster.has_request = true;
     agent->cluster.request_revision = 17;
-    agent_act(agent, &view, &plan);
+    act_on_lease(HA_ACQUIRE);
     assert_int_equal(rig->txns, 2);
     assert_int_equal(rig->request_compared, 17);
+}
+
+/* Baton has given 6, and a person has opened 5: the lease says so with the next renewal, for the
+ * history may not be written yet when this node dies. */
+static void test_opened_by_hand_is_named(void **state)
+{
+    struct agent *agent = rig->agent;
+
+    assert_non_null(state);
+    agent->lease.record =
+        (struct lease_record){.holder = "n2", .node = NODE_ID, .term = 6, .timeline = 6};
+    agent->server.status.state = SERVER_PRIMARY;
+    agent->server.status.position = (struct position){6, 100};
+    act_on_lease(HA_RENEW);
+    assert_int_equal(rig->txns, 1);
+    assert_int_equal(agent->lease.wanted.timeline, 6);
+    agent_on_lease_txn(agent, DCS_REFUSED, 0);
+    agent->server.status.position.timeline = 5;
+    act_on_lease(HA_RENEW);
+    assert_int_equal(rig->txns, 2);
+    assert_int_equal(agent->lease.wanted.timeline, 5);
 }
 
 /* An answer that was on its way when the server was killed does not mean that it was missed. */
@@ -427,6 +454,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_checkpoint_is_for_a_due_request, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_request_must_stand_when_the_lease_is_taken, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_opened_by_hand_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_answer_is_no_life, setup, teardown),
     };
 
