@@ -346,7 +346,6 @@ int wal_record_decode(
     ASSERT(is_segment_size(wal_segment_size));
     ASSERT(slice->lsn % PAGE_SIZE == 0);
     ASSERT(lsn >= slice->lsn);
-    lsn_format(lsn, text);
     r = find_record(&walk, e);
     if (r == 0) {
         record.total_length = walk.left;
@@ -356,6 +355,7 @@ int wal_record_decode(
         r = FAIL(e, ERR_CORRUPT, "its checksum does not match");
     }
     if (r < 0) {
+        lsn_format(lsn, text);
         return err_wrap(e, r, "the WAL record at %s", text);
     }
     record.info = header[RECORD_INFO_AT];

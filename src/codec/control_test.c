@@ -45,10 +45,22 @@ static void test_crc32c(void **state)
     (void)state;
     /* RFC 3720, B.4, and the usual check value. */
     static const unsigned char zeros[32];
+    unsigned char mixed[48];
 
     assert_int_equal(crc32c(0, "123456789", 9), 0xE3069283);
     assert_int_equal(crc32c(0, zeros, 32), 0x8A9136AA);
     assert_int_equal(crc32c(crc32c(0, "1234", 4), "56789", 5), 0xE3069283);
+    /* With the processor's instruction it is the same, of any length and from any place. */
+    for (size_t at = 0; at < sizeof(mixed); at++) {
+        mixed[at] = (unsigned char)(at * 37 + 11);
+    }
+    for (size_t length = 0; length < 40; length++) {
+        for (size_t at = 0; at < 8; at++) {
+            assert_int_equal(
+                crc32c(0x12345678, mixed + at, length),
+                crc32c_by_table(0x12345678, mixed + at, length));
+        }
+    }
 }
 
 /* What pg_controldata says of the same file. */
