@@ -58,6 +58,7 @@ struct ha_member {
     char name[MEMBER_NAME_SIZE];
     bool is_fresh;   /* has answered recently */
     bool is_settled; /* fresh, or certainly not answering: waiting longer would tell nothing new */
+    bool is_unasked; /* it has neither failed to answer nor said anything since this agent began */
     bool dcs_ok;     /* can reach the store, so it can take the lease */
     enum server_state server;
     int64_t down_ms; /* of others: how long their server has not been running; 0: it is */

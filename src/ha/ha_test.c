@@ -113,6 +113,7 @@ static struct ha_view pick_view(void)
     }
     view.members[1].is_fresh = pick(2) != 0;
     view.members[1].is_settled = view.members[1].is_fresh || pick(2) != 0;
+    view.members[1].is_unasked = !view.members[1].is_settled && pick(2) != 0;
     view.members[1].server = peer_states[pick(ARRAY_LEN(peer_states))];
     view.members[1].position.lsn = 990 + 10 * pick(3);
     view.initialize = (enum ha_initialize)pick(HA_INITIALIZE_SET + 1);
@@ -230,6 +231,7 @@ static void check_lease_action(const struct ha_view *view, const struct ha_actio
         assert_null(ha_bar(view, view->self));
         assert_false(view->server.is_busy);
         assert_false(view->is_leaving);
+        assert_false(view->members[1].is_unasked && view->is_grace);
         if ((view->lease == HA_LEASE_EXPIRED || view->released_to != view->self) &&
             view->request.candidate != view->self) {
             assert_int_equal(ha_best(view, HA_NOBODY), view->self);

@@ -213,6 +213,30 @@ static bool is_released_to_self(const struct ha_view *view)
     return view->lease == HA_LEASE_FREE && view->released_to == view->self;
 }
 
+/* The store may have been set back to a release of long ago, and this agent have begun since: then
+ * others know of the terms and timelines that came after it. */
+static int find_unasked(const struct ha_view *view)
+{
+    bool is_early = is_released_to_self(view) && view->is_grace;
+
+    for (int at = 0; is_early && at < (int)view->member_count; at++) {
+        if (at != view->self && view->members[at].is_unasked) {
+            return at;
+        }
+    }
+    return HA_NOBODY;
+}
+
+static bool is_anybody_unasked(const struct ha_view *view)
+{
+    return find_unasked(view) != HA_NOBODY;
+}
+
+static void about_unasked(const struct ha_view *view, struct ha_action *action)
+{
+    action->about = find_unasked(view);
+}
+
 static bool is_released_to_other(const struct ha_view *view)
 {
     return view->lease == HA_LEASE_FREE && view->is_grace && view->released_to >= 0 &&
@@ -500,6 +524,11 @@ static const struct ha_rule rows[] = {
      act_promise},
     {"race.barred", TOPIC_LEASE, "this node cannot be a candidate",
      "this node cannot be a candidate", is_self_barred, explain_bar},
+    {"race.unasked", TOPIC_LEASE,
+     "the lease was released to this node a moment ago, and another member has told nothing since "
+     "the "
+     "agent began",
+     "waiting for a first answer of each member", is_anybody_unasked, about_unasked},
     {"race.successor", TOPIC_LEASE, "the lease was released to this node",
      "take the lease: it was released to this node", is_released_to_self, act_acquire},
     {"race.yield", TOPIC_LEASE, "the lease was released to another node a moment ago",
