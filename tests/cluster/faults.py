@@ -671,8 +671,9 @@ def agent_terminated(cluster):
 
 
 def end_agent(cluster, primary, begin):
+    positions = {node: log_end(node) for node in cluster.nodes}
     primary.stop()
-    cluster.wait_primary(15, but=primary)
+    new = cluster.wait_primary(15, but=primary)
     cluster.wait_acks()
     wait_until("the agent ends", lambda: primary.agent.poll() is not None, 20)
     check(primary.agent.returncode == 0, f"exit code {primary.agent.returncode}")
@@ -682,7 +683,8 @@ def end_agent(cluster, primary, begin):
     check("shut down" in state.stdout, "the server was not stopped cleanly")
     gap = cluster.longest_gap(begin)
     note(f"SIGTERM of the primary's agent: writes paused for {gap * 1000:.0f} ms")
-    check(gap < 3, f"writes paused for {gap:.2f} s")
+    check("rule=race.successor " in log_since(new, positions[new]), "the lease was not handed over")
+    check(gap < 10, f"writes paused for {gap:.2f} s")
 
 
 def agent_detached_and_reloaded(cluster):

@@ -360,15 +360,20 @@ def voters_up(cluster):
 
 def full_voter_promises(cluster):
     """A synchronous standby's disk has been filled, and the primary's node dies before that standby's server has ended: its
-    promise needs no room, so nobody waits for the lease of 30 s."""
+    promise needs no room, so nobody waits for the lease of 30 s. The other one has more: with the newest row on a disk that has no
+    room for a promotion nobody could go on until somebody makes room."""
     old = cluster.wait_primary()
     full = max(cluster.standbys(), key=lambda node: node.name)
     new = next(node for node in cluster.standbys() if node is not full)
     ballast = fill(full.disk)
     try:
         ends = {node: log_end(node) for node in (full, new)}
+        full.signal_walreceiver(signal.SIGSTOP)
+        cluster.wait_acks(5)
         begin = now()
         old.kill_node()
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            full.signal_walreceiver(number)
         wait_until(f"{new.name}, which has room, is the primary", new.is_primary, 25, 0.1)
         outage(cluster, begin, "node killed beside a full voter", 28)
         said = {node: log_since(node, ends[node]) for node in (full, new)}
