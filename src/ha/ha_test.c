@@ -616,6 +616,21 @@ static void hand_over_complete(struct ha_view *view)
     view->members[1].server = SERVER_PRIMARY;
 }
 
+/* The store may be an old copy: each member is heard first, and nobody for ever. */
+static void released_unasked(struct ha_view *view)
+{
+    view->lease = HA_LEASE_FREE;
+    view->released_to = view->self;
+    view->is_grace = true;
+    view->members[1].is_unasked = true;
+}
+
+static void released_unasked_long(struct ha_view *view)
+{
+    released_unasked(view);
+    view->is_grace = false;
+}
+
 static void standby_down(struct ha_view *view)
 {
     hand_over_taken(view);
@@ -628,6 +643,8 @@ static const struct special specials[] = {
     {"start.standby", hand_over_too_long},
     {"start.standby", hand_over_complete},
     {"start.standby", standby_down},
+    {"race.unasked", released_unasked},
+    {"race.successor", released_unasked_long},
     {"lease.busy", lease_busy},
     {"failover.release", release_failed},
     {"race.paused", race_paused},

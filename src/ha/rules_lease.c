@@ -525,9 +525,7 @@ static const struct ha_rule rows[] = {
     {"race.barred", TOPIC_LEASE, "this node cannot be a candidate",
      "this node cannot be a candidate", is_self_barred, explain_bar},
     {"race.unasked", TOPIC_LEASE,
-     "the lease was released to this node a moment ago, and another member has told nothing since "
-     "the "
-     "agent began",
+     "the lease was released to this node a moment ago, and another member has told nothing yet",
      "waiting for a first answer of each member", is_anybody_unasked, about_unasked},
     {"race.successor", TOPIC_LEASE, "the lease was released to this node",
      "take the lease: it was released to this node", is_released_to_self, act_acquire},
