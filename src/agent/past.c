@@ -22,10 +22,23 @@
 /* A peer that reads a moment earlier is no reason for a line. */
 #define OLD_TOLD_MS 2000
 
+/* Until the own data has been looked at, the store says whose it should be, and before that the
+ * last agent here does: what was seen counts from the first answer on. */
+uint64_t agent_system_id(const struct agent *agent)
+{
+    if (agent->server.status.system_id != 0) {
+        return agent->server.status.system_id;
+    }
+    if (agent->cluster.system_id != 0) {
+        return agent->cluster.system_id;
+    }
+    return agent->server.has_looked ? 0 : agent->past.known.system_id;
+}
+
 /* What is on disk may be of a cluster whose data was here before. */
 static bool is_ours(const struct agent *agent, uint64_t system_id)
 {
-    return system_id != 0 && agent->server.status.system_id == system_id;
+    return system_id != 0 && agent_system_id(agent) == system_id;
 }
 
 uint64_t agent_past_term(const struct agent *agent)
@@ -73,13 +86,15 @@ bool agent_is_passed(const struct agent *agent)
     return agent->has_cluster && agent_past_term(agent) > own;
 }
 
-/* After each reading, and each own change, of the lease. */
+/* After each reading, and each own change, of the lease. The data is looked at first: what was seen
+ * of another cluster is not forgotten because the agent was started with the wrong store. */
 void agent_learn_past(struct agent *agent)
 {
     const struct lease_record *record = &agent->lease.record;
     struct lease_past *known = &agent->past.known;
 
-    if (!agent->has_cluster || !is_ours(agent, agent->cluster.system_id) || record->term == 0) {
+    if (!agent->has_cluster || record->term == 0 || agent->cluster.system_id == 0 ||
+        agent->server.status.system_id != agent->cluster.system_id) {
         return;
     }
     if (known->system_id != agent->cluster.system_id) {

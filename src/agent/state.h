@@ -274,8 +274,10 @@ void agent_promise(struct agent *agent);
 void agent_learn_sync(struct agent *agent, int64_t revision);
 void agent_on_sign_of_life(struct peer_facts *peer, struct instant now);
 
-/* past.c: the highest term that this node or a peer has seen, and the newest timeline that a lease
- * gave out; whether the store is older than that; note what was read; fill the view. */
+/* past.c: whose data this is, as far as is known (0 not); the highest term that this node or a peer
+ * has seen, and the newest timeline that a lease gave out; whether the store is older than that;
+ * note what was read; fill the view. */
+uint64_t agent_system_id(const struct agent *agent);
 uint64_t agent_past_term(const struct agent *agent);
 uint32_t agent_past_timeline(const struct agent *agent);
 bool agent_is_store_old(const struct agent *agent);

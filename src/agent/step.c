@@ -383,6 +383,7 @@ void agent_snapshot(const struct agent *agent, struct api_snapshot *ret)
     ret->vote_seq = agent->failsafe.voted.seq;
     ret->is_failsafe_active = view.failsafe.is_bound || view.failsafe.is_held;
     ret->failsafe_json = agent->failsafe_json;
+    ret->system_id = agent_system_id(agent);
     ret->past_term = agent_past_term(agent);
     ret->past_timeline = agent_past_timeline(agent);
     ret->config_json = agent->config_json;

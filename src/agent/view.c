@@ -216,13 +216,6 @@ bool agent_is_fresh(const struct agent *agent, const struct peer_facts *peer, st
     return instant_is_set(peer->asked) && instant_elapsed_max_ms(peer->asked, now) <= limit_ms;
 }
 
-/* An agent that has just begun does not know whose data it has, and counts nothing that it has
- * seen. */
-static bool has_looked(const struct peer_report *report)
-{
-    return !report->has_baton || report->system_id != 0 || peer_server(report) == SERVER_ABSENT;
-}
-
 static void view_peer(
     const struct agent *agent, const struct peer_facts *peer, struct ha_member *ret)
 {
@@ -238,7 +231,7 @@ static void view_peer(
     *ret = (struct ha_member){
         .is_fresh = is_fresh,
         .is_settled = (is_fresh && !may_connect) || peer->failures >= SETTLED_FAILURES,
-        .is_unasked = peer->failures == 0 && (!instant_is_set(peer->asked) || !has_looked(report)),
+        .is_unasked = peer->failures == 0 && !instant_is_set(peer->asked),
         .dcs_ok = is_dcs_ok,
         .server = peer_server(report),
         .is_streaming = report->is_streaming,

@@ -329,6 +329,40 @@ static void only_what_was_not_begun_is_late(void **state)
     assert_int_equal(view.request.late_ms, 40000);
 }
 
+/* The first answer of an agent that has just begun: it passes for one that has told all. */
+static void what_was_seen_is_told_before_the_data_is_looked_at(void **state)
+{
+    struct agent *agent = *state;
+    struct api_snapshot *snapshot = mem_alloc(sizeof(*snapshot));
+    struct lease_past known = {.system_id = SYSTEM_ID, .term = 9, .timeline = 8, .own_term = 3};
+
+    agent->past.known = known;
+    agent->server.has_looked = false;
+    agent->server.status = (struct engine_status){0};
+    agent->lease.record.term = 2;
+    agent_snapshot(agent, snapshot);
+    assert_int_equal(snapshot->system_id, SYSTEM_ID);
+    assert_int_equal(snapshot->past_term, 9);
+    assert_int_equal(snapshot->past_timeline, 8);
+    /* nor has the store been read */
+    agent->cluster.system_id = 0;
+    agent->lease.record.term = 0;
+    agent_snapshot(agent, snapshot);
+    assert_int_equal(snapshot->system_id, SYSTEM_ID);
+    assert_int_equal(snapshot->past_term, 9);
+    /* no data, and a cluster that is yet to be made: what was seen of the one before is its own */
+    agent->server.has_looked = true;
+    agent_snapshot(agent, snapshot);
+    assert_int_equal(snapshot->system_id, 0);
+    assert_int_equal(snapshot->past_term, 0);
+    /* another store than this node's: what its lease says is not this data's past */
+    agent->cluster.system_id = SYSTEM_ID + 1;
+    agent->lease.record.term = 30;
+    agent_learn_past(agent);
+    assert_memory_equal(&agent->past.known, &known, sizeof(known));
+    mem_free(snapshot);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +373,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_written_down_was_given, set_up, tear_down),
         cmocka_unit_test_setup_teardown(after_an_odd_one_an_even_one_is_stray, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_who_has_joined_confirms, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            what_was_seen_is_told_before_the_data_is_looked_at, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_next_number_is_not_reserved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_what_was_not_begun_is_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(

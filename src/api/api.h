@@ -45,6 +45,7 @@ struct api_snapshot {
     int64_t down_ms;
     int64_t age_ms;     /* of the position */
     uint64_t suspected; /* as in struct peer_report */
+    uint64_t system_id; /* of the data; before it has been looked at, whose it should be */
     uint64_t past_term; /* the highest, and the newest, that were ever seen of the lease */
     uint32_t past_timeline;
     bool is_partial;
@@ -76,6 +77,9 @@ struct api_snapshot {
     bool is_silent[MEMBERS_MAX];
     int64_t silent_ms[MEMBERS_MAX];
 };
+
+/* What other agents hear of it. */
+void api_report(const struct api_snapshot *snapshot, struct peer_report *ret);
 
 struct api_call;
 

@@ -17,37 +17,6 @@ char *view_status(const struct api_snapshot *snapshot)
     const struct cluster *cluster = &snapshot->cluster;
     AUTO_FREE char *tags = config_extra_tags(snapshot->config);
     struct record_report report = {
-        .peer =
-            {
-                .state = snapshot->state,
-                .role = snapshot->role,
-                .system_id = server->system_id != 0 ? server->system_id : cluster->system_id,
-                .server_version = server->version,
-                .position = server->position,
-                .received_lsn = server->received_lsn,
-                .replayed_lsn = server->replayed_lsn,
-                .is_streaming = server->is_streaming,
-                .is_paused = cluster->settings.is_paused,
-                .is_watchdog_failed = server->is_watchdog_failed,
-                .is_outgrown = server->is_outgrown,
-                .tags = snapshot->config->tags,
-                .has_baton = true,
-                .trouble = snapshot->trouble,
-                .dcs_ok = snapshot->dcs_ok,
-                .term = snapshot->past_term,
-                .given_timeline = snapshot->past_timeline,
-                .is_candidate = snapshot->is_candidate,
-                .down_ms = snapshot->down_ms,
-                .age_ms = snapshot->age_ms,
-                .suspected = snapshot->suspected,
-                .is_partial = snapshot->is_partial,
-                .promised = snapshot->promised,
-                .bound = snapshot->bound,
-                .vote_term = snapshot->vote_term,
-                .vote_seq = snapshot->vote_seq,
-                .is_fetching = snapshot->is_fetching,
-                .history = server->history,
-            },
         .postmaster_start_real_ms = server->started_real_ms,
         .replayed_real_ms = server->replayed_real_ms,
         .is_replay_paused = server->is_paused,
@@ -69,8 +38,7 @@ char *view_status(const struct api_snapshot *snapshot)
         .fence = fence_state_text(server->fence),
     };
 
-    IGNORE(
-        !str_copy(report.peer.tail_for, sizeof(report.peer.tail_for), snapshot->tail_for), "same");
+    api_report(snapshot, &report.peer);
     ASSERT(server->standby_count <= MEMBERS_MAX);
     for (unsigned at = 0; at < server->standby_count; at++) {
         report.standbys[report.standby_count++] = server->standbys[at].name;

@@ -82,44 +82,6 @@ struct answer {
     struct peer_report report;
 };
 
-/* As the REST server makes it from a snapshot. */
-static void fill_report(const struct api_snapshot *snapshot, struct peer_report *ret)
-{
-    const struct engine_status *status = &snapshot->server;
-
-    *ret = (struct peer_report){
-        .state = snapshot->state,
-        .role = snapshot->role,
-        .system_id = status->system_id,
-        .server_version = status->version,
-        .position = status->position,
-        .received_lsn = status->received_lsn,
-        .replayed_lsn = status->replayed_lsn,
-        .is_streaming = status->is_streaming,
-        .is_paused = snapshot->cluster.settings.is_paused,
-        .is_outgrown = status->is_outgrown,
-        .tags = snapshot->config->tags,
-        .has_baton = true,
-        .dcs_ok = snapshot->dcs_ok,
-        .term = snapshot->past_term,
-        .given_timeline = snapshot->past_timeline,
-        .is_candidate = snapshot->is_candidate,
-        .down_ms = snapshot->down_ms,
-        .age_ms = snapshot->age_ms,
-        .suspected = snapshot->suspected,
-        .trouble = snapshot->trouble,
-        .is_watchdog_failed = status->is_watchdog_failed,
-        .is_partial = snapshot->is_partial,
-        .promised = snapshot->promised,
-        .bound = snapshot->bound,
-        .vote_term = snapshot->vote_term,
-        .vote_seq = snapshot->vote_seq,
-        .is_fetching = snapshot->is_fetching,
-        .history = status->history,
-    };
-    str_copy(ret->tail_for, sizeof(ret->tail_for), snapshot->tail_for);
-}
-
 static void on_answer(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
@@ -164,7 +126,7 @@ static void on_question(struct sim *sim, struct event *event)
     struct peer_report report;
 
     agent_snapshot(node->agent, &snapshot);
-    fill_report(&snapshot, &report);
+    api_report(&snapshot, &report);
     check_told(sim, node, report.promised);
     send_answer(sim, node->index, question, &report);
     if (question->is_urgent) {
