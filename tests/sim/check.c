@@ -205,7 +205,9 @@ static void check_candidate(struct sim *sim, const struct node *taker)
         check->is_key_old || is_history_gone(sim)) {
         return;
     }
-    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+    /* What was acknowledged under a term that was forgotten lies on another branch than what was
+     * acknowledged under the one after it: no choice keeps both. */
+    for (unsigned at = 0; at < sim->shape.node_count && !check->is_forgotten; at++) {
         const struct node *node = &sim->nodes[at];
         struct place part = wal_meet(&sim->wal, node->disk.end, official(sim));
         uint64_t last;
@@ -557,11 +559,13 @@ void check_killed(struct sim *sim, const struct node *node)
     bool is_by_hand =
         node->server.is_by_hand || (branch >= 0 && sim->wal.branches[branch].is_by_hand);
 
-    /* An agent that has just begun remembers no newer reading than the old one that it is given. */
+    /* An agent that has just begun remembers no newer reading than the old one that it is given.
+     * Who took a term that was forgotten may hear of the newest one later. */
     if (server_is_open(node) && !is_by_hand && !node->is_misled && node->silent_ns == 0 &&
         sim->now_ns - node->heard_ns > SECOND && node->disk_hung_ns == 0 &&
         node->disk_failed_ns == 0 && str_equal(sim->check.holder, node->name) &&
-        sim->check.lease_ns >= sim->check.back_ns && instant_is_set(node->guard.deadline) &&
+        sim->check.lease_ns >= sim->check.back_ns && sim->check.term == sim->check.term_max &&
+        instant_is_set(node->guard.deadline) &&
         instant_left_ms(node->guard.deadline, node_now(sim, node)) > KILL_MARGIN_MS) {
         check_fail(
             sim, VERDICT_LIVENESS, "K: %s is killed by its agent although it holds the lease",
