@@ -118,6 +118,7 @@ static void fill_status(const struct sim *sim, const struct node *node, struct e
         .state = state_of(node),
         .version = 150018,
         .deadline = node->guard.deadline,
+        .is_opened = node->guard.is_open,
         .is_guarded = true,
         .is_promoting = node->server.run == RUN_PROMOTING &&
                         engine_in_progress(node) == ORDER_PROMOTE, /* nobody sees another's */
@@ -537,6 +538,7 @@ static void begin_promote(struct sim *sim, struct node *node)
         return;
     }
     driver_write_rule(sim, node);
+    node->guard.is_open = true;
     server_promote(sim, node, node->engine->args.timeline);
 }
 
@@ -675,6 +677,22 @@ static void engine_do_arm(struct engine *base, struct instant deadline)
         &(struct event){.run = on_arm, .a = deadline.boot_ns, .b = deadline.raw_ns});
 }
 
+static void on_disarm(struct sim *sim, struct event *event)
+{
+    guard_disarm(sim, &sim->nodes[event->node], (struct instant){event->a, event->b});
+}
+
+/* The guard hears everything in order: what was armed after this stays. */
+static void engine_do_disarm(struct engine *base)
+{
+    struct sim_engine *engine = (struct sim_engine *)base;
+
+    send_to_host(
+        engine, rng_log(engine->sim, STREAM_GUARD, 30000, MS),
+        &(struct event){
+            .run = on_disarm, .a = engine->confirmed.boot_ns, .b = engine->confirmed.raw_ns});
+}
+
 static void on_kill(struct sim *sim, struct event *event)
 {
     struct node *node = &sim->nodes[event->node];
@@ -772,6 +790,7 @@ static const struct engine_driver driver = {
     .order = engine_do_order,
     .probe = engine_do_probe,
     .arm = engine_do_arm,
+    .disarm = engine_do_disarm,
     .kill = engine_do_kill,
     .set_cluster = engine_do_set_cluster,
     .set_sync = engine_do_set_sync,

@@ -362,6 +362,7 @@ static void end_run(struct sim *sim, struct node *node, bool is_clean)
     node->guard.deadline = (struct instant){0};
     node->guard.timer++;
     node->guard.is_killing = false;
+    node->guard.is_open = false;
     driver_read_end(sim, node);
     set_run(sim, node, RUN_NONE);
     check_open(sim);
@@ -655,5 +656,18 @@ void guard_arm(struct sim *sim, struct node *node, struct instant deadline)
     }
     guard->deadline = deadline;
     guard_check(sim, node);
+    engine_changed(sim, node);
+}
+
+void guard_disarm(struct sim *sim, struct node *node, struct instant deadline)
+{
+    struct guard *guard = &node->guard;
+
+    if (guard->is_open || guard->is_killing || !instant_is_set(guard->deadline) ||
+        deadline.boot_ns != guard->deadline.boot_ns || deadline.raw_ns != guard->deadline.raw_ns) {
+        return;
+    }
+    guard->deadline = (struct instant){0};
+    guard->timer++;
     engine_changed(sim, node);
 }

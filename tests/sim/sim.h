@@ -287,6 +287,7 @@ struct guard {
     struct instant deadline; /* {0,0}: not armed */
     uint32_t timer;          /* newest timer event */
     bool is_killing;
+    bool is_open; /* its server was told to open itself */
 };
 
 enum upset {
@@ -712,6 +713,7 @@ bool server_is_open(const struct node *node); /* could acknowledge a write now *
 bool server_is_stuck(const struct node *node);
 struct place server_source(const struct node *node);
 void guard_arm(struct sim *sim, struct node *node, struct instant deadline);
+void guard_disarm(struct sim *sim, struct node *node, struct instant deadline);
 void guard_check(struct sim *sim, struct node *node);
 void stream_push(struct sim *sim, struct node *upstream);
 
