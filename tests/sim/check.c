@@ -496,6 +496,27 @@ static void check_timeline(struct sim *sim, const struct node *node, int branch)
     }
 }
 
+static void on_by_hand_limit(struct sim *sim, struct event *event)
+{
+    struct node *node = &sim->nodes[event->node];
+
+    if (server_is_open(node) && node->server.is_by_hand && node->agent != NULL &&
+        !agent_is_frozen(sim, node) &&
+        sim->now_ns - MAX(node->agent_frozen_until_ns, node->host_frozen_until_ns) >
+            BY_HAND_LIMIT_NS &&
+        event->a == (int64_t)node->agent_epoch) {
+        check_fail(sim, VERDICT_SAFETY, "%s was promoted by hand and is still open", node->name);
+    }
+}
+
+/* A DBA's promotion must be killed soon. */
+static void check_by_hand(struct sim *sim, struct node *node)
+{
+    sim_post(
+        sim, node, ACTOR_SERVER, BY_HAND_LIMIT_NS,
+        &(struct event){.run = on_by_hand_limit, .a = (int64_t)node->agent_epoch});
+}
+
 void check_promoted(struct sim *sim, struct node *node, int branch)
 {
     struct check *check = &sim->check;
@@ -528,26 +549,6 @@ void check_promoted(struct sim *sim, struct node *node, int branch)
             check->holder);
     }
     check_opened(sim, node, is_chosen);
-}
-
-static void on_by_hand_limit(struct sim *sim, struct event *event)
-{
-    struct node *node = &sim->nodes[event->node];
-
-    if (server_is_open(node) && node->server.is_by_hand && node->agent != NULL &&
-        !agent_is_frozen(sim, node) &&
-        sim->now_ns - MAX(node->agent_frozen_until_ns, node->host_frozen_until_ns) >
-            BY_HAND_LIMIT_NS &&
-        event->a == (int64_t)node->agent_epoch) {
-        check_fail(sim, VERDICT_SAFETY, "%s was promoted by hand and is still open", node->name);
-    }
-}
-
-void check_by_hand(struct sim *sim, struct node *node)
-{
-    sim_post(
-        sim, node, ACTOR_SERVER, BY_HAND_LIMIT_NS,
-        &(struct event){.run = on_by_hand_limit, .a = (int64_t)node->agent_epoch});
 }
 
 /* ---- K: servers that are killed ---- */

@@ -663,23 +663,13 @@ static int engine_do_order(struct engine *base, const struct engine_order_args *
     return 0;
 }
 
-static void on_arm(struct sim *sim, struct event *event)
-{
-    guard_arm(sim, &sim->nodes[event->node], (struct instant){event->a, event->b});
-}
-
 static void engine_do_arm(struct engine *base, struct instant deadline)
 {
     struct sim_engine *engine = (struct sim_engine *)base;
 
     send_to_host(
         engine, rng_log(engine->sim, STREAM_GUARD, 30000, MS),
-        &(struct event){.run = on_arm, .a = deadline.boot_ns, .b = deadline.raw_ns});
-}
-
-static void on_disarm(struct sim *sim, struct event *event)
-{
-    guard_disarm(sim, &sim->nodes[event->node], (struct instant){event->a, event->b});
+        &(struct event){.run = guard_on_arm, .a = deadline.boot_ns, .b = deadline.raw_ns});
 }
 
 /* The guard hears everything in order: what was armed after this stays. */
@@ -690,7 +680,7 @@ static void engine_do_disarm(struct engine *base)
     send_to_host(
         engine, rng_log(engine->sim, STREAM_GUARD, 30000, MS),
         &(struct event){
-            .run = on_disarm, .a = engine->confirmed.boot_ns, .b = engine->confirmed.raw_ns});
+            .run = guard_on_disarm, .a = engine->confirmed.boot_ns, .b = engine->confirmed.raw_ns});
 }
 
 static void on_kill(struct sim *sim, struct event *event)

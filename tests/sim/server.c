@@ -34,11 +34,6 @@ bool server_is_stuck(const struct node *node)
     return node->silent_ns != 0 || node->disk_hung_ns != 0;
 }
 
-struct place server_source(const struct node *node)
-{
-    return node->disk.end;
-}
-
 static struct node *upstream_of(struct sim *sim, const struct node *node)
 {
     return node->disk.upstream >= 0 ? &sim->nodes[node->disk.upstream] : NULL;
@@ -639,9 +634,11 @@ void guard_check(struct sim *sim, struct node *node)
     fence_watch(sim, node, MIN(wait_ns, 3600 * SECOND));
 }
 
-void guard_arm(struct sim *sim, struct node *node, struct instant deadline)
+void guard_on_arm(struct sim *sim, struct event *event)
 {
+    struct node *node = &sim->nodes[event->node];
     struct guard *guard = &node->guard;
+    struct instant deadline = {event->a, event->b};
 
     if (node->server.run == RUN_NONE || guard->is_killing ||
         deadline.boot_ns < guard->deadline.boot_ns || deadline.raw_ns < guard->deadline.raw_ns) {
@@ -659,12 +656,13 @@ void guard_arm(struct sim *sim, struct node *node, struct instant deadline)
     engine_changed(sim, node);
 }
 
-void guard_disarm(struct sim *sim, struct node *node, struct instant deadline)
+void guard_on_disarm(struct sim *sim, struct event *event)
 {
+    struct node *node = &sim->nodes[event->node];
     struct guard *guard = &node->guard;
 
-    if (guard->is_open || guard->is_killing || !instant_is_set(guard->deadline) ||
-        deadline.boot_ns != guard->deadline.boot_ns || deadline.raw_ns != guard->deadline.raw_ns) {
+    if (guard->is_open || guard->is_killing || event->a != guard->deadline.boot_ns ||
+        event->b != guard->deadline.raw_ns) {
         return;
     }
     guard->deadline = (struct instant){0};

@@ -711,9 +711,8 @@ void server_follow(struct sim *sim, struct node *node, int upstream);
 bool server_is_open(const struct node *node); /* could acknowledge a write now */
 /* Its processes stand still: they are stopped, or a call to the disk does not return. */
 bool server_is_stuck(const struct node *node);
-struct place server_source(const struct node *node);
-void guard_arm(struct sim *sim, struct node *node, struct instant deadline);
-void guard_disarm(struct sim *sim, struct node *node, struct instant deadline);
+void guard_on_arm(struct sim *sim, struct event *event);
+void guard_on_disarm(struct sim *sim, struct event *event);
 void guard_check(struct sim *sim, struct node *node);
 void stream_push(struct sim *sim, struct node *upstream);
 
@@ -754,8 +753,7 @@ void check_promoted(struct sim *sim, struct node *node, int branch);
 /* The agent has its server killed. */
 void check_killed(struct sim *sim, const struct node *node);
 void check_replaced(struct sim *sim, struct node *node, const char *how);
-void check_by_hand(struct sim *sim, struct node *node); /* a DBA's promotion must be killed soon */
-void check_able(struct sim *sim);                       /* at intervals: who could be a candidate */
+void check_able(struct sim *sim); /* at intervals: who could be a candidate */
 bool check_is_converged(struct sim *sim, char *why, size_t size);
 
 /* ---- A in synchronous modes (check_sync.c) ---- */
