@@ -177,13 +177,26 @@ static bool is_untold(const struct sim *sim)
     return false;
 }
 
+/* A disk had said that it has more than there is: what is left may lag too much behind that, even
+ * if none of it was acknowledged. */
+static bool is_any_lied(const struct sim *sim)
+{
+    for (unsigned at = 0; at < sim->shape.node_count; at++) {
+        if (sim->nodes[at].lied.lsn != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The holder has lost its data, and what is left was promoted by hand, or lags too much because a
  * disk had lied: baton does not choose that, so a person must. */
 static void choose_by_hand(struct sim *sim, const struct node *holder)
 {
     bool is_waiting =
         check_may_wait(sim) || is_floor_gone(sim) || is_past_gone(sim) || is_untold(sim);
-    bool is_choice = holder == NULL || holder->disk.end.branch < 0 || sim->check.is_tail_lost ||
+    bool is_lied = is_any_lied(sim);
+    bool is_choice = holder == NULL || holder->disk.end.branch < 0 || is_lied ||
                      wal_is_by_hand(&sim->wal, holder->disk.end) || is_waiting;
     struct node *best = NULL;
     struct failover_request request = {0};
@@ -196,7 +209,7 @@ static void choose_by_hand(struct sim *sim, const struct node *holder)
         struct node *node = &sim->nodes[at];
 
         if (node->server.run == RUN_STANDBY &&
-            (is_waiting || sim->check.is_tail_lost || wal_is_by_hand(&sim->wal, node->disk.end)) &&
+            (is_waiting || is_lied || wal_is_by_hand(&sim->wal, node->disk.end)) &&
             (best == NULL ||
              position_compare(position_of(sim, node), position_of(sim, best)) > 0)) {
             best = node;
