@@ -7,7 +7,7 @@ import time
 
 from cluster import Failure
 from fault import check, end_of, pick, row, start_switchover, switchover, victim
-from world import connect_in
+import inside
 
 STARTUP = b"user\0postgres\0database\0postgres\0\0"
 WAITING = struct.pack(">II", 8 + len(STARTUP), 196608) + STARTUP
@@ -68,7 +68,7 @@ def connections_exhausted(w, _step):
     sockets = []
     try:
         for _ in range(130):
-            one = connect_in(node.namespace, node.host, node.pg, 2)
+            one = inside.connect(node.namespace, node.host, node.pg, 2)
             sockets.append(one)
             one.sendall(WAITING)
         time.sleep(1)
@@ -161,7 +161,7 @@ def idle_callers(w, step):
         for node in w.nodes:
             for _ in range(150):
                 try:
-                    one = connect_in(node.namespace, node.host, node.rest, 1)
+                    one = inside.connect(node.namespace, node.host, node.rest, 1)
                     one.sendall(b"GET /patroni HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * step.chance.randint(0, 4000))
                     sockets.append(one)
                 except OSError:
@@ -179,7 +179,7 @@ def noise(w, step):
     for _ in range(60):
         node = step.chance.choice(w.nodes)
         try:
-            one = connect_in(node.namespace, node.host, step.chance.choice([8008, 5432, 2379, 2380]), 1)
+            one = inside.connect(node.namespace, node.host, step.chance.choice([8008, 5432, 2379, 2380]), 1)
             one.sendall(step.chance.choice([b"", b"POST /switchover HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n",
                                             b"GET / HTTP/1.1\r\n"]) + step.chance.randbytes(3000))
             one.close()

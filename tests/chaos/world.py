@@ -4,15 +4,12 @@ A fault is made through a World: processes of a node by kind, cuts of its wire, 
 changed is undone by `heal`, whatever the fault's own end did.
 """
 
-import ctypes
 import fcntl
 import glob
-import http.client
 import json
 import os
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -20,11 +17,11 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "cluster"))
 from cluster import TOP, Cluster, Failure, Node, as_user, children_of, is_alive, send_signal, wait_until
+import inside
 import netns
 from history import newest_switches
 
 WRITER = os.path.join(TOP, "build", "tests", "chaos", "baton-writer")  # BATON_BUILD may be another tree's
-CLONE_NEWNET = 0x40000000
 EXT4_SHUTDOWN = 0x8004587D  # ext4's ioctl: the file system stops, and forgets what it has not written
 MODES = {
     "async": "",
@@ -40,7 +37,6 @@ CREATE TABLE chaos_loose (id bigint PRIMARY KEY, term text);
 CREATE TABLE chaos_lists (k bigint PRIMARY KEY, v bigint[] NOT NULL);
 CREATE TABLE chaos_final (at timestamptz DEFAULT clock_timestamp());
 """
-LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def moment():
@@ -56,19 +52,6 @@ def command_line(pid):
         return ""
 
 
-def connect_in(namespace, host, port, timeout):
-    """A TCP connection from inside a namespace: a socket stays where it was made."""
-    with open("/proc/self/ns/net", encoding="ascii") as home, \
-            open(f"/run/netns/{namespace}", encoding="ascii") as there:
-        if LIBC.setns(there.fileno(), CLONE_NEWNET) != 0:
-            raise Failure(f"cannot enter {namespace}: {os.strerror(ctypes.get_errno())}")
-        try:
-            return socket.create_connection((host, port), timeout)
-        finally:
-            if LIBC.setns(home.fileno(), CLONE_NEWNET) != 0:
-                raise SystemExit("cannot leave a network namespace")
-
-
 class ChaosNode(Node):
     """A node, its wire, its disks and its processes by kind."""
 
@@ -76,21 +59,9 @@ class ChaosNode(Node):
         """Not `ip netns exec`: that makes a mount namespace, whose processes keep a dead disk mounted."""
         return ["nsenter", f"--net=/run/netns/{self.namespace}"]
 
-    def get_inside(self, path, timeout):
-        return self.call("GET", path, timeout)
-
     def call(self, method, path, timeout=2.0, body=None):
         """(status, body) of a request from the node itself: cuts of its wire do not matter."""
-        try:
-            connection = http.client.HTTPConnection(self.host, self.rest, timeout=timeout)
-            connection.sock = connect_in(self.namespace, self.host, self.rest, timeout)
-            connection.request(method, path, body)
-            answer = connection.getresponse()
-            text = answer.read().decode()
-            connection.close()
-            return answer.status, text
-        except (OSError, http.client.HTTPException):
-            return 0, ""
+        return inside.request(self.namespace, self.host, self.rest, method, path, timeout, body)
 
     def run(self, *words, seconds=30.0, user=True):
         """A command on the node; what came of it."""

@@ -19,6 +19,8 @@ import time
 import urllib.error
 import urllib.request
 
+import inside
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("BATON_BUILD", os.path.join(TOP, "build"))
@@ -254,7 +256,7 @@ class Node:
     def get(self, path, timeout=2.0):
         """(status, body) of a GET on the REST port; (0, "") when nobody answers."""
         if self.namespace:
-            return self.get_inside(path, timeout)
+            return inside.request(self.namespace, self.host, self.rest, "GET", path, timeout)
         try:
             with urllib.request.urlopen(f"http://{self.host}:{self.rest}{path}", timeout=timeout) as answer:
                 return answer.status, answer.read().decode()
@@ -262,13 +264,6 @@ class Node:
             return error.code, error.read().decode()
         except OSError:
             return 0, ""
-
-    def get_inside(self, path, timeout):
-        done = subprocess.run(
-            self.inside() + ["curl", "-s", "-m", str(timeout), "-w", "\n%{http_code}", f"http://{self.host}:{self.rest}{path}"],
-            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-        body, _, code = done.stdout.rpartition("\n")
-        return (int(code), body) if done.returncode == 0 else (0, "")
 
     def status(self):
         """The JSON of /patroni, {} when nobody answers."""
@@ -284,8 +279,9 @@ class Node:
 
     def sql(self, query, timeout=5.0):
         """Rows of a query as text, one a line; Failure when it fails."""
+        enter = ["nsenter", f"--net=/run/netns/{self.namespace}"] if self.namespace else []
         result = subprocess.run(
-            self.inside() + ["psql", "-XAtq", "-d", self.conninfo(), "-c", query],
+            enter + ["psql", "-XAtq", "-d", self.conninfo(), "-c", query],
             capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
         if result.returncode != 0:
             raise Failure(f"{self.name}: {query}: {result.stderr.strip()}")
