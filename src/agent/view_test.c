@@ -344,6 +344,12 @@ static void what_was_seen_is_told_before_the_data_is_looked_at(void **state)
     assert_int_equal(snapshot->system_id, SYSTEM_ID);
     assert_int_equal(snapshot->past_term, 9);
     assert_int_equal(snapshot->past_timeline, 8);
+    /* what was seen is of another cluster than the store's */
+    agent->past.known.system_id = SYSTEM_ID + 1;
+    agent_snapshot(agent, snapshot);
+    assert_int_equal(snapshot->system_id, SYSTEM_ID);
+    assert_int_equal(snapshot->past_term, 2);
+    agent->past.known = known;
     /* nor has the store been read */
     agent->cluster.system_id = 0;
     agent->lease.record.term = 0;

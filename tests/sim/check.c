@@ -543,11 +543,10 @@ void check_promoted(struct sim *sim, struct node *node, int branch)
          * confirms what it writes (check_ack). */
         return;
     }
-    if (!str_equal(check->holder, node->name) && !is_holding_still(sim, node) &&
-        is_of_forgotten(sim, node)) {
-        return; /* the cluster of before, and somebody has taken the lease of the one of now */
-    }
     if (!str_equal(check->holder, node->name) && !is_holding_still(sim, node)) {
+        if (is_of_forgotten(sim, node)) {
+            return; /* of what was before: it is not the cluster's primary */
+        }
         check_fail(
             sim, VERDICT_SAFETY, "P: %s was promoted, but the lease is with '%s'", node->name,
             check->holder);

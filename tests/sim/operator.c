@@ -177,16 +177,22 @@ static bool is_untold(const struct sim *sim)
     return false;
 }
 
-/* A disk had said that it has more than there is: what is left may lag too much behind that, even
- * if none of it was acknowledged. */
-static bool is_any_lied(const struct sim *sim)
+/* A disk had said that it has more than there is, and nobody else has that: what is left may lag too
+ * much behind it, even if none of it was acknowledged. */
+static bool is_tail_gone(const struct sim *sim)
 {
+    bool is_gone = sim->check.is_tail_lost;
+
     for (unsigned at = 0; at < sim->shape.node_count; at++) {
-        if (sim->nodes[at].lied.lsn != 0) {
-            return true;
+        struct place lied = sim->nodes[at].lied;
+        bool is_kept = lied.lsn == 0;
+
+        for (unsigned other = 0; other < sim->shape.node_count; other++) {
+            is_kept = is_kept || wal_contains(&sim->wal, sim->nodes[other].disk.end, lied);
         }
+        is_gone = is_gone || !is_kept;
     }
-    return false;
+    return is_gone;
 }
 
 /* The holder has lost its data, and what is left was promoted by hand, or lags too much because a
@@ -195,8 +201,8 @@ static void choose_by_hand(struct sim *sim, const struct node *holder)
 {
     bool is_waiting =
         check_may_wait(sim) || is_floor_gone(sim) || is_past_gone(sim) || is_untold(sim);
-    bool is_lied = is_any_lied(sim);
-    bool is_choice = holder == NULL || holder->disk.end.branch < 0 || is_lied ||
+    bool is_gone = is_tail_gone(sim);
+    bool is_choice = holder == NULL || holder->disk.end.branch < 0 || is_gone ||
                      wal_is_by_hand(&sim->wal, holder->disk.end) || is_waiting;
     struct node *best = NULL;
     struct failover_request request = {0};
@@ -209,7 +215,7 @@ static void choose_by_hand(struct sim *sim, const struct node *holder)
         struct node *node = &sim->nodes[at];
 
         if (node->server.run == RUN_STANDBY &&
-            (is_waiting || is_lied || wal_is_by_hand(&sim->wal, node->disk.end)) &&
+            (is_waiting || is_gone || wal_is_by_hand(&sim->wal, node->disk.end)) &&
             (best == NULL ||
              position_compare(position_of(sim, node), position_of(sim, best)) > 0)) {
             best = node;
