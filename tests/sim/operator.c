@@ -177,7 +177,7 @@ static bool is_untold(const struct sim *sim)
     return false;
 }
 
-/* A disk had said that it has more than there is, and nobody else has that: what is left may lag too
+/* A disk had said that it has more than there is, and nobody has that: what is left may lag too
  * much behind it, even if none of it was acknowledged. */
 static bool is_tail_gone(const struct sim *sim)
 {
