@@ -15,7 +15,11 @@
  *
  * and "NS open 0 HOST" when a writable server was found. An id is never used twice, also not for a
  * retry. Every write to a server waits for the last one; a server that does not answer for
- * TIMEOUT_MS, or for as long as the variable BATON_LOAD_PATIENCE_MS says, is left for the next. */
+ * TIMEOUT_MS, or for as long as the variable BATON_LOAD_PATIENCE_MS says, is left for the next.
+ *
+ * The next is looked for at all servers at once, over one connection to each. A standby lets it in
+ * and is asked again over it: a new one for each question would cost the server some 20 to 50 ms
+ * of processor time, and the time that is measured is what the servers need for other things. */
 #include "base/base.h"
 
 #include <libpq-fe.h>
@@ -23,7 +27,8 @@
 
 #define TIMEOUT_MS 1000
 #define CONNECT_TIMEOUT_MS 400
-#define PAUSE_MS 10 /* a connection that is let in costs some milliseconds of processor time */
+#define PAUSE_MS 10 /* after a refusal */
+#define ASK_MS 5    /* after "not writable" */
 #define SERVERS_MAX 8
 
 static volatile sig_atomic_t is_stopped;
@@ -74,37 +79,6 @@ static void ignore_notice(void *arg, const char *text)
     (void)text;
 }
 
-/* A connection to a writable server, or NULL. */
-static PGconn *connect_writable(const char *conninfo, int timeout_ms)
-{
-    int64_t deadline_ns = now_ns() + (int64_t)timeout_ms * 1000000;
-    PGconn *connection = PQconnectStart(conninfo);
-    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
-    const char *standby;
-    const char *read_only;
-
-    PQsetNoticeProcessor(connection, ignore_notice, NULL);
-    while (PQstatus(connection) != CONNECTION_BAD && status != PGRES_POLLING_OK) {
-        if (!wait_socket(
-                connection, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_ns)) {
-            break;
-        }
-        status = PQconnectPoll(connection);
-        if (status == PGRES_POLLING_FAILED) {
-            break;
-        }
-    }
-    standby = PQparameterStatus(connection, "in_hot_standby");
-    read_only = PQparameterStatus(connection, "default_transaction_read_only");
-    if (status == PGRES_POLLING_OK && standby != NULL && strcmp(standby, "off") == 0 &&
-        read_only != NULL && strcmp(read_only, "off") == 0) {
-        PQsetnonblocking(connection, 1);
-        return connection;
-    }
-    PQfinish(connection);
-    return NULL;
-}
-
 /* Send SQL and wait: 1 acknowledged, 0 refused before the commit, -1 unknown. */
 static int execute(PGconn *connection, const char *sql)
 {
@@ -139,20 +113,158 @@ static int execute(PGconn *connection, const char *sql)
     }
 }
 
-static PGconn *find_server(char **conninfos, unsigned count, unsigned *server)
-{
-    for (unsigned tries = 0; tries < count && !is_stopped; tries++) {
-        /* With nobody else to ask it is patient: giving up early would only load the server. */
-        PGconn *connection = connect_writable(
-            conninfos[*server], count > 1 ? CONNECT_TIMEOUT_MS : MAX(patience_ms, TIMEOUT_MS));
+/* ---- looking for a writable server ---- */
 
-        if (connection != NULL) {
-            note("open", 0, *server);
-            return connection;
-        }
-        *server = (*server + 1) % count;
+enum phase {
+    PHASE_CLOSED,     /* connect at AT_NS */
+    PHASE_CONNECTING, /* until AT_NS */
+    PHASE_ASKING,     /* for an answer until AT_NS */
+    PHASE_ASKED,      /* not writable; ask again at AT_NS */
+};
+
+struct server {
+    const char *conninfo;
+    PGconn *connection; /* owned; NULL: closed */
+    enum phase phase;
+    int64_t at_ns;
+    short events; /* what is waited for at the socket */
+};
+
+static void close_server(struct server *server)
+{
+    PQfinish(server->connection);
+    server->connection = NULL;
+    server->events = 0;
+    server->phase = PHASE_CLOSED;
+    server->at_ns = now_ns() + (int64_t)PAUSE_MS * 1000000;
+}
+
+static bool is_off(const PGconn *connection, const char *parameter)
+{
+    const char *value = PQparameterStatus(connection, parameter);
+
+    return value != NULL && strcmp(value, "off") == 0;
+}
+
+/* It has answered: whether it is writable. PostgreSQL reports both parameters when they change,
+ * before it is ready for the next question. */
+static bool is_writable(struct server *server)
+{
+    server->events = 0;
+    server->phase = PHASE_ASKED;
+    server->at_ns = now_ns() + (int64_t)ASK_MS * 1000000;
+    return is_off(server->connection, "in_hot_standby") &&
+           is_off(server->connection, "default_transaction_read_only");
+}
+
+/* Its time has come, the one to connect or ask again, or the last one for an answer. */
+static void on_time(struct server *server, int timeout_ms)
+{
+    if (server->phase == PHASE_CLOSED) {
+        server->connection = PQconnectStart(server->conninfo);
+        PQsetNoticeProcessor(server->connection, ignore_notice, NULL);
+        server->phase = PHASE_CONNECTING;
+        server->events = POLLOUT;
+    } else if (server->phase == PHASE_ASKED && PQsendQuery(server->connection, ";") == 1) {
+        server->phase = PHASE_ASKING;
+        server->events = POLLIN;
+    } else {
+        close_server(server);
+        return;
     }
-    return NULL;
+    server->at_ns = now_ns() + (int64_t)timeout_ms * 1000000;
+    if (PQstatus(server->connection) == CONNECTION_BAD) {
+        close_server(server);
+    }
+}
+
+/* Something has happened at its socket. True: a connection to a writable server. */
+static bool on_socket(struct server *server)
+{
+    PGconn *connection = server->connection;
+
+    if (server->phase == PHASE_CONNECTING) {
+        PostgresPollingStatusType status = PQconnectPoll(connection);
+
+        if (status == PGRES_POLLING_OK) {
+            return is_writable(server);
+        }
+        if (status == PGRES_POLLING_FAILED) {
+            close_server(server);
+        } else {
+            server->events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        }
+        return false;
+    }
+    if (PQconsumeInput(connection) != 1) {
+        close_server(server);
+        return false;
+    }
+    while (!PQisBusy(connection)) {
+        PGresult *result = PQgetResult(connection);
+
+        if (result == NULL) {
+            return is_writable(server);
+        }
+        PQclear(result);
+    }
+    return false;
+}
+
+/* Which of SERVERS can be written to: waits until there is one. False: told to stop. */
+static bool find_writable(struct server *servers, unsigned count, int timeout_ms, unsigned *which)
+{
+    while (!is_stopped) {
+        struct pollfd fds[SERVERS_MAX];
+        int64_t next_ns = INT64_MAX;
+        int64_t left_ms;
+
+        for (unsigned number = 0; number < count; number++) {
+            struct server *server = &servers[number];
+
+            if (now_ns() >= server->at_ns) {
+                on_time(server, timeout_ms);
+            }
+            next_ns = MIN(next_ns, server->at_ns);
+            fds[number] = (struct pollfd){
+                .fd = server->events != 0 ? PQsocket(server->connection) : -1,
+                .events = server->events};
+        }
+        left_ms = (next_ns - now_ns() + 999999) / 1000000;
+        if (poll(fds, count, (int)MAX(left_ms, 0)) <= 0) {
+            continue;
+        }
+        for (unsigned number = 0; number < count; number++) {
+            if (fds[number].revents != 0 && on_socket(&servers[number])) {
+                *which = number;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* A connection to a writable server, or NULL: told to stop. */
+static PGconn *find_server(char **conninfos, unsigned count, unsigned *which)
+{
+    struct server servers[SERVERS_MAX] = {{NULL}};
+    PGconn *found = NULL;
+    /* With nobody else to ask it is patient: giving up early would only load the server. */
+    int timeout_ms = count > 1 ? CONNECT_TIMEOUT_MS : MAX(patience_ms, TIMEOUT_MS);
+
+    for (unsigned number = 0; number < count; number++) {
+        servers[number].conninfo = conninfos[number];
+    }
+    if (find_writable(servers, count, timeout_ms, which)) {
+        found = servers[*which].connection;
+        servers[*which].connection = NULL;
+        PQsetnonblocking(found, 1);
+        note("open", 0, *which);
+    }
+    for (unsigned number = 0; number < count; number++) {
+        PQfinish(servers[number].connection);
+    }
+    return found;
 }
 
 static void write_rows(char **conninfos, unsigned count)
@@ -168,8 +280,7 @@ static void write_rows(char **conninfos, unsigned count)
         if (connection == NULL) {
             connection = find_server(conninfos, count, &server);
             if (connection == NULL) {
-                pause_ms(PAUSE_MS);
-                continue;
+                break;
             }
             if (execute(
                     connection, "CREATE TABLE IF NOT EXISTS baton_load (id bigint PRIMARY KEY)") <
@@ -188,7 +299,6 @@ static void write_rows(char **conninfos, unsigned count)
         if (outcome <= 0) {
             PQfinish(connection);
             connection = NULL;
-            server = (server + 1) % count;
         }
     }
     if (connection != NULL) {
