@@ -18,6 +18,7 @@
 
 #define PATIENCE_MS 10000
 #define REQUEST_MAX 65536
+#define PIECE_MS 250 /* between the pieces of a stream; there are three */
 
 /* ---- a server in a forked process: one connection at a time, the path tells what to do ---- */
 
@@ -83,7 +84,7 @@ static void stream(int fd, const char *request)
     say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     for (int number = 0; number < 3; number++) {
         say_chunk(fd, "event\n");
-        pause_ms(60);
+        pause_ms(PIECE_MS);
     }
     if (strstr(request, "/stream-silent") != NULL) {
         pause_ms(5000);

@@ -286,7 +286,8 @@ struct postgres {
     struct pg_probe probe;
     struct pg_probe probing; /* being gathered */
     struct session *session;
-    struct session *identify; /* replication connection of a standby that does not stream */
+    struct session *identify; /* a standby's replication connection */
+    bool is_identify_kept;    /* it was open before the question that is under way */
     struct session *side;     /* checkpoint and slots: they may take long */
     struct loop_timer *pace;
     struct loop_timer *late;

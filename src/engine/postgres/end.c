@@ -14,7 +14,8 @@
 #include "io/file.h"
 
 #define PAGES_BACK 4
-#define PIECE_SIZE ((size_t)1 << 20)
+#define PIECE_FIRST ((size_t)64 << 10) /* fresh memory costs more time than the reading */
+#define PIECE_MAX ((size_t)1 << 20)
 #define ROOM_MAX ((size_t)64 << 20) /* a record that is longer ends the search */
 #define BYTES_MAX ((uint64_t)256 << 20)
 #define TIME_MS 500
@@ -99,7 +100,8 @@ static int walk(struct log *log, struct wal_scan *scan, struct err *e)
             return 0;
         }
         drop_before(log, scan->lsn);
-        r = add_piece(log, PIECE_SIZE, &is_any, e);
+        /* The end is near as a rule; if it is not, pieces become larger. */
+        r = add_piece(log, MIN(MAX(log->read, PIECE_FIRST), PIECE_MAX), &is_any, e);
         if (r < 0 || !is_any) {
             return r;
         }

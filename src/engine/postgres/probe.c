@@ -11,7 +11,9 @@
  * The timeline of a standby is what takeovers compare, so it is never guessed: while streaming it
  * is the receiver's; else it comes from IDENTIFY_SYSTEM, the only thing that tells the timeline
  * which replay has really reached (history files in pg_wal and the control file are both ahead or
- * behind of it). That takes a replication connection, held only while the standby does not stream.
+ * behind of it). That takes a replication connection. It is opened, and asked at each probe, while
+ * the standby streams as well: when its primary dies others wait for this answer, and to be let in
+ * takes a server longer than all the rest of it.
  *
  * The postmaster starts its memory anew under the same process number when a backend was killed
  * (restart_after_crash, on by default), and nobody tells the guard. But each session ends by that,
@@ -292,18 +294,41 @@ static void use_old_timeline(struct postgres *pg)
     ask_pending(pg);
 }
 
+static void on_identify(void *arg, const PGresult *result, const struct err *why);
+
+static void open_identify(struct postgres *pg, session_done *done)
+{
+    struct session_options options;
+
+    session_close(pg->identify);
+    pg_session_options(pg, &options);
+    options.is_replication = true;
+    session_open(pg->identify, &options, PROBE_LATE_MS, done, pg);
+}
+
+static void ask_identify(struct postgres *pg, session_done *done)
+{
+    session_query(pg->identify, "IDENTIFY_SYSTEM", PROBE_LATE_MS, done, pg);
+}
+
 static void on_identify(void *arg, const PGresult *result, const struct err *why)
 {
     struct postgres *pg = arg;
+    bool was_kept = pg->is_identify_kept;
     int64_t timeline;
     uint64_t lsn;
 
+    pg->is_identify_kept = false;
+    if (why != NULL && was_kept && session_is_closed(pg->identify)) {
+        open_identify(pg, on_identify);
+        return;
+    }
     if (why != NULL) {
         use_old_timeline(pg);
         return;
     }
     if (result == NULL) {
-        session_query(pg->identify, "IDENTIFY_SYSTEM", PROBE_LATE_MS, on_identify, pg);
+        ask_identify(pg, on_identify);
         return;
     }
     if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
@@ -319,17 +344,32 @@ static void on_identify(void *arg, const PGresult *result, const struct err *why
 
 static void identify(struct postgres *pg)
 {
-    struct session_options options;
-
     if (pg->order.is_promoting) {
         use_old_timeline(pg);
     } else if (session_is_idle(pg->identify)) {
-        session_query(pg->identify, "IDENTIFY_SYSTEM", PROBE_LATE_MS, on_identify, pg);
+        pg->is_identify_kept = true;
+        ask_identify(pg, on_identify);
     } else {
-        session_close(pg->identify);
-        pg_session_options(pg, &options);
-        options.is_replication = true;
-        session_open(pg->identify, &options, PROBE_LATE_MS, on_identify, pg);
+        pg->is_identify_kept = false;
+        open_identify(pg, on_identify);
+    }
+}
+
+/* ---- a standby that streams ---- */
+
+static void on_kept(void *arg, const PGresult *result, const struct err *why)
+{
+    IGNORE(
+        arg == NULL || result != NULL || why != NULL, "a closed one is opened at the next probe");
+}
+
+/* Asked, so that it does not end as idle, and a dead one is seen; the answer is not needed. */
+static void keep_identify(struct postgres *pg)
+{
+    if (session_is_closed(pg->identify)) {
+        open_identify(pg, on_kept);
+    } else if (session_is_idle(pg->identify)) {
+        ask_identify(pg, on_kept);
     }
 }
 
@@ -474,7 +514,7 @@ static void on_main(void *arg, const PGresult *result, const struct err *why)
         session_close(pg->identify);
         go_on_primary(pg);
     } else if (pg->probing.is_streaming) {
-        session_close(pg->identify);
+        keep_identify(pg);
         ask_pending(pg);
     } else {
         identify(pg);
