@@ -505,6 +505,12 @@ static bool b_streams_timeline_4(void)
     return b_streams() && b->status.position.timeline == 4;
 }
 
+/* The replication connection is open that will be asked when streaming ends. */
+static bool b_has_its_answer_ready(void)
+{
+    return b_streams() && ask_number(b, "SELECT count(*) FROM pg_stat_replication") == 1;
+}
+
 static bool b_streams_it_all(void)
 {
     return b_streams() && position_compare(b->status.position, a->status.position) >= 0;

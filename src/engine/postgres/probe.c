@@ -11,9 +11,9 @@
  * The timeline of a standby is what takeovers compare, so it is never guessed: while streaming it
  * is the receiver's; else it comes from IDENTIFY_SYSTEM, the only thing that tells the timeline
  * which replay has really reached (history files in pg_wal and the control file are both ahead or
- * behind of it). That takes a replication connection. It is opened, and asked at each probe, while
- * the standby streams as well: when its primary dies others wait for this answer, and to be let in
- * takes a server longer than all the rest of it.
+ * behind of it). That takes a replication connection. It is kept open while the standby streams as
+ * well: when its primary dies others wait for this answer, and to be let in takes a server longer
+ * than all the rest of it.
  *
  * The postmaster starts its memory anew under the same process number when a backend was killed
  * (restart_after_crash, on by default), and nobody tells the guard. But each session ends by that,
@@ -33,6 +33,7 @@
 
 #define PID_FILE_MAX 8192
 #define PID_FILE_STATUS 8 /* its line */
+#define KEEP_EVERY 30     /* probes */
 #define PENDING_EVERY 30  /* probes; the count of pg_settings costs more than all the rest */
 
 enum column {
@@ -363,12 +364,13 @@ static void on_kept(void *arg, const PGresult *result, const struct err *why)
         arg == NULL || result != NULL || why != NULL, "a closed one is opened at the next probe");
 }
 
-/* Asked, so that it does not end as idle, and a dead one is seen; the answer is not needed. */
+/* Asked now and then, so that a dead one is seen; the answer is not needed. Not each time: with
+ * log_replication_commands each question is a line in the server's log. */
 static void keep_identify(struct postgres *pg)
 {
     if (session_is_closed(pg->identify)) {
         open_identify(pg, on_kept);
-    } else if (session_is_idle(pg->identify)) {
+    } else if (pg->probe_count % KEEP_EVERY == 0 && session_is_idle(pg->identify)) {
         ask_identify(pg, on_kept);
     }
 }
