@@ -25,6 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("BATON_BUILD", os.path.join(TOP, "build"))
 LOAD = os.path.join(BUILD, "tests", "cluster", "baton-load")
+LOAD_PAUSE_MS = 4  # as fast as it can, a workload takes half of what processors there are from all the tests beside it
 USER = os.environ.get("BATON_USER", "nobody")
 PASSWORD = "demo-password"
 
@@ -322,7 +323,7 @@ class Cluster:
             node.write_config()
         self.load = None
         self.load_log = os.path.join(folder, "load.log")
-        self.load_read = ("", 0, [])
+        self.load_read = ("", 0, [], {})
         self.excused = []  # (first, last) seconds of which an acknowledged row may be lost
 
     def install(self):
@@ -415,7 +416,7 @@ postgresql:
     def start_load(self):
         self.load = subprocess.Popen(
             [LOAD, self.load_log] + [one.conninfo() for one in self.nodes],
-            stdin=subprocess.DEVNULL)
+            stdin=subprocess.DEVNULL, env=dict(os.environ, BATON_LOAD_PAUSE_MS=str(LOAD_PAUSE_MS)))
         wait_until("the workload writes", lambda: len(self.outcomes("ok")) > 10, 15)
 
     def stop_load(self):
@@ -426,8 +427,8 @@ postgresql:
     def attempts(self):
         """(seconds, outcome, id, server) of each line of the workload's log. Only what is new in it is read: tests ask often."""
         if self.load_read[0] != self.load_log:
-            self.load_read = (self.load_log, 0, [])
-        _, position, rows = self.load_read
+            self.load_read = (self.load_log, 0, [], {})
+        _, position, rows, by_outcome = self.load_read
         try:
             with open(self.load_log, "rb") as file:
                 file.seek(position)
@@ -436,13 +437,15 @@ postgresql:
                         position += len(line)
                         ns, outcome, number, server = line.decode("ascii").split()
                         rows.append((int(ns) / 1e9, outcome, int(number), int(server)))
+                        by_outcome.setdefault(outcome, []).append(rows[-1])
         except FileNotFoundError:
             pass
-        self.load_read = (self.load_log, position, rows)
+        self.load_read = (self.load_log, position, rows, by_outcome)
         return rows
 
     def outcomes(self, outcome):
-        return [row for row in self.attempts() if row[1] == outcome]
+        self.attempts()
+        return list(self.load_read[3].get(outcome, ()))
 
     def longest_pause(self, begin, end=None):
         """(seconds, since when) of the longest pause between two acknowledgements that ends after `begin`."""

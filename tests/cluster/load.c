@@ -15,7 +15,8 @@
  *
  * and "NS open 0 HOST" when a writable server was found. An id is never used twice, also not for a
  * retry. Every write to a server waits for the last one; a server that does not answer for
- * TIMEOUT_MS, or for as long as the variable BATON_LOAD_PATIENCE_MS says, is left for the next.
+ * TIMEOUT_MS, or for as long as the variable BATON_LOAD_PATIENCE_MS says, is left for the next. With
+ * BATON_LOAD_PAUSE_MS it waits so long after each row.
  *
  * The next is looked for at all servers at once, over one connection to each. A standby lets it in
  * and is asked again over it: a new one for each question would cost the server some 20 to 50 ms
@@ -33,6 +34,7 @@
 
 static volatile sig_atomic_t is_stopped;
 static int patience_ms = TIMEOUT_MS;
+static int row_pause_ms;
 static FILE *log_file;
 
 static void on_signal(int number)
@@ -299,6 +301,8 @@ static void write_rows(char **conninfos, unsigned count)
         if (outcome <= 0) {
             PQfinish(connection);
             connection = NULL;
+        } else if (row_pause_ms > 0) {
+            pause_ms(row_pause_ms);
         }
     }
     if (connection != NULL) {
@@ -328,6 +332,7 @@ int main(int argc, char **argv)
 {
     struct sigaction action = {.sa_handler = on_signal};
     const char *patience = getenv("BATON_LOAD_PATIENCE_MS");
+    const char *row_pause = getenv("BATON_LOAD_PAUSE_MS");
 
     if (argc == 3 && strcmp(argv[1], "--read") == 0) {
         return read_rows(argv[2]);
@@ -343,6 +348,9 @@ int main(int argc, char **argv)
     }
     if (patience != NULL) {
         patience_ms = (int)strtol(patience, NULL, 10);
+    }
+    if (row_pause != NULL) {
+        row_pause_ms = (int)strtol(row_pause, NULL, 10);
     }
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
