@@ -15,8 +15,8 @@
  *
  * and "NS open 0 HOST" when a writable server was found. An id is never used twice, also not for a
  * retry. Every write to a server waits for the last one; a server that does not answer for
- * TIMEOUT_MS, or for as long as the variable BATON_LOAD_PATIENCE_MS says, is left for the next. With
- * BATON_LOAD_PAUSE_MS it waits so long after each row.
+ * TIMEOUT_MS, or for as long as the variable BATON_LOAD_PATIENCE_MS says, is left for the next.
+ * BATON_LOAD_PAUSE_MS is how long it waits after each row, if that is set.
  *
  * The next is looked for at all servers at once, over one connection to each. A standby lets it in
  * and is asked again over it: a new one for each question would cost the server some 20 to 50 ms
