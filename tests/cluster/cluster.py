@@ -25,7 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("BATON_BUILD", os.path.join(TOP, "build"))
 LOAD = os.path.join(BUILD, "tests", "cluster", "baton-load")
-LOAD_PAUSE_MS = 4  # as fast as it can, a workload takes half of what processors there are from all the tests beside it
+LOAD_PAUSE_MS = 4  # as fast as it can, a workload takes the processors from the tests beside it
 USER = os.environ.get("BATON_USER", "nobody")
 PASSWORD = "demo-password"
 

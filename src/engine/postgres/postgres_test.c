@@ -231,7 +231,7 @@ static void recruit_stops_the_receiver(void **state)
 
     assert_non_null(state);
     NEED_LAB();
-    run(b, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication"); /* opened anew */
+    run(b, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication"); /* a dead one: no matter */
     since = now_ms();
     must_do(b, ORDER_FOLLOW, NULL);
     print_message("follow nobody: %.0f ms\n", now_ms() - since);
