@@ -187,7 +187,6 @@ static void a_new_driver_finds_the_server(void **state)
     end(b);
     begin(b);
     await(b_streams);
-    await(b_has_its_answer_ready);
     assert_string_equal(b->status.upstream, a->config.name);
     expect(b, "SHOW primary_slot_name", "node_2");
 }
@@ -323,36 +322,6 @@ static void a_lonely_standby_knows_its_timeline(void **state)
     await(b_standby);
     assert_int_equal(b->status.position.timeline, 4);
     assert_true(position_compare(b->status.position, told) >= 0);
-    must_do(b, ORDER_FOLLOW, a);
-    await(b_streams);
-}
-
-/* The first connection ends while the second one of the same probe is being asked. */
-static void a_connection_lost_in_a_probe_is_no_end(void **state)
-{
-    static const char mine[] = "SELECT pid FROM pg_stat_activity WHERE application_name = 'baton' "
-                               "AND pid <> pg_backend_pid() AND ";
-    AUTO_STR struct str sql = STR_INIT(512);
-    AUTO_FREE char *second = NULL;
-    int64_t pid = 0;
-
-    assert_non_null(state);
-    NEED_LAB();
-    must_do(b, ORDER_FOLLOW, NULL);
-    await(b_lonely);
-    IGNORE(wait_ms(NULL, 1500), "a probe has opened the second connection");
-    str_addf(&sql, "%sbackend_type = 'walsender'", mine);
-    second = ask(b, str_text(&sql));
-    assert_int_equal(parse_int(second, 1, INT32_MAX, &pid, NULL), 0);
-    run(b, "SELECT pg_reload_conf()"); /* so that the third question is due */
-    assert_int_equal(kill((pid_t)pid, SIGSTOP), 0);
-    IGNORE(wait_ms(NULL, 1200), "the next probe waits for it");
-    run(b,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'baton' "
-        "AND pid <> pg_backend_pid()");
-    assert_int_equal(kill((pid_t)pid, SIGCONT), 0);
-    IGNORE(wait_ms(NULL, 1500), "one more probe");
-    await(b_answers);
     must_do(b, ORDER_FOLLOW, a);
     await(b_streams);
 }
@@ -777,7 +746,6 @@ int main(void)
         cmocka_unit_test(switchover_needs_no_rewind),
         cmocka_unit_test(rewind_repairs_a_fork),
         cmocka_unit_test(a_lonely_standby_knows_its_timeline),
-        cmocka_unit_test(a_connection_lost_in_a_probe_is_no_end),
         cmocka_unit_test(kill_ends_everything),
         cmocka_unit_test(a_promotion_by_hand_is_seen_before_it_happens),
         cmocka_unit_test(a_passed_deadline_kills),

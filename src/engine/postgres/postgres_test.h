@@ -372,11 +372,6 @@ static bool b_answers(void)
     return b_standby() && b->status.is_answering;
 }
 
-static bool b_lonely(void)
-{
-    return b_standby() && !b->status.is_streaming && b->status.upstream[0] == '\0';
-}
-
 static bool a_armed(void)
 {
     return instant_is_set(a->status.deadline);
@@ -503,12 +498,6 @@ static bool a_streams_timeline_3(void)
 static bool b_streams_timeline_4(void)
 {
     return b_streams() && b->status.position.timeline == 4;
-}
-
-/* The replication connection is open that will be asked when streaming ends. */
-static bool b_has_its_answer_ready(void)
-{
-    return b_streams() && ask_number(b, "SELECT count(*) FROM pg_stat_replication") == 1;
 }
 
 static bool b_streams_it_all(void)
