@@ -230,7 +230,7 @@ postgresql:
 
 def kill_server_complete(side, node):
     """The server dies when its standbys have all that it has: the workload's processes end first, and what they have
-    written has the time to arrive."""
+    written has the time to arrive. "killed" is the moment of the first SIGKILL, "struck" that after the last."""
     postmaster = node.postmaster()
     writers = node.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'baton-load' AND pid <> pg_backend_pid()")
     send_signal(postmaster, signal.SIGSTOP)  # it lets nobody in, and does not react to what follows
@@ -241,6 +241,7 @@ def kill_server_complete(side, node):
     while any(is_alive(int(pid)) for pid in writers.split()):
         time.sleep(0.0005)
     time.sleep(0.005)
+    fault["killed"] = now() - fault["at"]
     for pid in pids:
         send_signal(pid, signal.SIGKILL)
     fault["struck"] = now() - fault["at"]

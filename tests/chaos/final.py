@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from cluster import Failure, wait_until
+from cluster import PSQL, Failure, wait_until
 
 ROWS = "COPY (SELECT id FROM chaos_rows ORDER BY 1) TO STDOUT"
 LISTS = "COPY (SELECT k, array_to_string(v, ',') FROM chaos_lists) TO STDOUT"
@@ -11,7 +11,7 @@ LISTS = "COPY (SELECT k, array_to_string(v, ',') FROM chaos_lists) TO STDOUT"
 
 def psql(node, *queries):
     """The lines of a session that ends at the first error; Failure when it has one, or a warning."""
-    words = node.inside() + ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", node.conninfo()]
+    words = node.inside() + [PSQL, "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", node.conninfo()]
     for query in queries:
         words += ["-c", query]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ import resource
 import signal
 import subprocess
 
-from cluster import as_user, send_signal
+from cluster import PSQL, as_user, send_signal
 from fault import check, log_end, log_since, pick, resume, row, stop, victim, watch
 
 
@@ -21,7 +21,7 @@ def primary_killed(w, step):
 def postmaster_killed(w, step):
     """Only the postmaster dies, while a backend is busy."""
     node = victim(w)
-    w.spawn(node.inside() + ["psql", "-Xq", "-d", node.conninfo(), "-c",
+    w.spawn(node.inside() + [PSQL, "-Xq", "-d", node.conninfo(), "-c",
                              "DO $$ BEGIN LOOP PERFORM 1; END LOOP; END $$"])
     w.hold(0.5)
     send_signal(node.postmaster(), signal.SIGKILL)

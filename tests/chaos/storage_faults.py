@@ -5,7 +5,7 @@ import shutil
 import signal
 import time
 
-from cluster import Failure, children_of, send_signal
+from cluster import PSQL, Failure, children_of, send_signal
 from faults import fill, newest_bin_dir, remove_wal
 from fault import SYNC, check, end_of, log_end, log_since, pick, resume, row, stop, strace, victim, watch
 from world import command_line
@@ -241,7 +241,7 @@ def replay_conflict(w, step):
     """Long queries on the standbys stand in the way of replay; then the primary dies."""
     node = victim(w)
     for other in w.others_of(node):
-        w.spawn(other.inside() + ["psql", "-Xq", "-d", other.conninfo(), "-c",
+        w.spawn(other.inside() + [PSQL, "-Xq", "-d", other.conninfo(), "-c",
                                   "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM chaos_loose; "
                                   "SELECT pg_sleep(15)"])
     w.hold(0.5)

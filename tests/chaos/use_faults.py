@@ -5,7 +5,7 @@ import shutil
 import struct
 import time
 
-from cluster import Failure
+from cluster import PSQL, Failure
 from fault import check, end_of, pick, row, start_switchover, switchover, victim
 import inside
 
@@ -30,7 +30,7 @@ def switched_over_with_long_transactions(w, step):
     leader, candidate = w.primary(), w.standbys(step.chance)[0]
     for query in ("BEGIN; LOCK TABLE chaos_final; SELECT pg_sleep(600)", "SELECT pg_advisory_lock(7); SELECT pg_sleep(600)",
                   "BEGIN; CREATE TABLE never (a int); SELECT pg_sleep(600)"):
-        w.spawn(leader.inside() + ["psql", "-Xq", "-d", leader.conninfo(), "-c", query])
+        w.spawn(leader.inside() + [PSQL, "-Xq", "-d", leader.conninfo(), "-c", query])
     w.hold(1)
     done = switchover(w, leader, candidate)
     check(done.returncode == 0, f"switchover to {candidate.name}: {done.stdout}{done.stderr}")

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from cluster import BUILD, LOAD, Cluster, Failure, children_of, now, send_signal, wait_until
+from cluster import BUILD, LOAD, LOAD_PAUSE_MS, PSQL, Cluster, Failure, children_of, now, send_signal, wait_until
 import groups
 from groups import check, new_folder, note
 
@@ -35,7 +35,7 @@ class Session:
     def __init__(self, node, user="postgres", password=None):
         self.file = tempfile.TemporaryFile(mode="w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            node.inside() + ["psql", "-XAt", "-v", "VERBOSITY=verbose", "-d", node.conninfo(user, password)],
+            node.inside() + [PSQL, "-XAt", "-v", "VERBOSITY=verbose", "-d", node.conninfo(user, password)],
             stdin=subprocess.PIPE, stdout=self.file, stderr=self.file, text=True)
         self.send("SELECT 'pid', pg_backend_pid();")
         wait_until("a session", lambda: "pid|" in self.said(), 10)
@@ -243,7 +243,8 @@ class Crowd:
         self.logs = [os.path.join(cluster.folder, f"crowd-{now():.0f}-{at}.log") for at in range(count)]
         self.writers = [
             subprocess.Popen([LOAD, log, node.conninfo()], stdin=subprocess.DEVNULL,
-                             env=dict(os.environ, BATON_LOAD_PATIENCE_MS="120000")) for log in self.logs]
+                             env=dict(os.environ, BATON_LOAD_PATIENCE_MS="120000", BATON_LOAD_PAUSE_MS=str(LOAD_PAUSE_MS)))
+            for log in self.logs]
 
     def __enter__(self):
         return self

@@ -21,9 +21,10 @@ from groups import check, check_no_loss, new_folder, note
 GROUPS = []
 group = groups.into(GROUPS, "tail")
 
-RECOVERY_ROWS = 3000000  # some 200 MB of log
+RECOVERY_MB = 200  # of log that costs little to write and to replay: what it would take is judged by its length
 TAIL_ROWS = 250000  # some 16 MB; what the sockets between hold dies with the receivers
 LONG_ROWS = 1000000  # more than is ever shipped
+SHORT_LIFE = 10  # src/agent/facts.c: a server that ends twice in a row so soon after its start is given up
 SETTINGS = """        checkpoint_timeout: 1h
         max_wal_size: 4GB
         min_wal_size: 1GB
@@ -62,10 +63,14 @@ def prepare(cluster, rows, name):
     cluster.wait_healthy(60)
     primary = cluster.wait_primary()
     primary.sql("CHECKPOINT", 60)
-    write(primary, RECOVERY_ROWS, f"long_{name}")
-    wait_until("the standbys have replayed it", lambda: all(
-        one.sql("SELECT count(*) FROM pg_class WHERE relname = 'long_%s'" % name) == "1" for one in cluster.standbys()), 60)
+    primary.sql("SELECT count(pg_logical_emit_message(false, 'test', repeat('x', 1 << 20)))"
+                f" FROM generate_series(1, {RECOVERY_MB})", 120)
+    end = primary.sql("SELECT pg_current_wal_flush_lsn()")
     standbys = cluster.standbys()
+    wait_until("the standbys have replayed it", lambda: all(
+        one.sql(f"SELECT pg_last_wal_replay_lsn() >= '{end}'") == "t" for one in standbys), 60)
+    wait_until("the server is no longer a new one", lambda: primary.sql(
+        f"SELECT now() > pg_postmaster_start_time() + interval '{SHORT_LIFE + 1} s'") == "t", 30, 0.5)
     for node in standbys:
         node.signal_walreceiver(signal.SIGSTOP)
     write(primary, rows, f"tail_{name}")
