@@ -108,8 +108,7 @@ static bool world_open(struct world *world)
     world->loop = loop_new();
     world->http = http_new(world->loop);
     world->timer = loop_timer_new(world->loop, exchange, world);
-    str_copy(world->folder, sizeof(world->folder), "/tmp/baton-store-XXXXXX");
-    assert_non_null(mkdtemp(world->folder));
+    make_folder(world->folder, sizeof(world->folder), "baton-store");
     for (unsigned at = 0; at < NODES_MAX; at++) {
         struct node *node = &world->nodes[at];
 

@@ -38,7 +38,10 @@ class Session:
             node.inside() + [PSQL, "-XAt", "-v", "VERBOSITY=verbose", "-d", node.conninfo(user, password)],
             stdin=subprocess.PIPE, stdout=self.file, stderr=self.file, text=True)
         self.send("SELECT 'pid', pg_backend_pid();")
-        wait_until("a session", lambda: "pid|" in self.said(), 10)
+        try:
+            wait_until("a session", lambda: "pid|" in self.said(), 10)
+        except Failure as failure:
+            raise Failure(f"{failure}; psql (exit status {self.process.poll()}) says: {self.said()}") from None
         self.pid = int(self.said().split("pid|")[1].split()[0])
 
     def send(self, text):
