@@ -283,8 +283,9 @@ class Node:
     def sql(self, query, timeout=5.0):
         """Rows of a query as text, one a line; Failure when it fails."""
         enter = ["nsenter", f"--net=/run/netns/{self.namespace}"] if self.namespace else []
+        patience = f" connect_timeout={max(2, int(timeout) - 1)}"  # a busy machine may need seconds to let somebody in
         result = subprocess.run(
-            enter + [PSQL, "-XAtq", "-d", self.conninfo(), "-c", query],
+            enter + [PSQL, "-XAtq", "-d", self.conninfo() + patience, "-c", query],
             capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
         if result.returncode != 0:
             raise Failure(f"{self.name}: {query}: {result.stderr.strip()}")

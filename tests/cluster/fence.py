@@ -35,11 +35,12 @@ class Session:
     def __init__(self, node, user="postgres", password=None):
         self.file = tempfile.TemporaryFile(mode="w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            node.inside() + [PSQL, "-XAt", "-v", "VERBOSITY=verbose", "-d", node.conninfo(user, password)],
+            node.inside() + [PSQL, "-XAt", "-v", "VERBOSITY=verbose", "-d",
+                             node.conninfo(user, password) + " connect_timeout=20"],
             stdin=subprocess.PIPE, stdout=self.file, stderr=self.file, text=True)
         self.send("SELECT 'pid', pg_backend_pid();")
         try:
-            wait_until("a session", lambda: "pid|" in self.said(), 10)
+            wait_until("a session", lambda: "pid|" in self.said(), 20)
         except Failure as failure:
             raise Failure(f"{failure}; psql (exit status {self.process.poll()}) says: {self.said()}") from None
         self.pid = int(self.said().split("pid|")[1].split()[0])

@@ -2,6 +2,8 @@
  * that streams from another one. One story. Skipped as postgres_test.c is. */
 #include "engine/postgres/postgres_test.h"
 
+#include "engine/postgres/driver.h"
+
 static bool b_lonely(void)
 {
     return b_standby() && !b->status.is_streaming && b->status.upstream[0] == '\0';
@@ -10,6 +12,13 @@ static bool b_lonely(void)
 static bool b_streams_no_longer(void)
 {
     return b_standby() && !b->status.is_streaming;
+}
+
+/* A probe waits for the answer of the kept connection. Seldom that one was asked right before it
+ * was stopped: then another one is opened in any case. */
+static bool b_asks_the_kept(void)
+{
+    return ((const struct postgres *)b->engine)->is_identify_kept || b_streams_no_longer();
 }
 
 /* The replication connection is open that will be asked when streaming ends. */
@@ -78,28 +87,44 @@ static void a_connection_lost_in_a_probe_is_no_end(void **state)
     await(b_streams);
 }
 
-/* The other server is opened by hand, and this one goes on to the new timeline. The driver sees
- * nothing of it: its loop stands still meanwhile. */
+/* Waits, with the loop standing still, until CONDITION is true at the standby. */
+static void wait_unseen(const char *condition)
+{
+    AUTO_STR struct str sql = STR_INIT(512);
+
+    str_addf(
+        &sql,
+        "DO $$ BEGIN FOR i IN 1..600 LOOP EXIT WHEN %s; PERFORM pg_sleep(0.1); END LOOP; END $$",
+        condition);
+    run(b, str_text(&sql));
+    str_clear(&sql);
+    str_addf(&sql, "SELECT %s", condition);
+    expect(b, str_text(&sql), "t");
+}
+
+/* The other server is opened by hand, this one goes on to the new timeline, and ceases to stream.
+ * The driver sees nothing of it: its loop stands still meanwhile. */
 static void change_timeline_unseen(uint32_t timeline)
 {
+    AUTO_STR struct str condition = STR_INIT(256);
     AUTO_FREE char *end = NULL;
-    AUTO_STR struct str sql = STR_INIT(512);
 
     run(a, "SELECT pg_promote()");
     end = ask(a, "SELECT pg_current_wal_flush_lsn()");
     str_addf(
-        &sql,
-        "DO $$ BEGIN FOR i IN 1..600 LOOP EXIT WHEN pg_last_wal_replay_lsn() >= '%s' AND"
-        " (SELECT received_tli FROM pg_stat_get_wal_receiver()) = %u;"
-        " PERFORM pg_sleep(0.1); END LOOP; END $$",
+        &condition,
+        "pg_last_wal_replay_lsn() >= '%s' AND"
+        " (SELECT received_tli FROM pg_stat_get_wal_receiver()) = %u",
         end, timeline);
-    run(b, str_text(&sql));
+    wait_unseen(str_text(&condition));
+    run(b, "ALTER SYSTEM SET primary_conninfo = ''");
+    run(b, "SELECT pg_reload_conf()");
+    wait_unseen("NOT EXISTS (SELECT FROM pg_stat_get_wal_receiver() WHERE pid IS NOT NULL)");
 }
 
 /* The kept connection dies while it is asked; what was known before is a timeline too old. */
 static void a_question_that_is_lost_is_asked_anew(void **state)
 {
-    const struct engine_order_args nobody = {.order = ORDER_FOLLOW};
     uint32_t timeline = b->status.position.timeline;
     pid_t kept;
 
@@ -110,16 +135,11 @@ static void a_question_that_is_lost_is_asked_anew(void **state)
     assert_int_equal(kill(kept, SIGSTOP), 0);
     change_timeline_unseen(timeline + 1);
     assert_int_equal(b->status.position.timeline, timeline);
-    b->is_ordered = true;
-    assert_int_equal(engine_order(b->engine, &nobody, NULL), 0);
-    IGNORE(wait_ms(NULL, 1200), "the receiver has ended, and a probe waits for the kept one");
-    assert_true(b->status.is_streaming); /* as of the probe before */
+    await(b_asks_the_kept);
     run(b, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication");
     assert_int_equal(kill(kept, SIGCONT), 0);
     await(b_streams_no_longer);
     assert_int_equal(b->status.position.timeline, timeline + 1);
-    await(orders_have_ended);
-    assert_int_equal(b->result, 0);
 }
 
 int main(void)
