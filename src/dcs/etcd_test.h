@@ -13,7 +13,6 @@
 #include "io/clock.h"
 #include "io/file.h"
 #include "io/loop.h"
-#include "io/process.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -45,15 +44,6 @@ struct servers {
     char cluster[512];
     const char *scheme; /* of client addresses */
 };
-
-/* Below TMPDIR, which may be in memory. */
-UNUSED static void make_folder(char *path, size_t size, const char *name)
-{
-    const char *parent = process_env("TMPDIR");
-
-    str_format(path, size, "%.40s/%s-XXXXXX", parent != NULL ? parent : "/tmp", name);
-    assert_non_null(mkdtemp(path));
-}
 
 UNUSED static bool find_etcd(char *buffer, size_t size)
 {
@@ -193,7 +183,8 @@ UNUSED static bool servers_prepare(struct servers *servers, unsigned count)
     if (!find_etcd(servers->program, sizeof(servers->program))) {
         return false;
     }
-    make_folder(servers->folder, sizeof(servers->folder), "baton-etcd");
+    str_copy(servers->folder, sizeof(servers->folder), "/tmp/baton-etcd-XXXXXX");
+    assert_non_null(mkdtemp(servers->folder));
     for (unsigned at = 0; at < count; at++) {
         struct server *server = &servers->items[at];
 

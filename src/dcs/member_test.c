@@ -108,7 +108,8 @@ static bool world_open(struct world *world)
     world->loop = loop_new();
     world->http = http_new(world->loop);
     world->timer = loop_timer_new(world->loop, exchange, world);
-    make_folder(world->folder, sizeof(world->folder), "baton-store");
+    str_copy(world->folder, sizeof(world->folder), "/tmp/baton-store-XXXXXX");
+    assert_non_null(mkdtemp(world->folder));
     for (unsigned at = 0; at < NODES_MAX; at++) {
         struct node *node = &world->nodes[at];
 
