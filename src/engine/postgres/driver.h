@@ -43,7 +43,6 @@
 #define PROBE_PACE_REFUSED_MS 20 /* it says that it is ready, and lets nobody in */
 #define PROBE_BLIND_MS 500       /* then a starting server is asked, whatever its file says */
 #define PROBE_PACE_LONELY_MS 100 /* a standby that should stream and does not yet */
-#define PROBES_KEEP_EVERY 30     /* the kept connection is asked */
 #define PROBES_LONELY_MAX 100    /* then it may stay alone for long */
 #define PROBE_PACE_WAITING_MS 2
 #define PROBE_PACE_LOADING_MS 5 /* a standby may be opened as soon as it has a rule of commits */

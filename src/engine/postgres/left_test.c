@@ -19,11 +19,7 @@ static void a_primary_and_a_standby(void **state)
     NEED_LAB();
     configure(c, 3); /* has no server */
     make_primary();
-    begin(b);
-    await(b_known);
-    must_do(b, ORDER_CLONE, a);
-    must_do(b, ORDER_START, a);
-    await(b_streams);
+    make_standby();
 }
 
 /* ---- locks ---- */

@@ -410,6 +410,16 @@ static bool b_streams(void)
     return b_standby() && b->status.is_streaming;
 }
 
+/* B, a copy of A. */
+static void make_standby(void)
+{
+    begin(b);
+    await(b_known);
+    must_do(b, ORDER_CLONE, a);
+    must_do(b, ORDER_START, a);
+    await(b_streams);
+}
+
 static bool a_down(void)
 {
     return a->status.state == SERVER_DOWN;

@@ -33,6 +33,7 @@
 
 #define PID_FILE_MAX 8192
 #define PID_FILE_STATUS 8 /* its line */
+#define KEEP_EVERY 30     /* probes */
 #define PENDING_EVERY 30  /* probes; the count of pg_settings costs more than all the rest */
 
 enum column {
@@ -372,7 +373,7 @@ static void keep_identify(struct postgres *pg)
 {
     if (session_is_closed(pg->identify)) {
         open_identify(pg, on_kept);
-    } else if (pg->probe_count % PROBES_KEEP_EVERY == 0 && session_is_idle(pg->identify)) {
+    } else if (pg->probe_count % KEEP_EVERY == 0 && session_is_idle(pg->identify)) {
         ask_identify(pg, on_kept);
     }
 }

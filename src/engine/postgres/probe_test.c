@@ -43,11 +43,7 @@ static void two_standbys(void **state)
         lab.cluster.members[1].tags.replicatefrom,
         sizeof(lab.cluster.members[1].tags.replicatefrom), a->config.name);
     make_primary();
-    begin(b);
-    await(b_known);
-    must_do(b, ORDER_CLONE, a);
-    must_do(b, ORDER_START, a);
-    await(b_streams);
+    make_standby();
     must_do(a, ORDER_STOP, NULL);
     must_do(a, ORDER_START, NULL);
     await(a_standby);

@@ -155,11 +155,7 @@ static void what_a_starting_server_needs_is_told(void **state)
 
     assert_non_null(state);
     NEED_LAB();
-    begin(b);
-    await(b_known);
-    must_do(b, ORDER_CLONE, a);
-    must_do(b, ORDER_START, a);
-    await(b_streams);
+    make_standby();
     run(a, "CREATE TABLE pages AS SELECT generate_series(1, 10000) AS n");
     run(a, "CHECKPOINT");
     run(b, "CHECKPOINT");
