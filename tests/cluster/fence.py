@@ -243,11 +243,11 @@ def frozen_behind_commit(cluster):
 class Crowd:
     """Writers that wait for their answer as long as it takes, and ask nobody else."""
 
-    def __init__(self, cluster, node, count=WRITERS):
+    def __init__(self, cluster, node, count=WRITERS, pause_ms=LOAD_PAUSE_MS):
         self.logs = [os.path.join(cluster.folder, f"crowd-{now():.0f}-{at}.log") for at in range(count)]
         self.writers = [
             subprocess.Popen([LOAD, log, node.conninfo()], stdin=subprocess.DEVNULL,
-                             env=dict(os.environ, BATON_LOAD_PATIENCE_MS="120000", BATON_LOAD_PAUSE_MS=str(LOAD_PAUSE_MS)))
+                             env=dict(os.environ, BATON_LOAD_PATIENCE_MS="120000", BATON_LOAD_PAUSE_MS=str(pause_ms)))
             for log in self.logs]
 
     def __enter__(self):
