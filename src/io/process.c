@@ -280,9 +280,20 @@ unsigned process_kill_in(const char *folder, const char *name)
     return count;
 }
 
-void process_end(int pid)
+static void send_signal(int pid, int signal)
 {
     if (pid > 1) {
-        IGNORE(kill((pid_t)pid, SIGTERM) != 0, "it is gone already");
+        IGNORE(kill((pid_t)pid, signal) != 0, "it is gone already");
     }
+}
+
+void process_end(int pid)
+{
+    send_signal(pid, SIGTERM);
+    send_signal(pid, SIGCONT);
+}
+
+void process_wake(int pid)
+{
+    send_signal(pid, SIGHUP);
 }

@@ -23,8 +23,10 @@ void process_password(char *buffer, size_t length);
  * holds passwords. */
 void process_harden(void);
 
-/* Ask process PID to end (SIGTERM). It must have been seen to be the right one just now. */
+/* Ask process PID to end (SIGTERM), also one that was stopped; end its sleep (SIGHUP; it must handle
+ * that). It must have been seen to be the right one just now. */
 void process_end(int pid);
+void process_wake(int pid);
 
 /* Where process (or thread) PID works, as seen from FOLDER. */
 enum process_place {

@@ -141,7 +141,8 @@ struct pg_probe {
     char primary_conninfo[PG_CONNINFO_SIZE];
     char primary_slot_name[64];
     bool has_restore_command;
-    bool is_parked;         /* no receiver, and replay waits for log that is nowhere */
+    int parked_pid;         /* of the startup process: no receiver, and replay waits for log that is
+                       nowhere; 0: it does not */
     char paused_limits[64]; /* replay is paused: the five limits (outgrown.c); "" it is not */
     char sync_names[SYNC_TEXT_SIZE];
     char sync_mark[PG_MARK_SIZE];
@@ -240,8 +241,11 @@ struct order {
     int receiver_before;
     int64_t loaded_before_us;
     bool upstream_changed;
-    struct instant signalled;      /* to load the rule of commits */
-    bool is_promoting;             /* the signal was sent */
+    struct instant signalled; /* to load the rule of commits, then to promote */
+    bool is_promoting;        /* the signal was sent */
+    uint64_t replayed_before;
+    struct instant moved;          /* since it was sent: when replay was seen to go on */
+    bool is_stuck;                 /* replay did not: the server is being killed */
     struct instant gate_deadline;  /* that the packet filter must have taken */
     char secret[32];               /* file in new_dir that must go */
     char *base_conf;               /* the user's postgresql.conf, kept over a rewind */
@@ -476,6 +480,7 @@ int pg_check_running(struct postgres *pg, struct err *e);
 void pg_guard_connect(struct postgres *pg);
 void pg_watch(struct postgres *pg);
 void pg_gate_init(struct postgres *pg);
+void pg_keep_gate(struct postgres *pg);
 bool pg_is_watchdog_failed(const struct postgres *pg);
 
 /* fence.c */

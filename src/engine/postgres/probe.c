@@ -52,7 +52,7 @@ enum column {
     COLUMN_SLOT,
     COLUMN_UPSTREAM,
     COLUMN_HAS_RESTORE,
-    COLUMN_IS_PARKED,
+    COLUMN_PARKED_PID,
     COLUMN_PAUSED_LIMITS,
     COLUMN_SYNC_NAMES,
     COLUMN_SYNC_MARK,
@@ -78,7 +78,7 @@ static const char main_query[] =
     " current_setting('primary_conninfo'), current_setting('primary_slot_name'),"
     " current_setting('baton.upstream', true),"
     " current_setting('restore_command') <> '',"
-    " CASE WHEN r.v AND w.pid IS NULL THEN EXISTS (SELECT FROM pg_stat_get_activity(NULL)"
+    " CASE WHEN r.v AND w.pid IS NULL THEN (SELECT pid FROM pg_stat_get_activity(NULL)"
     " WHERE backend_type = 'startup' AND wait_event = 'RecoveryRetrieveRetryInterval') END,"
     " CASE WHEN r.v AND pg_is_wal_replay_paused() THEN concat_ws(' ',"
     " current_setting('max_connections'), current_setting('max_worker_processes'),"
@@ -432,7 +432,7 @@ static void read_main(struct pg_probe *probe, const PGresult *result)
     copy(result, COLUMN_SYNC_NAMES, probe->sync_names, sizeof(probe->sync_names));
     copy(result, COLUMN_SYNC_MARK, probe->sync_mark, sizeof(probe->sync_mark));
     probe->has_restore_command = str_equal(PQgetvalue(result, 0, COLUMN_HAS_RESTORE), "t");
-    probe->is_parked = str_equal(PQgetvalue(result, 0, COLUMN_IS_PARKED), "t");
+    probe->parked_pid = (int)number(result, COLUMN_PARKED_PID);
     if (!probe->in_recovery) {
         probe->position.timeline = wal_name_timeline(PQgetvalue(result, 0, COLUMN_WAL_NAME));
         probe->position.lsn = lsn(result, COLUMN_FLUSHED);

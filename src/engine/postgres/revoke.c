@@ -83,7 +83,7 @@ void pg_detach_tick(struct postgres *pg)
         end_receiver(pg);
         return;
     }
-    detach->was_parked = probe->is_parked;
+    detach->was_parked = probe->parked_pid != 0;
     if (!instant_is_set(detach->gone_since)) {
         detach->gone_since = clock_now();
     }

@@ -3,10 +3,7 @@
  *   START       idle -> [lower.c] -> write the configuration and standby.signal -> guard starts it
  *               -> its socket answers
  *   STOP        SIGINT or SIGQUIT -> the whole tree is gone -> look
- *   PROMOTE     deadline left? -> its timeline is known -> [the rule of commits is loaded: sync.c]
- *               -> [placeholders: timelines.c]
- *               -> file `promote` -> deadline left? SIGUSR1 -> out of recovery, history read
- *               -> is it the reserved timeline?
+ *   PROMOTE     see promote.c
  *   FOLLOW      write -> SIGHUP -> the new upstream is in force and the old receiver is gone
  *   REVOKE      see revoke.c
  *   FETCH       see tail.c
@@ -121,7 +118,7 @@ bool pg_is_watchdog_failed(const struct postgres *pg)
 }
 
 /* The packet filter is closed behind a server that may be writable, and only behind one. */
-static void keep_gate(struct postgres *pg)
+void pg_keep_gate(struct postgres *pg)
 {
     bool may_write =
         pg_is_running(pg) && (pg->guard.is_open != 0 || pg->order.args.order == ORDER_PROMOTE ||
@@ -187,7 +184,7 @@ static void on_guard(void *arg, const struct guard_state *state)
         note_change(pg, was_running);
         pg_promote_file_note_server(pg, is_first);
     }
-    keep_gate(pg);
+    pg_keep_gate(pg);
     pg_order_poke(pg);
     pg_report(pg);
 }
@@ -380,108 +377,6 @@ static int step_see_end(struct postgres *pg, struct err *e)
 const struct order_step pg_stop_steps[] = {
     {"stop the server", step_stop},
     {"read the control file", step_see_end},
-    {NULL, NULL},
-};
-
-/* ---- promote ---- */
-
-static bool is_primary(const struct postgres *pg)
-{
-    return pg->probe.is_known && !pg->probe.in_recovery;
-}
-
-static int step_check_deadline(struct postgres *pg, struct err *e)
-{
-    if (!pg->has_guard || !instant_is_set(pg->guard.deadline)) {
-        return FAIL(e, ERR_CONFLICT, "the guard holds no deadline");
-    }
-    if (instant_left_ms(pg->guard.deadline, clock_now()) <= 0) {
-        return FAIL(e, ERR_CONFLICT, "the guard's deadline has passed");
-    }
-    if (pg->is_watchdog_required && pg->guard.watchdog != GUARD_WATCHDOG_RUNNING) {
-        return FAIL(
-            e, ERR_CONFLICT, "watchdog.mode is required, and %s does not run: %s",
-            pg->watchdog.path, strerror(pg->guard.watchdog_errno));
-    }
-    return STEP_DONE;
-}
-
-/* One that does not work keeps nobody from being the primary; the member says so. */
-static int wait_for_gate(struct postgres *pg, struct err *e)
-{
-    ASSERT(e != NULL);
-    return gate_is_open(pg->gate, pg->order.gate_deadline) || gate_problem(pg->gate)[0] != '\0'
-               ? STEP_DONE
-               : 0;
-}
-
-static int step_open_gate(struct postgres *pg, struct err *e)
-{
-    ASSERT(e != NULL);
-    if (pg->gate == NULL) {
-        return STEP_DONE;
-    }
-    pg->order.gate_deadline = pg->guard.deadline;
-    keep_gate(pg);
-    return pg_order_wait(pg, wait_for_gate);
-}
-
-static int wait_for_primary(struct postgres *pg, struct err *e)
-{
-    int r = pg_check_running(pg, e);
-
-    if (r < 0) {
-        return r;
-    }
-    return is_primary(pg) && pg->history.timeline == pg->probe.position.timeline ? STEP_DONE : 0;
-}
-
-/* The file may have taken its time: the deadline is asked again right before the point of no
- * return. */
-static int step_promote(struct postgres *pg, struct err *e)
-{
-    int r = step_check_deadline(pg, e);
-
-    if (r < 0) {
-        return r;
-    }
-    if (!is_primary(pg)) {
-        guard_signal(pg->link, SIGUSR1);
-        pg->order.is_promoting = true;
-        pg_promote_file_is_used(pg);
-        pg->tried_timeline = pg->order.args.timeline;
-        pg_report(pg);
-    }
-    return pg_order_wait(pg, wait_for_primary);
-}
-
-static int wait_for_timeline(struct postgres *pg, struct err *e)
-{
-    int r = pg_check_running(pg, e);
-
-    return r < 0 ? r : pg->probe.is_known && pg->probe.position.timeline != 0 ? STEP_DONE : 0;
-}
-
-static int step_know_timeline(struct postgres *pg, struct err *e)
-{
-    int r = wait_for_timeline(pg, e);
-
-    return r == 0 ? pg_order_wait(pg, wait_for_timeline) : r;
-}
-
-const struct order_step pg_promote_steps[] = {
-    {"check the deadline", step_check_deadline},
-    {"see the timeline", step_know_timeline},
-    {"wait for other files", pg_step_files_idle},
-    {"wait for the end of an earlier promotion", pg_step_promote_file_idle},
-    {"write the rule of commits", pg_step_sync_write},
-    {"load the rule of commits", pg_step_sync_load},
-    {"wait for an earlier tidying", pg_step_timelines_idle},
-    {"reserve the timeline", pg_step_reserve_timeline},
-    {"open the packet filter", step_open_gate},
-    {"write the promote file", pg_step_promote_file},
-    {"promote", step_promote},
-    {"check the timeline", pg_step_check_timeline},
     {NULL, NULL},
 };
 
