@@ -79,8 +79,10 @@ bool tail_is_whole(const struct ha_view *view);
 /* rules_lease.c. The server here died while it was writable. */
 bool has_crashed(const struct ha_view *view);
 
-/* ... and somebody has all that it can have acknowledged. */
+/* ... and somebody has all that it can have acknowledged; it is not known yet what the standbys
+ * have. */
 bool crash_release(const struct ha_view *view);
+bool crash_is_asking(const struct ha_view *view);
 
 /* rank.c. Negative, 0 or positive as A has less, as much or more of the cluster's newest history
  * than B. */

@@ -2,6 +2,9 @@
 
 /* What to do about the right to write: keep it, give it up, or take it. */
 
+/* How long a server that has died is kept down to hear what its standbys have. */
+#define ASK_STANDBYS_MS 150
+
 static bool is_lease_busy(const struct ha_view *view)
 {
     return view->is_lease_busy;
@@ -81,12 +84,6 @@ static int find_successor(const struct ha_view *view)
     return is_asked_to_hand_over(view) ? hand_over_target(view) : HA_NOBODY;
 }
 
-static bool failover_release(const struct ha_view *view)
-{
-    return is_mine(view) && (is_hopeless(view) || is_unpromotable(view)) &&
-           !view->server.is_promoting && find_successor(view) != HA_NOBODY;
-}
-
 bool has_crashed(const struct ha_view *view)
 {
     return view->server.state == SERVER_DOWN && !view->server.was_clean &&
@@ -133,6 +130,24 @@ static int find_heir(const struct ha_view *view)
 bool crash_release(const struct ha_view *view)
 {
     return is_mine_and_down(view) && !view->settings.is_paused && find_heir(view) != HA_NOBODY;
+}
+
+/* One may have all that the dead server had, and go on sooner than this one is back. */
+bool crash_is_asking(const struct ha_view *view)
+{
+    const struct ha_server *server = &view->server;
+
+    return has_crashed(view) && is_mine(view) && server->is_end_known &&
+           !view->settings.is_paused && server->ended_ms < ASK_STANDBYS_MS &&
+           (ha_best(view, view->self) != HA_NOBODY || tail_may_have_heir(view));
+}
+
+/* Not to somebody who lacks the end while there may be one who has it, or gets it. */
+static bool failover_release(const struct ha_view *view)
+{
+    return is_mine(view) && (is_hopeless(view) || is_unpromotable(view)) &&
+           !view->server.is_promoting && !crash_is_asking(view) &&
+           ha_tail_heir(view) == HA_NOBODY && find_successor(view) != HA_NOBODY;
 }
 
 static bool trouble_release(const struct ha_view *view)

@@ -5,9 +5,6 @@
 /* How long an old primary stays down for its successor, at most. */
 #define SUCCESSOR_OPENS_MS 3000
 
-/* How long a server that has died is kept down to hear what its standbys have. */
-#define ASK_STANDBYS_MS 150
-
 /* How long a stop may take when the operator has set no primary_stop_timeout: the lease is renewed
  * meanwhile, but nobody can write, so there must be an end. */
 static int64_t stop_limit_ms(const struct ha_view *view)
@@ -297,19 +294,6 @@ static bool is_handing_over(const struct ha_view *view)
                              is_successor_expected || is_successor_opening);
 }
 
-/* A standby may have all that the dead server had, and go on sooner than this one is back. */
-static bool is_asking_standbys(const struct ha_view *view)
-{
-    const struct ha_server *server = &view->server;
-
-    if (!is_down(view) || view->lease != HA_LEASE_MINE || server->was_clean ||
-        !server->was_primary || !server->is_end_known || view->settings.is_paused ||
-        server->ended_ms >= ASK_STANDBYS_MS) {
-        return false;
-    }
-    return ha_best(view, view->self) != HA_NOBODY || tail_may_have_heir(view);
-}
-
 static bool is_shipping_tail(const struct ha_view *view)
 {
     return ha_tail_heir(view) != HA_NOBODY;
@@ -562,7 +546,7 @@ static const struct ha_rule rows[] = {
      "waiting for a standby that gets the end of the log from here", is_shipping_tail,
      about_tail_heir},
     {"start.asking", TOPIC_SERVER, "the server has died, a standby may have all that it had",
-     "asking the standbys whether one has everything", is_asking_standbys, NULL},
+     "asking the standbys whether one has everything", crash_is_asking, NULL},
     {"start.unread", TOPIC_SERVER, "the server is down and the store has not been read",
      "waiting for the store before starting the server", is_store_unread, NULL},
     {"start.again", TOPIC_SERVER, "the server is down and the lease is held here",

@@ -289,6 +289,31 @@ static void test_standby(void **state)
 
 /* Two starts have failed, and nobody took the end in time: whoever is released to must not be
  * barred by it. What was closed in order binds all the same. */
+/* A server that dies again and again is given up, but not to somebody who lacks its end while that
+ * can still be got. What is decided anyway stays. */
+static void test_hopeless_in_time(void **state)
+{
+    assert_null(*state);
+    for (size_t row = 0; row < ARRAY_LEN(holders); row++) {
+        const char *server = holders[row].server;
+        struct ha_view view = dead_view();
+        struct ha_plan plan;
+
+        view.server.start_failures = 2;
+        holders[row].change(&view);
+        if (holders[row].lease == NULL) {
+            continue;
+        }
+        ha_decide(&view, &plan);
+        if (str_equal(server, "start.again")) {
+            assert_string_equal(plan.actions[TOPIC_LEASE].rule, "failover.release");
+        } else {
+            assert_string_equal(plan.actions[TOPIC_LEASE].rule, holders[row].lease);
+            assert_string_equal(plan.actions[TOPIC_SERVER].rule, server);
+        }
+    }
+}
+
 static void test_hopeless(void **state)
 {
     struct ha_view view = dead_view();
@@ -310,9 +335,8 @@ static void test_hopeless(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_holder),
-        cmocka_unit_test(test_asking),
-        cmocka_unit_test(test_standby),
+        cmocka_unit_test(test_holder),   cmocka_unit_test(test_asking),
+        cmocka_unit_test(test_standby),  cmocka_unit_test(test_hopeless_in_time),
         cmocka_unit_test(test_hopeless),
     };
 

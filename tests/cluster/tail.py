@@ -58,7 +58,7 @@ def ask(node, numbers, mac):
         return 0, b""
 
 
-def prepare(cluster, rows, name):
+def prepare(cluster, rows, name, may_start_again):
     """Much to replay, all of it streamed, and then ROWS that stay where they are: (primary, its standbys)."""
     cluster.wait_healthy(60)
     primary = cluster.wait_primary()
@@ -69,8 +69,9 @@ def prepare(cluster, rows, name):
     standbys = cluster.standbys()
     wait_until("the standbys have replayed it", lambda: all(
         one.sql(f"SELECT pg_last_wal_replay_lsn() >= '{end}'") == "t" for one in standbys), 60)
-    wait_until("the server is no longer a new one", lambda: primary.sql(
-        f"SELECT now() > pg_postmaster_start_time() + interval '{SHORT_LIFE + 1} s'") == "t", 30, 0.5)
+    if may_start_again:
+        wait_until("the server is no longer a new one", lambda: primary.sql(
+            f"SELECT now() > pg_postmaster_start_time() + interval '{SHORT_LIFE + 1} s'") == "t", 30, 0.5)
     for node in standbys:
         node.signal_walreceiver(signal.SIGSTOP)
     write(primary, rows, f"tail_{name}")
@@ -95,7 +96,7 @@ def kept(cluster, rows, name):
 
 def shipped(cluster):
     """A standby gets what it lacks from the dead server's agent, and takes over with all of it."""
-    primary, standbys = prepare(cluster, TAIL_ROWS, "shipped")
+    primary, standbys = prepare(cluster, TAIL_ROWS, "shipped", False)
     positions = {node.name: log_end(node) for node in cluster.nodes}
     begin = now()
     kill(primary, standbys)
@@ -112,7 +113,7 @@ def shipped(cluster):
 
 def too_long(cluster):
     """More is missing than is ever shipped: the server starts where it was, and nothing is lost."""
-    primary, standbys = prepare(cluster, LONG_ROWS, "long")
+    primary, standbys = prepare(cluster, LONG_ROWS, "long", True)
     position = log_end(primary)
     begin = now()
     kill(primary, standbys)
@@ -126,7 +127,7 @@ def too_long(cluster):
 def interrupted(cluster):
     """The receivers stay stopped, so no standby can detach: it is waited for within bounds, then the server starts where it
     was. Meanwhile only whoever knows the password is given bytes."""
-    primary, standbys = prepare(cluster, TAIL_ROWS, "stuck")
+    primary, standbys = prepare(cluster, TAIL_ROWS, "stuck", True)
     position = log_end(primary)
     key = signing_key(primary)
     system = primary.status()["database_system_identifier"]
@@ -156,7 +157,7 @@ def interrupted(cluster):
 
 def agent_dies_giving(cluster):
     """The agent that gives the end of the log dies with it under way: whoever leads afterwards, the nodes agree."""
-    primary, standbys = prepare(cluster, TAIL_ROWS, "given")
+    primary, standbys = prepare(cluster, TAIL_ROWS, "given", False)
     positions = {node.name: log_end(node) for node in standbys}
     kill(primary, standbys)
     wait_until("a standby gets it", lambda: any(
