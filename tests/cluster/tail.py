@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 
-from cluster import Cluster, now, wait_until
+from cluster import Cluster, now, send_signal, wait_until
 from faults import log_end, log_since
 import groups
 from groups import check, check_no_loss, new_folder, note
@@ -125,8 +125,8 @@ def too_long(cluster):
 
 
 def interrupted(cluster):
-    """The receivers stay stopped, so no standby can detach: it is waited for within bounds, then the server starts where it
-    was. Meanwhile only whoever knows the password is given bytes."""
+    """The standbys' servers do not hear that they are to follow nobody, so none can detach: it is waited for within bounds, then
+    the server starts where it was. Meanwhile only whoever knows the password is given bytes."""
     primary, standbys = prepare(cluster, TAIL_ROWS, "stuck", True)
     position = log_end(primary)
     key = signing_key(primary)
@@ -138,6 +138,8 @@ def interrupted(cluster):
     wrong = hmac.new(b"guessed", numbers.encode(), hashlib.sha256).hexdigest()
     check(ask(primary, numbers, mac)[0] == 409, "a running server's log is given away")
     check(ask(primary, numbers, wrong)[0] == 403, "a wrong signature is not refused")
+    for node in standbys:
+        send_signal(node.postmaster(), signal.SIGSTOP)
     begin = now()
     primary.kill_server()
     wait_until("the end is offered", lambda: primary.status().get("baton", {}).get("tail_for"), 5, 0.005)
@@ -147,6 +149,7 @@ def interrupted(cluster):
     check(right[0] == 200 and len(right[1]) == 8192 + 28, f"a right signature: {right[0]}")
     wait_until("the server is started again", lambda: "rule=start.again " in log_since(primary, position), 10)
     for node in standbys:
+        send_signal(node.postmaster(), signal.SIGCONT)
         node.signal_walreceiver(signal.SIGCONT)
     cluster.wait_acks(20, 120)
     note(f"waited for in vain: writes paused for {cluster.longest_gap(begin):.2f} s")

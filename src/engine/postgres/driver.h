@@ -461,6 +461,10 @@ const char *pg_disk_problem(const struct postgres *pg); /* "" none */
 void pg_detach_tick(struct postgres *pg);   /* after each probe */
 void pg_detach_forget(struct postgres *pg); /* the server's memory may have begun anew */
 bool pg_is_detached(const struct postgres *pg);
+
+/* While an order waits: end the receiver that the last probe saw, if it was to go at SINCE, and has
+ * had a second for it. */
+void pg_end_receiver(const struct postgres *pg, struct instant since);
 int pg_step_is_standby(struct postgres *pg, struct err *e);
 int pg_step_leave(struct postgres *pg, struct err *e);
 int pg_step_load(struct postgres *pg, struct err *e);

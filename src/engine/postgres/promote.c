@@ -23,7 +23,6 @@
 #include "io/clock.h"
 #include "io/process.h"
 
-#define RECEIVER_MS 1000
 #define STUCK_MS_MIN 10000
 
 static bool is_primary(const struct postgres *pg)
@@ -67,23 +66,15 @@ static int step_open_gate(struct postgres *pg, struct err *e)
     return pg_order_wait(pg, wait_for_gate);
 }
 
-/* What the last probe saw in the way; only once, as a process that has ended may be another one's
- * number. */
-static void hurry(struct postgres *pg, struct instant now)
+/* What the last probe saw in the way; only once, as the number of a process that has ended may
+ * become another one's. */
+static void hurry(struct postgres *pg)
 {
-    const struct pg_probe *probe = &pg->probe;
-
-    if (!pg->order.is_probe_fresh) {
-        return;
+    if (pg->order.is_probe_fresh && pg->probe.parked_pid != 0) {
+        process_wake(pg->probe.parked_pid);
     }
+    pg_end_receiver(pg, pg->order.signalled);
     pg->order.is_probe_fresh = false;
-    if (probe->parked_pid != 0) {
-        process_wake(probe->parked_pid);
-    }
-    if (probe->receiver_pid != 0 &&
-        instant_elapsed_min_ms(pg->order.signalled, now) >= RECEIVER_MS) {
-        process_end(probe->receiver_pid);
-    }
 }
 
 /* The order goes on until the server has ended: it may still open until then. */
@@ -106,7 +97,6 @@ static void kill_stuck(struct postgres *pg, struct instant now)
 
 static int wait_for_primary(struct postgres *pg, struct err *e)
 {
-    struct instant now = clock_now();
     int r = pg_check_running(pg, e);
 
     if (r < 0) {
@@ -115,8 +105,8 @@ static int wait_for_primary(struct postgres *pg, struct err *e)
     if (is_primary(pg)) {
         return pg->history.timeline == pg->probe.position.timeline ? STEP_DONE : 0;
     }
-    hurry(pg, now);
-    kill_stuck(pg, now);
+    hurry(pg);
+    kill_stuck(pg, clock_now());
     return 0;
 }
 

@@ -97,18 +97,26 @@ static void a_promotion_that_is_stuck_is_ended(void **state)
     await(a_streams);
 }
 
+static void stop_receiver(const struct node *node)
+{
+    pid_t receiver = (pid_t)ask_number(node, "SELECT pid FROM pg_stat_wal_receiver");
+
+    assert_int_equal(kill(receiver, SIGSTOP), 0);
+}
+
 static void a_receiver_that_stays_is_ended(void **state)
 {
-    pid_t receiver;
-
     assert_non_null(state);
     NEED_LAB();
     lab.cluster.settings.primary_start_timeout_ms = 300000;
     engine_set_cluster(a->engine, &lab.cluster, lab.json);
+    stop_receiver(a);
+    must_do(a, ORDER_FOLLOW, NULL);
+    must_do(a, ORDER_FOLLOW, b);
+    await(a_streams);
     arm(a);
     await(a_armed);
-    receiver = (pid_t)ask_number(a, "SELECT pid FROM pg_stat_wal_receiver");
-    assert_int_equal(kill(receiver, SIGSTOP), 0);
+    stop_receiver(a);
     promote_later(a);
     await(a_promoting);
     assert_true(wait_ms(orders_have_ended, QUICK_MS));

@@ -106,6 +106,14 @@ bool pg_is_detached(const struct postgres *pg)
     return pg->detach.is_detached && pg->upstream.name[0] == '\0' && pg->probe.in_recovery;
 }
 
+void pg_end_receiver(const struct postgres *pg, struct instant since)
+{
+    if (pg->order.is_probe_fresh && pg->probe.receiver_pid != 0 &&
+        instant_elapsed_min_ms(since, clock_now()) >= STUCK_MS) {
+        process_end(pg->probe.receiver_pid);
+    }
+}
+
 /* ---- the order ---- */
 
 static int wait_for_standby(struct postgres *pg, struct err *e)

@@ -394,6 +394,7 @@ static int wait_for_upstream(struct postgres *pg, struct err *e)
 {
     const struct pg_probe *probe = &pg->probe;
     int r = pg_check_running(pg, e);
+    bool is_new;
 
     if (r < 0) {
         return r;
@@ -405,13 +406,13 @@ static int wait_for_upstream(struct postgres *pg, struct err *e)
     if (!probe->in_recovery) {
         return STEP_DONE; /* a primary keeps it for the day when it is a standby */
     }
-    if (pg->upstream.name[0] == '\0') {
-        return probe->receiver_pid == 0 ? STEP_DONE : 0;
+    is_new = !pg->order.upstream_changed || probe->receiver_pid != pg->order.receiver_before;
+    if (probe->receiver_pid == 0 || (is_new && pg->upstream.name[0] != '\0')) {
+        return STEP_DONE;
     }
-    return !pg->order.upstream_changed || probe->receiver_pid == 0 ||
-                   probe->receiver_pid != pg->order.receiver_before
-               ? STEP_DONE
-               : 0;
+    pg_end_receiver(pg, pg->order.signalled);
+    pg->order.is_probe_fresh = false;
+    return 0;
 }
 
 /* Other settings that are loaded on this occasion leave the receiver as it is. */
@@ -420,6 +421,7 @@ static int step_follow(struct postgres *pg, struct err *e)
     ASSERT(e != NULL);
     pg->order.upstream_changed = !str_equal(pg->probe.primary_conninfo, pg->upstream.conninfo) ||
                                  !str_equal(pg->probe.primary_slot_name, pg->upstream.slot);
+    pg->order.signalled = clock_now();
     guard_signal(pg->link, SIGHUP);
     return pg_order_wait(pg, wait_for_upstream);
 }
