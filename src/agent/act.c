@@ -49,6 +49,20 @@ static void begin_lease_txn(
     dcs_txn(agent->ports.dcs, out, agent->times.request_ms, agent_on_lease_txn, agent);
 }
 
+/* The store may have been set back before this agent began (the agents must be restarted for that),
+ * to a moment of the same lease. */
+static bool is_holder_unheard(const struct agent *agent)
+{
+    const char *holder = agent->lease.record.holder;
+
+    for (unsigned at = 0; at < agent->peer_count; at++) {
+        if (str_equal(agent->peers[at].name, holder)) {
+            return !instant_is_set(agent->peers[at].asked);
+        }
+    }
+    return false;
+}
+
 /* A number that no promotion anywhere can have had: above all that were given out or seen, and not
  * the very next one, which is what PostgreSQL takes when somebody promotes a standby by hand. Two
  * histories under one number could not be told apart. And an even one, so that the number alone
@@ -64,7 +78,7 @@ static uint32_t next_timeline(const struct agent *agent)
         newest = MAX(newest, agent->peers[at].report.history.timeline);
     }
     /* Somebody who cannot be asked may have opened what the store has forgotten. */
-    if (agent_is_store_old(agent)) {
+    if (agent_is_store_old(agent) || is_holder_unheard(agent)) {
         newest += FORGOTTEN_TIMELINES;
     }
     return newest > 1 ? (newest + 3) & ~UINT32_C(1) : 2;
