@@ -23,8 +23,8 @@ void process_password(char *buffer, size_t length);
  * holds passwords. */
 void process_harden(void);
 
-/* Ask process PID to end (SIGTERM), also one that was stopped; end its sleep (SIGHUP; it must handle
- * that). It must have been seen to be the right one just now. */
+/* Ask process PID to end (SIGTERM), also one that was stopped; end its sleep (SIGHUP, which it must
+ * handle). It must have been seen to be the right one just now. */
 void process_end(int pid);
 void process_wake(int pid);
 

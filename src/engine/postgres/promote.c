@@ -7,10 +7,10 @@
  * From the signal on there is no way back, but the server may take its time for reasons that have
  * nothing to do with what it has to replay:
  *
- * It sleeps. When its primary died it has asked for a WAL receiver anew; told to promote before that
- * one is there, it gives the receiver up and sleeps until wal_retrieve_retry_interval after the loss
- * (200 ms, or what the operator has set) before it looks for log once more and ends recovery. A
- * signal ends the sleep, and SIGHUP to the startup process alone does nothing else.
+ * It sleeps. When its primary died it has asked for a WAL receiver anew; told to promote before
+ * that one is there, it gives the receiver up and sleeps until wal_retrieve_retry_interval after
+ * the loss (200 ms, or what the operator has set) before it looks for log once more and ends
+ * recovery. A signal ends the sleep, and SIGHUP to the startup process alone does nothing else.
  *
  * Its receiver stays. PostgreSQL waits for it without end. One that has not gone a second after it
  * was told to is told again, and in case that it was stopped (SIGSTOP), to continue.
