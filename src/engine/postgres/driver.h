@@ -38,6 +38,8 @@
 #define PG_ARENA_LIMIT ((size_t)4 << 20)
 #define PG_MARK_SIZE 48
 
+#define PROMOTION_STUCK_MS 300000
+
 #define PROBE_PACE_MS 1000
 #define PROBE_PACE_STARTING_MS 5
 #define PROBE_PACE_REFUSED_MS 20 /* it says that it is ready, and lets nobody in */
@@ -337,6 +339,7 @@ struct postgres {
     struct position tail;  /* STANDBY: on disk up to here, whatever its receiver said */
     struct pg_ping *pings; /* under way */
 
+    int64_t stuck_ms; /* how long a promotion may replay nothing; less in tests */
     struct order order;
     uint64_t order_count;
     struct loop_timer *kill_kick;

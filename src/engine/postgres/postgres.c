@@ -524,6 +524,7 @@ struct engine *postgres_new(
     pg->pace = loop_timer_new(loop, on_pace, pg);
     pg_probe_init(pg);
     pg->kill_kick = loop_timer_new(loop, on_kill_kick, pg);
+    pg->stuck_ms = PROMOTION_STUCK_MS;
     pg->order_kick = loop_timer_new(loop, pg_order_timer, pg);
     pg->order_limit = loop_timer_new(loop, pg_order_limit, pg);
     return &pg->engine;

@@ -15,15 +15,13 @@
  * Its receiver stays. PostgreSQL waits for it without end. One that has not gone a second after it
  * was told to is told again, and in case that it was stopped (SIGSTOP), to continue.
  *
- * It is stuck. When nothing was replayed for primary_start_timeout the server is killed: after two
- * such promotions the lease goes to another node. Not sooner: the time of recovery_end_command
- * counts as well. */
+ * It is stuck. When nothing was replayed for five minutes the server is killed: after two such
+ * promotions the lease goes to another node. Not sooner: the time of recovery_end_command counts as
+ * well. */
 #include "base/assert.h"
 #include "engine/postgres/driver.h"
 #include "io/clock.h"
 #include "io/process.h"
-
-#define STUCK_MS_MIN 10000
 
 static bool is_primary(const struct postgres *pg)
 {
@@ -81,13 +79,12 @@ static void hurry(struct postgres *pg)
 static void kill_stuck(struct postgres *pg, struct instant now)
 {
     struct order *order = &pg->order;
-    int64_t limit_ms = MAX(pg->cluster.settings.primary_start_timeout_ms, (int64_t)STUCK_MS_MIN);
 
     if (pg->probe.replayed_lsn != order->replayed_before) {
         order->replayed_before = pg->probe.replayed_lsn;
         order->moved = now;
     }
-    if (instant_elapsed_min_ms(order->moved, now) >= limit_ms) {
+    if (instant_elapsed_min_ms(order->moved, now) >= pg->stuck_ms) {
         order->moved = now;
         order->is_stuck = true;
         pg_fence_shut(pg);
