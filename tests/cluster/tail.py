@@ -72,6 +72,7 @@ def prepare(cluster, rows, name, may_start_again):
     if may_start_again:
         wait_until("the server is no longer a new one", lambda: primary.sql(
             f"SELECT now() > pg_postmaster_start_time() + interval '{SHORT_LIFE + 1} s'") == "t", 30, 0.5)
+    time.sleep(2)  # the agents have asked since: nobody is asked whom they know to lack more than is ever shipped
     for node in standbys:
         node.signal_walreceiver(signal.SIGSTOP)
     write(primary, rows, f"tail_{name}")
