@@ -111,7 +111,7 @@ static void an_invalidated_slot_is_made_anew(void **state)
     run(a, "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'");
     run(a, "ALTER SYSTEM SET wal_keep_size = 0");
     run(a, "SELECT pg_reload_conf()");
-    IGNORE(wait_ms(NULL, 100), "it is read");
+    IGNORE(wait_ms(NULL, 500), "it is read");
     for (int round = 0; round < 3; round++) {
         run(a, "SELECT pg_logical_emit_message(false, 'test', 'to fill')");
         run(a, "SELECT pg_switch_wal()");

@@ -4,6 +4,8 @@
 
 #include "io/listen.h"
 
+#include <poll.h>
+
 #define MOMENT_MS 700 /* in which something that may not happen does not happen */
 
 static uint64_t serial;
@@ -271,7 +273,7 @@ static void alter_system_does_not_last(void **state)
     run(a, "ALTER SYSTEM SET synchronous_standby_names = ''");
     run(a, "ALTER SYSTEM SET work_mem = '8MB'");
     run(a, "SELECT pg_reload_conf()");
-    IGNORE(wait_ms(NULL, 50), "the checkpointer reads it");
+    poll(NULL, 0, 500); /* the checkpointer reads it; the driver, whose loop stands still, not */
     assert_int_equal(kill(checkpointer, SIGSTOP), 0);
     await(a_unsettled);
     expect_unsettled();
@@ -386,6 +388,12 @@ static bool b_waits(void)
     return str_equal(answer, "1");
 }
 
+static bool b_has_the_table(void)
+{
+    engine_probe(b->engine); /* another turn */
+    return ask_number(b, "SELECT 1 + count(*) FROM pg_class WHERE relname = 'locked'") > 1;
+}
+
 /* A query holds the replay up: the receiver must go all the same. */
 static void a_conflict_does_not_stop_a_revocation(void **state)
 {
@@ -400,8 +408,7 @@ static void a_conflict_does_not_stop_a_revocation(void **state)
     engine_set_cluster(b->engine, &lab.cluster, lab.json);
     must_do(b, ORDER_RELOAD, NULL);
     run(a, "CREATE TABLE locked AS SELECT 1 AS n");
-    engine_probe(a->engine);
-    IGNORE(wait_ms(NULL, 300), "it is there");
+    await(b_has_the_table);
     str_format(
         text, sizeof(text), "host=%s port=%d user=postgres dbname=postgres",
         b->config.postgresql.runtime_dir, b->config.postgresql.listen.port);
@@ -606,6 +613,23 @@ static uint64_t dump_end(uint32_t timeline, uint64_t lsn)
     return end;
 }
 
+static uint64_t flushed;
+
+static bool has_position(void)
+{
+    engine_probe(a->engine);
+    return a->status.position.lsn >= flushed;
+}
+
+/* Until the driver has told a position that has all that is flushed now. */
+static void await_position(void)
+{
+    AUTO_FREE char *text = ask(a, "SELECT pg_current_wal_flush_lsn()");
+
+    assert_int_equal(lsn_parse(text, &flushed, NULL), 0);
+    await(has_position);
+}
+
 static void crash_and_compare(void)
 {
     uint64_t checkpoint;
@@ -614,8 +638,7 @@ static void crash_and_compare(void)
     AUTO_FREE char *text = ask(a, "SELECT checkpoint_lsn FROM pg_control_checkpoint()");
 
     assert_int_equal(lsn_parse(text, &checkpoint, NULL), 0);
-    engine_probe(a->engine);
-    IGNORE(wait_ms(NULL, 20), "a position");
+    await_position();
     seen = a->status.position.lsn;
     since = now_ms();
     engine_kill(a->engine);
@@ -690,8 +713,7 @@ static void the_end_of_a_log_is_found_after_a_crash(void **state)
     /* What was flushed is gone: nothing is claimed. */
     restart_as_primary();
     run(a, "INSERT INTO some_more SELECT generate_series(1, 1000)");
-    engine_probe(a->engine);
-    IGNORE(wait_ms(NULL, 50), "it is seen");
+    await_position();
     tear_log();
     engine_kill(a->engine);
     await(a_down);
