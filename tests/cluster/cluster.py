@@ -134,6 +134,7 @@ class Node:
         self.config = os.path.join(self.folder, "baton.yml")
         self.log = os.path.join(self.folder, "baton.log")
         self.agent = None
+        self.environment = {}  # of the agent, besides what it has always
         os.makedirs(self.folder, mode=0o755, exist_ok=True)
         cluster.own(self.folder)
 
@@ -153,7 +154,8 @@ class Node:
             self.agent = subprocess.Popen(
                 self.inside() + as_user() + [program or self.cluster.baton, "agent", self.config],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                start_new_session=True, env={name: os.environ[name] for name in KEPT if name in os.environ} | {"LANG": "C"})
+                start_new_session=True,
+                env={name: os.environ[name] for name in KEPT if name in os.environ} | {"LANG": "C"} | self.environment)
         self.cluster.own(self.log)
 
     def guards(self):

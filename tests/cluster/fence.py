@@ -20,7 +20,7 @@ from groups import check, new_folder, note
 
 GROUPS = []
 TTL = 5
-ROUNDS = 3
+ROUNDS = 2
 WRITERS = 8
 WISH = os.environ.get("BATON_TEST_FENCE", "on")
 
