@@ -366,6 +366,7 @@ static void test_members(void **state)
     struct loop *loop = NULL;
     struct instant start;
     const char *one[] = {NULL};
+    unsigned outcomes[DCS_REFUSED + 1] = {0};
     unsigned tries = 0;
 
     (void)state;
@@ -399,22 +400,21 @@ static void test_members(void **state)
         server_start(&servers, at);
         run_until(loop, 2500, NULL, NULL);
     }
-    /* The same with a swap: repeated within one call. */
+    /* The same with a swap: repeated within one call. On a slow machine what is repeated was
+     * applied before, and then it is not known. */
     for (unsigned at = 0; at < 3; at++) {
         struct dcs_txn txn = swap_txn("x", client.revisions[0], at == 1 ? "a" : "b");
 
         server_kill(&servers, at);
-        start = clock_now();
-        assert_int_equal(txn_within(&client, &txn, PATIENCE_MS), DCS_DONE);
-        print_message(
-            "server %u killed: swapped after %d ms\n", at,
-            (int)instant_elapsed_max_ms(start, client.done_at));
+        outcomes[txn_within(&client, &txn, PATIENCE_MS)]++;
+        print_message("server %u killed: swap ends with %d\n", at, (int)client.outcome);
         assert_true(wait_value(&client, "x", txn.ops[0].value, PATIENCE_MS));
         server_start(&servers, at);
         run_until(loop, 2500, NULL, NULL);
     }
-    assert_true(client.health.is_connected);
-    assert_true(client.health.has_session);
+    assert_int_equal(outcomes[DCS_DONE] + outcomes[DCS_UNKNOWN], 3);
+    assert_true(outcomes[DCS_DONE] > 0);
+    assert_true(is_ready(&client));
     dcs_free(only_one.dcs);
     close_all(&servers, loop, &client);
 }

@@ -28,7 +28,6 @@ LOAD = os.path.join(BUILD, "tests", "cluster", "baton-load")
 # Not the one in /usr/bin of Debian: that is a script in Perl that looks for this one, and costs three times as much.
 PSQL = max(glob.glob("/usr/lib/postgresql/*/bin/psql"), key=lambda path: float(path.split("/")[4]), default="psql")
 LOAD_PAUSE_MS = 4  # as fast as it can, a workload takes the processors from the tests beside it
-KEPT = ("PATH", "GOMAXPROCS")  # what an agent has of the environment
 USER = os.environ.get("BATON_USER", "nobody")
 PASSWORD = "demo-password"
 
@@ -154,8 +153,7 @@ class Node:
             self.agent = subprocess.Popen(
                 self.inside() + as_user() + [program or self.cluster.baton, "agent", self.config],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                start_new_session=True,
-                env={name: os.environ[name] for name in KEPT if name in os.environ} | {"LANG": "C"} | self.environment)
+                start_new_session=True, env={"PATH": os.environ["PATH"], "LANG": "C"} | self.environment)
         self.cluster.own(self.log)
 
     def guards(self):
