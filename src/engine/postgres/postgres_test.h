@@ -305,7 +305,7 @@ static int64_t ask_number(const struct node *node, const char *sql)
     AUTO_FREE char *text = ask(node, sql);
     int64_t number = 0;
 
-    assert_int_equal(parse_int(text, 1, INT32_MAX, &number, NULL), 0);
+    assert_int_equal(parse_int(text, 0, INT32_MAX, &number, NULL), 0);
     return number;
 }
 
