@@ -190,10 +190,6 @@ void bed_main(int argc, char **argv)
         process_program(bed_own_program, sizeof(bed_own_program), NULL) < 0) {
         exit(2);
     }
-    /* What a shell ignores for those that it starts, they would ignore as well. */
-    for (int number = 1; number < NSIG; number++) {
-        signal(number, SIG_DFL);
-    }
 }
 
 /* ---- the processes of the tree, as /proc shows them ---- */
