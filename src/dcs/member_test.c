@@ -471,6 +471,57 @@ static void test_life(void **state)
     world_close(world);
 }
 
+/* Node AT becomes the leader of the store. */
+static void make_leader(const struct world *world, unsigned at)
+{
+    char command[1024];
+
+    str_format(
+        command, sizeof(command),
+        "ask() { curl -s -m 3 -d \"$2\" $1; }; "
+        "id=$(ask %s/v3/maintenance/status {} | sed 's/.*\"member_id\":\"\\([0-9]*\\)\".*/\\1/'); "
+        "for to in %s %s %s; do ask $to/v3/maintenance/transfer-leadership "
+        "'{\"targetID\":\"'$id'\"}'; "
+        "done >/dev/null; ask %s/v3/maintenance/status {} | grep -q \"\\\"leader\\\":\\\"$id\\\"\"",
+        world->nodes[at].client_url, world->nodes[0].client_url, world->nodes[1].client_url,
+        world->nodes[2].client_url, world->nodes[at].client_url);
+    assert_int_equal(run((const char *const[]){"sh", "-c", command, NULL}), 0);
+}
+
+static void on_taken_out(void *arg, int result, const char *initial_cluster, const char *why)
+{
+    (void)initial_cluster;
+    on_left(arg, result, why);
+}
+
+/* The leader has died, and nobody has noticed: a removal that is on its way to it is lost without a
+ * word, and asked for again. */
+static void test_leader_removed(void **state)
+{
+    struct world *world = *state;
+
+    if (!world_open(world)) {
+        skip();
+    }
+    for (unsigned at = 0; at < 3; at++) {
+        node_open(world, at);
+    }
+    wait_all(world);
+    make_leader(world, 2);
+    node_close(world, 2);
+    kill_server(world, 2);
+    {
+        char via[1][ETCD_URL_SIZE];
+        struct store_admin_options options = store_member_errand(world->nodes[0].member, via, 1);
+
+        str_copy(via[0], sizeof(via[0]), world->nodes[0].client_url);
+        store_admin_remove(&options, "n2", on_taken_out, world);
+    }
+    wait_change(world, 0);
+    assert_true(has_members(world, 0, "2"));
+    world_close(world);
+}
+
 /* A member is taken out while its host is dead. */
 static void test_removed(void **state)
 {
@@ -703,6 +754,7 @@ int main(void)
     static struct world world;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate_setup_teardown(test_life, NULL, close_failed, &world),
+        cmocka_unit_test_prestate_setup_teardown(test_leader_removed, NULL, close_failed, &world),
         cmocka_unit_test_prestate_setup_teardown(test_removed, NULL, close_failed, &world),
         cmocka_unit_test_prestate_setup_teardown(test_alone, NULL, close_failed, &world),
         cmocka_unit_test_prestate_setup_teardown(test_missing, NULL, close_failed, &world),

@@ -26,6 +26,8 @@ struct store_admin {
     char name[ROLL_NAME_SIZE]; /* of REMOVE */
     uint64_t leaving;
     unsigned removals;
+    bool is_unanswered; /* a removal was asked for, and nobody knows what became of it */
+    bool is_again;
     struct store_roll_call *roll_call;
     struct http_request *request;
     store_admin_done *done;
@@ -36,7 +38,7 @@ struct store_admin {
 /* The end of ADMIN: nothing may be done with it afterwards. */
 static void finish(struct store_admin *admin, int result, const char *initial_cluster)
 {
-    admin->done(admin->arg, result, initial_cluster, admin->why);
+    admin->done(admin->arg, result, initial_cluster, result < 0 ? admin->why : "");
     mem_free(admin);
 }
 
@@ -76,10 +78,16 @@ static void begin_at(struct store_admin *admin)
     }
 }
 
-/* Ask the next member from the start; after the last one the errand has failed. */
+/* Ask the next member from the start; after the last one the errand has failed. What was on its way
+ * to a leader that died is lost, and nobody says so: then all of them are asked once more, who have
+ * another leader by now. */
 static void try_next(struct store_admin *admin)
 {
     admin->via_at++;
+    if (admin->via_at >= admin->via_count && admin->is_unanswered && !admin->is_again) {
+        admin->is_again = true;
+        admin->via_at = 0;
+    }
     if (admin->via_at >= admin->via_count) {
         finish(admin, ERR_UNAVAILABLE, "");
         return;
@@ -124,6 +132,9 @@ static void on_removed(void *arg, const struct http_answer *answer)
     struct store_admin *admin = arg;
     struct etcd_members members;
 
+    if (admin->errand != ERRAND_ENTER && answer->result < 0) {
+        admin->is_unanswered = true;
+    }
     if (!read_members(admin, answer, &members)) {
         return;
     }
@@ -183,7 +194,7 @@ static void on_roll(void *arg, int result, const struct store_roll *roll, const 
     }
     member = admin->errand == ERRAND_LEAVE ? store_roll_at(roll, admin->self.peer_url)
                                            : store_roll_find(roll, admin->name);
-    if (member == NULL && admin->errand == ERRAND_LEAVE) {
+    if (member == NULL && (admin->errand == ERRAND_LEAVE || admin->is_again)) {
         finish(admin, 0, "");
         return;
     }

@@ -1036,7 +1036,7 @@ def slow_standby_disk_full(cluster):
                 check(now() < end, "the standby streams on without room")
                 primary.sql("INSERT INTO much SELECT generate_series(1, 50000)", 60)
                 time.sleep(0.5)
-            said = wait_listed(node, "No space left", "could not write", seconds=30)
+            said = wait_listed(node, "No space left", "could not write", "could not extend", seconds=30)
             note("standby's disk full: " + said.split("\n", 4)[-1].replace("\n", " | "))
         finally:
             os.remove(ballast)

@@ -371,6 +371,10 @@ void pg_looked(struct postgres *pg);
 int pg_read_control(const char *data_dir, struct control *ret, struct err *e);
 void pg_read_history(struct postgres *pg, uint32_t timeline);
 
+/* Why the server that wrote TEXT, the end of its log, has ended: its last FATAL or PANIC but for
+ * what clients were told meanwhile. RET stays when there is none. */
+void pg_last_words(const char *text, char *ret, size_t size);
+
 /* stale.c: reads /proc and files. The number of a live PostgreSQL process that holds the directory,
  * else 0. */
 int pg_find_server(const char *data_dir);

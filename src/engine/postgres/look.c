@@ -423,12 +423,35 @@ static int look_at(struct look_job *own, struct err *e)
     return r;
 }
 
+/* What clients are told while the server is on its way down or up again: not why it is. */
+static bool is_said_to_a_client(const char *words)
+{
+    words += strspn(words, " ");
+    return str_starts(words, "the database system is ") || str_starts(words, "terminating ");
+}
+
+void pg_last_words(const char *text, char *ret, size_t size)
+{
+    static const char *const kinds[] = {"FATAL:", "PANIC:"};
+    const char *found = NULL;
+
+    for (size_t kind = 0; kind < ARRAY_LEN(kinds); kind++) {
+        for (const char *at = strstr(text, kinds[kind]); at != NULL;
+             at = strstr(at + 1, kinds[kind])) {
+            if (!is_said_to_a_client(at + strlen(kinds[kind])) && (found == NULL || at > found)) {
+                found = at;
+            }
+        }
+    }
+    if (found != NULL) {
+        str_format(ret, size, "%.*s", (int)strcspn(found, "\n"), found);
+    }
+}
+
 /* The last thing that the server had to say before it ended. */
 static void find_last_words(struct look_job *own)
 {
-    static const char *const words[] = {"FATAL:", "PANIC:"};
     AUTO_FREE char *text = NULL;
-    const char *found = NULL;
     struct file_facts facts;
     int64_t from;
 
@@ -439,16 +462,7 @@ static void find_last_words(struct look_job *own)
     if (file_read_part(own->paths.log, (uint64_t)from, LOG_TAIL, &text, NULL, NULL) < 0) {
         return;
     }
-    for (size_t word = 0; word < ARRAY_LEN(words); word++) {
-        for (const char *at = strstr(text, words[word]); at != NULL;
-             at = strstr(at + 1, words[word])) {
-            found = found == NULL || at > found ? at : found;
-        }
-    }
-    if (found != NULL) {
-        str_format(
-            own->exit_problem, sizeof(own->exit_problem), "%.*s", (int)strcspn(found, "\n"), found);
-    }
+    pg_last_words(text, own->exit_problem, sizeof(own->exit_problem));
 }
 
 static int prepare_folder(struct look_job *own, struct err *e)

@@ -83,6 +83,36 @@ static void test_long(void **state)
     assert_string_equal(problem, "it does not stream: WAL WAL WAL");
 }
 
+/* Why it ended is not what it told its clients meanwhile. */
+static void test_last_words(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *words;
+    } rows[] = {
+        {"", "before"},
+        {LINE "LOG:  shutting down\n", "before"},
+        {LINE "FATAL:  could not extend file \"base/5/16389\"\n" LINE "HINT:  Check free disk "
+              "space.\n" LINE "FATAL:  the database system is in recovery mode\n",
+         "FATAL:  could not extend file \"base/5/16389\""},
+        {LINE "FATAL:  data directory has wrong ownership\n" LINE
+              "PANIC:  could not locate a valid checkpoint record",
+         "PANIC:  could not locate a valid checkpoint record"},
+        {LINE "PANIC:  one\n" LINE "FATAL:  another\n" LINE
+              "FATAL:  terminating connection due to unexpected postmaster exit\n",
+         "FATAL:  another"},
+        {LINE "FATAL:  the database system is starting up\n", "before"},
+    };
+
+    assert_non_null(state);
+    for (size_t at = 0; at < ARRAY_LEN(rows); at++) {
+        char words[160] = "before";
+
+        pg_last_words(rows[at].text, words, sizeof(words));
+        assert_string_equal(words, rows[at].words);
+    }
+}
+
 static bool is_slot_of_b(const char *condition)
 {
     AUTO_STR struct str sql = STR_INIT(256);
@@ -178,6 +208,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reading),
         cmocka_unit_test(test_long),
+        cmocka_unit_test(test_last_words),
         cmocka_unit_test(an_invalidated_slot_is_made_anew),
         cmocka_unit_test(what_a_starting_server_needs_is_told),
     };
