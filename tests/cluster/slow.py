@@ -307,9 +307,10 @@ def disk_refuses(cluster):
         wait_listed(new, "takes no writes", seconds=10)
         said = log_since(primary, position)
         check(said.count("rule=promote.run ") == 0, "it was opened again")
-        check("rule=trouble.release " in said or "rule=trouble.lapse " in said, "the lease went for another reason")
+        check("rule=trouble.disk " in said, "the lease went for another reason")
         # Nobody has all that the disk has: the lease lapses, and what it had alone may be lost in asynchronous mode.
-        if "rule=trouble.release " not in said:
+        if "rule=trouble.release " not in said and "rule=crash.release " not in said:
+            check("rule=trouble.lapse " in said, "the lease did not lapse and was not released")
             cluster.excuse_last_second(begin)
     cluster.wait_healthy(60)
     check_no_loss(cluster)
