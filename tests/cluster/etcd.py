@@ -86,10 +86,12 @@ class SecureEtcd(Etcd):
     def make_certificates(self):
         os.mkdir(self.certificates, mode=0o755)
         key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-        script = (f"openssl req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=ca -days 2\n"
+        # Newer versions of Python want to be told who signed, and that this one may.
+        script = (f"openssl req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=ca -days 2"
+                  " -addext keyUsage=critical,keyCertSign\n"
                   "for n in server client; do\n"
                   f" openssl req {key} -keyout $n.key -out $n.csr -subj /O=$n\n"
-                  " printf 'subjectAltName=IP:127.0.0.1\\n' >ext\n"
+                  " printf 'subjectAltName=IP:127.0.0.1\\nauthorityKeyIdentifier=keyid\\n' >ext\n"
                   " openssl x509 -req -in $n.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out $n.pem -days 2 -extfile ext\n"
                   "done\nchmod 0644 *.key *.pem\n")
         subprocess.run(["sh", "-ec", script], cwd=self.certificates, check=True, stdout=subprocess.DEVNULL,

@@ -48,7 +48,8 @@ class OwnDisks(Cluster):
             node.disk = path
             node.data = os.path.join(path, "data")
             node.refused = os.path.join(node.folder, "refused")
-            node.environment = {"LD_PRELOAD": DISK, "BATON_TEST_REFUSED": node.refused}
+            # A copy that the unprivileged user can read: the loader says nothing of one that it cannot.
+            node.environment = {"LD_PRELOAD": shutil.copy(DISK, node.folder), "BATON_TEST_REFUSED": node.refused}
             node.write_config()
 
     def stop(self):
