@@ -194,7 +194,7 @@ static void on_roll(void *arg, int result, const struct store_roll *roll, const 
     }
     member = admin->errand == ERRAND_LEAVE ? store_roll_at(roll, admin->self.peer_url)
                                            : store_roll_find(roll, admin->name);
-    if (member == NULL && (admin->errand == ERRAND_LEAVE || admin->is_again)) {
+    if (member == NULL && (admin->errand == ERRAND_LEAVE || admin->is_unanswered)) {
         finish(admin, 0, "");
         return;
     }
