@@ -471,6 +471,17 @@ static void test_life(void **state)
     world_close(world);
 }
 
+static void open_three(struct world *world)
+{
+    if (!world_open(world)) {
+        skip();
+    }
+    for (unsigned at = 0; at < 3; at++) {
+        node_open(world, at);
+    }
+    wait_all(world);
+}
+
 /* Node AT becomes the leader of the store. */
 static void make_leader(const struct world *world, unsigned at)
 {
@@ -500,13 +511,7 @@ static void test_leader_removed(void **state)
 {
     struct world *world = *state;
 
-    if (!world_open(world)) {
-        skip();
-    }
-    for (unsigned at = 0; at < 3; at++) {
-        node_open(world, at);
-    }
-    wait_all(world);
+    open_three(world);
     make_leader(world, 2);
     node_close(world, 2);
     kill_server(world, 2);
@@ -527,13 +532,7 @@ static void test_removed(void **state)
 {
     struct world *world = *state;
 
-    if (!world_open(world)) {
-        skip();
-    }
-    for (unsigned at = 0; at < 3; at++) {
-        node_open(world, at);
-    }
-    wait_all(world);
+    open_three(world);
     print_message("all are well: etcd knows nobody of this name\n");
     store_member_remove(world->nodes[0].member, "nobody", on_left, world);
     wait_change(world, ERR_NOT_FOUND);
