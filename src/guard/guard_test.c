@@ -22,8 +22,8 @@
 #define NOBODY 65534
 #define FREEZER "/sys/fs/cgroup/freezer/baton-guard-test"
 
-/* Lateness that is accepted on a busy test machine under sanitizers. */
-#define LATE_MS 1500
+/* Lateness that is accepted on a busy test machine, which stands still at times. */
+#define LATE_MS 4000
 
 static struct bed bed;
 
@@ -114,6 +114,20 @@ static void expect_fence(struct instant from, int64_t min_ms)
     assert_int_equal(bed.state.is_ending, 0);
     assert_false(instant_is_set(bed.state.deadline));
     assert_int_equal(bed_count(&bed), 0);
+}
+
+/* The tree is whole as long as less than DEADLINE_MS have passed since FROM; a machine that stood
+ * still for longer shows nothing. */
+static void expect_tree_before(struct instant from, int64_t deadline_ms)
+{
+    int count = bed_count(&bed);
+    int64_t elapsed_ms = instant_elapsed_max_ms(from, clock_now());
+
+    if (elapsed_ms < deadline_ms) {
+        assert_int_equal(count, TREE_SIZE);
+    } else {
+        print_message("%" PRId64 " ms instead of less than %" PRId64 "\n", elapsed_ms, deadline_ms);
+    }
 }
 
 /* ---- starting ---- */
@@ -227,12 +241,12 @@ static void the_deadline_kills_the_tree(void **state)
     (void)state;
     start_tree("--tree", TREE_SIZE);
     now = clock_now();
-    bed_order(bed.fd, GUARD_ARM, 0, instant_add_ms(now, 400));
+    bed_order(bed.fd, GUARD_ARM, 0, instant_add_ms(now, 3000));
     ask();
     assert_true(instant_is_set(bed.state.deadline));
     bed_pause(200);
-    assert_int_equal(bed_count(&bed), TREE_SIZE);
-    expect_fence(now, 400);
+    expect_tree_before(now, 3000);
+    expect_fence(now, 3000);
 }
 
 static void a_deadline_in_the_past_kills_at_once(void **state)
@@ -282,8 +296,8 @@ static void the_deadline_moves_forward_only(void **state)
     (void)state;
     start_tree("--tree", TREE_SIZE);
     now = clock_now();
-    first = instant_add_ms(now, 1500);
-    second = instant_add_ms(now, 4000);
+    first = instant_add_ms(now, 3000);
+    second = instant_add_ms(now, 6000);
     bed_order(bed.fd, GUARD_ARM, 0, first);
     /* Backward, partly backward, and none. */
     bed_order(bed.fd, GUARD_ARM, 0, instant_add_ms(now, 100));
@@ -293,13 +307,13 @@ static void the_deadline_moves_forward_only(void **state)
     ask();
     assert_memory_equal(&bed.state.deadline, &first, sizeof(first));
     bed_pause(200);
-    assert_int_equal(bed_count(&bed), TREE_SIZE);
+    expect_tree_before(now, 3000);
     bed_order(bed.fd, GUARD_ARM, 0, second);
     ask();
     assert_memory_equal(&bed.state.deadline, &second, sizeof(second));
-    bed_pause(1600);
-    assert_int_equal(bed_count(&bed), TREE_SIZE);
-    expect_fence(now, 4000);
+    bed_pause(3000);
+    expect_tree_before(now, 6000);
+    expect_fence(now, 6000);
 }
 
 static void arming_needs_a_process(void **state)
@@ -466,7 +480,7 @@ static void the_death_of_the_agent_changes_nothing(void **state)
         int fd = bed_connect(&bed);
 
         bed_start(&bed, fd, "--tree");
-        bed_order(fd, GUARD_ARM, 0, instant_add_ms(now, 2500));
+        bed_order(fd, GUARD_ARM, 0, instant_add_ms(now, 5000));
         bed_wait_for_tree(&bed, TREE_SIZE);
         IGNORE(write(ready[1], "x", 1) < 0, "the parent waits");
         pause();
@@ -478,14 +492,14 @@ static void the_death_of_the_agent_changes_nothing(void **state)
     close(ready[0]);
     close(ready[1]);
     bed_pause(100);
-    assert_int_equal(bed_count(&bed), TREE_SIZE);
+    expect_tree_before(now, 5000);
     ask();
     assert_int_equal(bed.state.starts, 1);
     assert_true(instant_is_set(bed.state.deadline));
     /* Not even if nobody is left: the deadline holds. */
     file_auto_close(&bed.fd);
     bed_wait_for_tree(&bed, 0);
-    assert_in_range(instant_elapsed_min_ms(now, clock_now()), 2500, 2500 + LATE_MS);
+    assert_in_range(instant_elapsed_min_ms(now, clock_now()), 5000, 5000 + LATE_MS);
     bed.fd = bed_connect(&bed);
     ask();
     assert_int_equal(bed.state.pid, 0);
@@ -544,11 +558,11 @@ static void the_deadline_holds_while_the_guard_ends(void **state)
     (void)state;
     start_tree("--tree", TREE_SIZE);
     now = clock_now();
-    bed_order(bed.fd, GUARD_ARM, 0, instant_add_ms(now, 500));
+    bed_order(bed.fd, GUARD_ARM, 0, instant_add_ms(now, 3000));
     ask();
     assert_int_equal(kill(bed.guard, SIGTERM), 0); /* the tree is deaf to SIGINT */
     bed_start(&bed, bed.fd, "--obey");
-    expect_fence(now, 500);
+    expect_fence(now, 3000);
     assert_int_equal(bed.state.start_errno, EBUSY);
     assert_int_equal(bed_wait_for_guard(&bed), 0);
 }

@@ -22,7 +22,7 @@
 #define NEVER ((struct instant){0, 0})
 #define MOUNT "/sys/fs/cgroup"
 #define NOBODY 65534
-#define LATE_MS 1500
+#define LATE_MS 4000 /* the machine stands still at times */
 
 /* The sanitizer does not lock memory and says that it did. */
 #ifdef __SANITIZE_ADDRESS__
@@ -356,12 +356,12 @@ static void a_server_that_was_never_opened_can_be_disarmed(void **state)
 {
     (void)state;
     start("--tree", TREE_SIZE);
-    bed_order(bed.fd, GUARD_ARM, 0, bed_in(400));
+    bed_order(bed.fd, GUARD_ARM, 0, bed_in(2000));
     bed_order(bed.fd, GUARD_DISARM, 0, NEVER);
     ask();
     assert_false(instant_is_set(bed.state.deadline));
     assert_int_equal(bed.state.is_open, 0);
-    bed_pause(700);
+    bed_pause(2500);
     assert_int_equal(bed_count(&bed), TREE_SIZE);
     bed_order(bed.fd, GUARD_ARM, 0, bed_in(100));
     bed_wait(&bed, bed_is_gone);
@@ -385,13 +385,13 @@ static void one_that_was_opened_cannot(void **state)
     }
     bed_order(bed.fd, GUARD_SIGNAL, SIGHUP + 100, NEVER); /* none */
     now = clock_now();
-    bed_order(bed.fd, GUARD_ARM, 0, instant_add_ms(now, 600));
+    bed_order(bed.fd, GUARD_ARM, 0, instant_add_ms(now, 3000));
     bed_order(bed.fd, GUARD_SIGNAL, SIGUSR1, NEVER);
     bed_order(bed.fd, GUARD_DISARM, 0, NEVER);
     ask();
     assert_int_equal(bed.state.is_open, 1);
     assert_true(instant_is_set(bed.state.deadline));
-    expect_fence(now, 600);
+    expect_fence(now, 3000);
     /* The next one has not been opened. */
     start("--tree", TREE_SIZE);
     assert_int_equal(bed.state.is_open, 0);
@@ -426,12 +426,26 @@ static void watch(unsigned timeout_s, int64_t left_ms)
     assert_int_equal(send(bed.fd, &message, sizeof(message), MSG_NOSIGNAL), sizeof(message));
 }
 
-/* All that was said to the device so far. */
+/* All that was said to the device since the last time. */
 static void hear(char *buffer, size_t size)
 {
     ssize_t length = read(fifo_fd, buffer, size - 1);
 
     buffer[MAX(length, (ssize_t)0)] = '\0';
+}
+
+/* Wait until the device was told WANTED first, whatever came then. */
+static void expect_said(const char *wanted)
+{
+    struct instant start = clock_now();
+    char said[200] = "";
+
+    while (strlen(said) < strlen(wanted)) {
+        assert_true(instant_elapsed_max_ms(start, clock_now()) < PATIENCE_MS);
+        bed_pause(20);
+        hear(said + strlen(said), sizeof(said) - strlen(said));
+    }
+    assert_true(str_starts(said, wanted));
 }
 
 static int tear_down_watchdog(void **state)
@@ -454,9 +468,7 @@ static void the_watchdog_runs_with_the_deadline(void **state)
     bed_order(bed.fd, GUARD_ARM, 0, bed_in(60000));
     ask();
     assert_int_equal(bed.state.watchdog, GUARD_WATCHDOG_RUNNING);
-    bed_pause(1000);
-    hear(said, sizeof(said));
-    assert_true(str_starts(said, "Ctimeout=2\n11"));
+    expect_said("Ctimeout=2\n11");
     bed_order(bed.fd, GUARD_KILL, 0, NEVER);
     bed_wait(&bed, bed_is_gone);
     ask();
@@ -487,19 +499,21 @@ static void a_stopped_guard_does_not_pet(void **state)
 
 static void near_the_deadline_it_is_not_petted(void **state)
 {
+    struct instant now;
     char said[200];
 
     (void)state;
     watch(1, 1500);
     start("--tree", TREE_SIZE);
-    bed_order(bed.fd, GUARD_ARM, 0, bed_in(2000));
-    ask();
-    bed_pause(600);
+    now = clock_now();
+    bed_order(bed.fd, GUARD_ARM, 0, instant_add_ms(now, 4000));
+    expect_said("Ctimeout=1\n1");
+    while (instant_elapsed_min_ms(now, clock_now()) < 2600) {
+        bed_pause(20);
+    }
     hear(said, sizeof(said));
-    assert_true(str_starts(said, "Ctimeout=1\n1"));
-    bed_pause(700);
-    hear(said, sizeof(said));
-    assert_string_equal(said, "");
+    assert_null(strchr(said, 'V'));
+    /* It ends with the deadline, and nothing comes before. */
     bed_wait(&bed, bed_is_gone);
     ask();
     hear(said, sizeof(said));
