@@ -153,8 +153,8 @@ static void node_close(struct world *world, unsigned at)
     world->nodes[at].member = NULL;
 }
 
-/* Whether process NAME of /proc is the server of NODE: it has the data directory as an argument. */
-static bool is_server(const struct world *world, const struct node *node, const char *name)
+/* Whether process NAME of /proc runs PROGRAM with WORD as an argument. */
+static bool is_running(const char *name, const char *program, const char *word)
 {
     char path[300];
     char line[2048] = "";
@@ -164,19 +164,19 @@ static bool is_server(const struct world *world, const struct node *node, const 
     str_format(path, sizeof(path), "/proc/%s/cmdline", name);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     length = fd >= 0 ? read(fd, line, sizeof(line) - 1) : 0;
-    if (length <= 0 || !str_equal(line, world->program)) {
+    if (length <= 0 || !str_equal(line, program)) {
         return false;
     }
-    for (const char *word = line; word < line + length; word += strlen(word) + 1) {
-        if (str_equal(word, node->data_dir)) {
+    for (const char *at = line; at < line + length; at += strlen(at) + 1) {
+        if (str_equal(at, word)) {
             return true;
         }
     }
     return false;
 }
 
-/* Its pid, or 0. */
-static pid_t server_of(const struct world *world, unsigned at)
+/* The pid of one that does, or 0. */
+static pid_t find_process(const char *program, const char *word)
 {
     DIR *folder = opendir("/proc");
     pid_t pid = 0;
@@ -184,12 +184,25 @@ static pid_t server_of(const struct world *world, unsigned at)
     assert_non_null(folder);
     for (const struct dirent *entry = readdir(folder); entry != NULL && pid == 0;
          entry = readdir(folder)) {
-        if (is_server(world, &world->nodes[at], entry->d_name)) {
+        if (is_running(entry->d_name, program, word)) {
             pid = (pid_t)strtol(entry->d_name, NULL, 10);
         }
     }
     assert_int_equal(closedir(folder), 0);
     return pid;
+}
+
+static pid_t server_of(const struct world *world, unsigned at)
+{
+    return find_process(world->program, world->nodes[at].data_dir); /* it has it as an argument */
+}
+
+static pid_t guard_of(const struct world *world, unsigned at)
+{
+    char path[300];
+
+    str_format(path, sizeof(path), "%s/store.guard", world->nodes[at].runtime_dir);
+    return find_process(world->guard, path);
 }
 
 static void kill_server(const struct world *world, unsigned at)
@@ -208,11 +221,16 @@ static void world_close(struct world *world)
         }
     }
     run_until(world->loop, 1500, NULL, NULL);
+    /* Who has not ended by now; a guard without an agent waits for the next one. */
     for (unsigned at = 0; at < NODES_MAX; at++) {
-        pid_t pid = server_of(world, at);
+        pid_t guard = guard_of(world, at);
+        pid_t server = server_of(world, at);
 
-        if (pid > 0) {
-            kill(pid, SIGKILL);
+        if (guard > 0) {
+            kill(guard, SIGTERM);
+        }
+        if (server > 0) {
+            kill(server, SIGKILL);
         }
         node_close(world, at);
     }
