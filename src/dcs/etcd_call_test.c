@@ -1,10 +1,9 @@
 /* What a real etcd does only by chance: answers that get lost, servers that lie. A stub server
  * follows a script instead; what it shares with the test is in memory that both have. */
 #include "dcs/etcd_call.h"
-#include "dcs/etcd_test.h"
+#include "dcs/etcd_stub.h"
 #include "dcs/etcd_wire.h"
 
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 #define PREFIX "/service/test/"
@@ -29,16 +28,6 @@ struct stub {
     char value[16];          /* what they put, in base64; "": anything */
 };
 
-static void answer(int fd, int status, const char *body)
-{
-    char head[128];
-
-    str_format(
-        head, sizeof(head), "HTTP/1.1 %d X\r\nContent-Length: %zu\r\n\r\n", status, strlen(body));
-    IGNORE(write(fd, head, strlen(head)) < 0, "the client sees");
-    IGNORE(write(fd, body, strlen(body)) < 0, "the client sees");
-}
-
 static void answer_ok(int fd, const struct stub *stub, const char *rest)
 {
     char body[512];
@@ -46,7 +35,7 @@ static void answer_ok(int fd, const struct stub *stub, const char *rest)
     str_format(
         body, sizeof(body), "{" HEADER "%s}", stub->cluster_id, stub->revision, stub->raft_term,
         rest);
-    answer(fd, 200, body);
+    stub_answer(fd, 200, body);
 }
 
 static void answer_txn(int fd, struct stub *stub, const char *request)
@@ -66,10 +55,10 @@ static void answer_txn(int fd, struct stub *stub, const char *request)
         answer_ok(fd, stub, "");
         return;
     case 'l':
-        answer(fd, 404, "{\"code\":5,\"message\":\"etcdserver: requested lease not found\"}");
+        stub_answer(fd, 404, "{\"code\":5,\"message\":\"etcdserver: requested lease not found\"}");
         return;
     case 'e':
-        answer(fd, 503, "{\"code\":14,\"message\":\"etcdserver: request timed out\"}");
+        stub_answer(fd, 503, "{\"code\":14,\"message\":\"etcdserver: request timed out\"}");
         return;
     case 'c':
         _exit(0);
@@ -93,21 +82,22 @@ static void answer_watch(int fd, const struct stub *stub)
     _exit(0);
 }
 
-static void answer_request(int fd, struct stub *stub, const char *request)
+static void answer_request(int fd, void *arg, const char *request)
 {
+    struct stub *stub = arg;
     const char *path = strchr(request, ' ');
 
     if (path == NULL || str_starts(path, " /v3beta/") != stub->is_beta) {
-        answer(fd, 404, "404 page not found");
+        stub_answer(fd, 404, "404 page not found");
         return;
     }
     path = strchr(path + 2, '/');
     if (stub->no_user) {
-        answer(fd, 403, DENIED);
+        stub_answer(fd, 403, DENIED);
     } else if (str_starts(path, "/kv/range ")) {
         stub->reads++;
         if (stub->no_reads && strstr(request, "keys_only") == NULL) {
-            answer(fd, 503, "{\"code\":14,\"message\":\"etcdserver: request timed out\"}");
+            stub_answer(fd, 503, "{\"code\":14,\"message\":\"etcdserver: request timed out\"}");
         } else {
             answer_ok(fd, stub, "");
         }
@@ -120,11 +110,11 @@ static void answer_request(int fd, struct stub *stub, const char *request)
     } else if (str_starts(path, "/lease/grant ")) {
         answer_ok(fd, stub, ",\"ID\":\"77\",\"TTL\":\"5\"");
     } else if (str_starts(path, "/lease/keepalive ")) {
-        answer(fd, 200, "{\"result\":{\"ID\":\"77\",\"TTL\":\"5\"}}");
+        stub_answer(fd, 200, "{\"result\":{\"ID\":\"77\",\"TTL\":\"5\"}}");
     } else if (str_starts(path, "/maintenance/status ")) {
         __sync_fetch_and_add(&stub->statuses, 1);
         if (stub->no_status) {
-            answer(fd, 403, DENIED);
+            stub_answer(fd, 403, DENIED);
         } else {
             answer_ok(fd, stub, ",\"leader\":\"1\"");
         }
@@ -133,74 +123,20 @@ static void answer_request(int fd, struct stub *stub, const char *request)
     }
 }
 
-/* One connection, request by request. */
-static void serve(int fd, struct stub *stub)
+static struct stub *stub_open(pid_t *pid, char *url, size_t size)
 {
-    char request[8192];
-    size_t length = 0;
+    struct stub *stub = stub_share(sizeof(*stub));
+    int fd = stub_listen(url, size);
 
-    for (;;) {
-        ssize_t got = read(fd, request + length, sizeof(request) - 1 - length);
-        const char *body = NULL;
-        const char *header = NULL;
-
-        if (got <= 0) {
-            _exit(0);
-        }
-        length += (size_t)got;
-        request[length] = '\0';
-        body = strstr(request, "\r\n\r\n");
-        header = strstr(request, "Content-Length: ");
-        if (body == NULL || header == NULL ||
-            strlen(body + 4) < (size_t)strtol(header + 16, NULL, 10)) {
-            continue;
-        }
-        answer_request(fd, stub, request);
-        length = 0;
-    }
-}
-
-static pid_t stub_start(struct stub **ret, char *url, size_t size)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t length = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    pid_t pid = 0;
-    struct stub *stub =
-        mmap(NULL, sizeof(*stub), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    assert_true(stub != MAP_FAILED);
     *stub = (struct stub){.cluster_id = 5, .revision = 100, .raft_term = 7};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(listen(fd, 64), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-    str_format(url, size, "http://127.0.0.1:%d", ntohs(address.sin_port));
-    pid = fork();
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        setpgid(0, 0);
-        signal(SIGCHLD, SIG_IGN);
-        for (;;) {
-            int client = accept(fd, NULL, NULL);
-
-            if (fork() == 0) {
-                prctl(PR_SET_PDEATHSIG, SIGKILL);
-                serve(client, stub);
-            }
-            close(client);
-        }
-    }
-    close(fd);
-    *ret = stub;
-    return pid;
+    *pid = stub_start(fd, answer_request, stub);
+    return stub;
 }
 
-static void stub_stop(struct stub *stub, pid_t pid)
+static void stub_close(struct stub *stub, pid_t pid)
 {
-    kill(-pid, SIGKILL);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
-    munmap(stub, sizeof(*stub));
+    stub_stop(pid);
+    stub_unshare(stub, sizeof(*stub));
 }
 
 struct client {
@@ -277,7 +213,7 @@ static void client_open(struct client *client, bool is_beta, bool no_watch)
     char url[64];
 
     *client = (struct client){.loop = loop_new()};
-    client->pid = stub_start(&client->stub, url, sizeof(url));
+    client->stub = stub_open(&client->pid, url, sizeof(url));
     client->stub->is_beta = is_beta;
     client->stub->no_watch = no_watch;
     client_start(client, (const char *const[]){url}, 1, NULL);
@@ -288,7 +224,7 @@ static void client_open_behind(struct client *client, const char *first, const c
     char url[64];
 
     *client = (struct client){.loop = loop_new()};
-    client->pid = stub_start(&client->stub, url, sizeof(url));
+    client->stub = stub_open(&client->pid, url, sizeof(url));
     client_start(client, (const char *const[]){first, url}, 2, user);
 }
 
@@ -296,7 +232,7 @@ static void client_close(struct client *client)
 {
     dcs_free(client->dcs);
     loop_free(client->loop);
-    stub_stop(client->stub, client->pid);
+    stub_close(client->stub, client->pid);
 }
 
 /* Ask once; each question puts another value, by which the stub knows its attempts. Returns the
@@ -522,9 +458,9 @@ static void test_no_status(void **state)
 /* The first server is another store's by mistake, and knows no such user. */
 static void test_no_user(void **state)
 {
-    struct stub *stub = NULL;
     char url[64];
-    pid_t pid = stub_start(&stub, url, sizeof(url));
+    pid_t pid = 0;
+    struct stub *stub = stub_open(&pid, url, sizeof(url));
 
     (void)state;
     stub->no_user = true;
@@ -536,7 +472,7 @@ static void test_no_user(void **state)
         expect(&client, &swap, "sss", DCS_DONE);
         client_close(&client);
     }
-    stub_stop(stub, pid);
+    stub_close(stub, pid);
 }
 
 /* A watch that never begins must not become a busy loop. */

@@ -26,7 +26,7 @@ struct store_admin {
     char name[ROLL_NAME_SIZE]; /* of REMOVE */
     uint64_t leaving;
     unsigned removals;
-    bool is_unanswered; /* a removal was asked for, and nobody knows what became of it */
+    bool is_asked; /* a removal was asked for: not to be a member any more is what it was for */
     bool is_again;
     struct store_roll_call *roll_call;
     struct http_request *request;
@@ -78,13 +78,14 @@ static void begin_at(struct store_admin *admin)
     }
 }
 
-/* Ask the next member from the start; after the last one the errand has failed. What was on its way
- * to a leader that died is lost, and nobody says so: then all of them are asked once more, who have
- * another leader by now. */
+/* Ask the next member from the start; after the last one the errand has failed. But for a removal,
+ * that one did not succeed does not say that it was not done: etcd forgets what was on its way to a
+ * leader that died, and a member that hears of its own removal from the others stops before it has
+ * answered. Then all are asked once more, who know by now. */
 static void try_next(struct store_admin *admin)
 {
     admin->via_at++;
-    if (admin->via_at >= admin->via_count && admin->is_unanswered && !admin->is_again) {
+    if (admin->via_at >= admin->via_count && admin->is_asked && !admin->is_again) {
         admin->is_again = true;
         admin->via_at = 0;
     }
@@ -132,9 +133,6 @@ static void on_removed(void *arg, const struct http_answer *answer)
     struct store_admin *admin = arg;
     struct etcd_members members;
 
-    if (admin->errand != ERRAND_ENTER && answer->result < 0) {
-        admin->is_unanswered = true;
-    }
     if (!read_members(admin, answer, &members)) {
         return;
     }
@@ -166,6 +164,7 @@ static void on_added(void *arg, const struct http_answer *answer)
 
 static void take_out(struct store_admin *admin)
 {
+    admin->is_asked = true;
     start(admin, "cluster/member/remove", etcd_wire_id(admin->leaving), on_removed);
 }
 
@@ -194,7 +193,7 @@ static void on_roll(void *arg, int result, const struct store_roll *roll, const 
     }
     member = admin->errand == ERRAND_LEAVE ? store_roll_at(roll, admin->self.peer_url)
                                            : store_roll_find(roll, admin->name);
-    if (member == NULL && (admin->errand == ERRAND_LEAVE || admin->is_unanswered)) {
+    if (member == NULL && (admin->errand == ERRAND_LEAVE || admin->is_asked)) {
         finish(admin, 0, "");
         return;
     }

@@ -5,7 +5,8 @@
  * up: a voter that is added but does not come up would cost a cluster of one or two its majority.
  *
  * Each step is one request to one member, the next one is asked when it fails; a removal that
- * nobody answered is asked for once more, since etcd forgets what its leader had when that dies.
+ * nobody confirmed is asked for once more, since it may be lost, or done: etcd forgets what its
+ * leader had when that dies, and a member that leaves may stop before it has answered.
  * Before a member is taken out all are asked for their state, so that a removal that would cost the
  * majority is refused with a reason; etcd itself refuses it, too (strict-reconfig-check). A leader
  * hands over first: an election would take longer. Errands may be repeated at any time. */
