@@ -1,7 +1,7 @@
 /* What a real etcd does only by chance: answers that get lost, servers that lie. A stub server
  * follows a script instead; what it shares with the test is in memory that both have. */
 #include "dcs/etcd_call.h"
-#include "dcs/etcd_stub.h"
+#include "dcs/etcd_stub_test.h"
 #include "dcs/etcd_wire.h"
 
 #include <sys/resource.h>

@@ -3,7 +3,7 @@
  * stub servers do it here. */
 #include "dcs/store_admin.h"
 
-#include "dcs/etcd_stub.h"
+#include "dcs/etcd_stub_test.h"
 
 #define MEMBERS 3
 #define UNHEALTHY "{\"code\":14,\"message\":\"etcdserver: unhealthy cluster\"}"
