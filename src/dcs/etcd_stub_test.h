@@ -1,6 +1,6 @@
-/* etcd_stub_test.h - for the unit tests of this folder: a server that answers as a test says, for what a
- * real etcd does only by chance. Each connection has its own process: what the test and the stub
- * share is in memory that stub_share returns. */
+/* etcd_stub_test.h - for the unit tests of this folder: a server that answers as a test says, for
+ * what a real etcd does only by chance. Each connection has its own process: what the test and the
+ * stub share is in memory that stub_share returns. */
 #pragma once
 
 #include "dcs/etcd_test.h"
