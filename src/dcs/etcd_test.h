@@ -223,16 +223,24 @@ struct waiter {
     bool (*is_so)(void *arg);
     void *arg;
     struct instant start;
+    struct instant last; /* turn */
     int64_t limit_ms;
+    int64_t still_ms; /* in which the machine stood still: nothing can become so meanwhile */
     bool was_so;
 };
+
+#define TURN_MAX_MS 100
 
 UNUSED static void on_waiter(void *arg)
 {
     struct waiter *waiter = arg;
+    struct instant now = clock_now();
 
+    waiter->still_ms += MAX(instant_elapsed_max_ms(waiter->last, now) - TURN_MAX_MS, 0);
+    waiter->last = now;
     waiter->was_so = waiter->is_so != NULL && waiter->is_so(waiter->arg);
-    if (waiter->was_so || instant_elapsed_max_ms(waiter->start, clock_now()) > waiter->limit_ms) {
+    if (waiter->was_so ||
+        instant_elapsed_max_ms(waiter->start, now) - waiter->still_ms > waiter->limit_ms) {
         loop_stop(waiter->loop);
         return;
     }
@@ -243,8 +251,9 @@ UNUSED static void on_waiter(void *arg)
 UNUSED static bool run_until(
     struct loop *loop, int64_t limit_ms, bool (*is_so)(void *arg), void *arg)
 {
+    struct instant now = clock_now();
     struct waiter waiter = {
-        .loop = loop, .is_so = is_so, .arg = arg, .start = clock_now(), .limit_ms = limit_ms};
+        .loop = loop, .is_so = is_so, .arg = arg, .start = now, .last = now, .limit_ms = limit_ms};
 
     waiter.timer = loop_timer_new(loop, on_waiter, &waiter);
     loop_timer_start(waiter.timer, 0);
