@@ -81,6 +81,7 @@ UNUSED static pid_t stub_start(int fd, stub_handler *handler, void *arg)
 {
     pid_t pid = fork();
 
+    assert_true(pid >= 0);
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         setpgid(0, 0);
@@ -95,6 +96,8 @@ UNUSED static pid_t stub_start(int fd, stub_handler *handler, void *arg)
             close(client);
         }
     }
+    /* Here, too: it may not have run yet when it is stopped, and then its group has to exist. */
+    IGNORE(setpgid(pid, pid) < 0, "it was quicker");
     close(fd);
     return pid;
 }

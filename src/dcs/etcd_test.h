@@ -247,7 +247,8 @@ UNUSED static void on_waiter(void *arg)
     loop_timer_start(waiter->timer, 2);
 }
 
-/* Run LOOP until IS_SO(ARG) (NULL: never), at most LIMIT_MS. Whether it became so. */
+/* Run LOOP until IS_SO(ARG) (NULL: never), at most LIMIT_MS, of which a turn takes at most
+ * TURN_MAX_MS. Whether it became so. */
 UNUSED static bool run_until(
     struct loop *loop, int64_t limit_ms, bool (*is_so)(void *arg), void *arg)
 {

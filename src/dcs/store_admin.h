@@ -40,7 +40,7 @@ struct store_admin *store_admin_promote(
 
 /* Take out this node's member, or the one called NAME (store_roll_name):
  * ERR_CONFLICT when the others could not go on without it. One that is not a member any more is
- * out, by NAME it is ERR_NOT_FOUND. */
+ * out; by NAME it is ERR_NOT_FOUND, unless this errand has asked for its removal. */
 struct store_admin *store_admin_leave(
     const struct store_admin_options *options, store_admin_done *done, void *arg);
 struct store_admin *store_admin_remove(

@@ -8,7 +8,6 @@
 #define MEMBERS 3
 #define UNHEALTHY "{\"code\":14,\"message\":\"etcdserver: unhealthy cluster\"}"
 #define STOPPED "{\"code\":14,\"message\":\"etcdserver: server stopped\"}"
-#define NOT_FOUND "{\"code\":5,\"message\":\"etcdserver: member not found\"}"
 
 /* What a member does when it is asked to take out m3: 'd'o it, 'u'nhealthy: refuse, 's'top when it
  * is done, 'l'ose the answer when it is done. */
@@ -55,18 +54,12 @@ static void answer_list(int fd, const struct stub *stub)
 
 static void answer_removal(int fd, struct stub *stub, unsigned at)
 {
-    bool was_out = stub->is_out;
-
     stub->asked[at]++;
     if (stub->habit[at] == 'u') {
         stub_answer(fd, 503, UNHEALTHY);
         return;
     }
     stub->is_out = true;
-    if (was_out) {
-        stub_answer(fd, 404, NOT_FOUND);
-        return;
-    }
     switch (stub->habit[at]) {
     case 'l':
         _exit(0);
