@@ -417,6 +417,20 @@ int wal_scan_go(struct wal_scan *scan, const struct wal_slice *slice)
     }
 }
 
+bool wal_scan_is_cut(const struct wal_scan *scan, const struct wal_slice *slice, uint64_t lsn)
+{
+    struct wal_slice part = *slice;
+    uint64_t next = skip_header(scan->lsn, slice->segment_size);
+    struct wal_record record;
+
+    if (lsn % PAGE_SIZE != 0 || slice->lsn > next || next >= lsn ||
+        lsn - slice->lsn > slice->length) {
+        return false;
+    }
+    part.length = (size_t)(lsn - slice->lsn);
+    return wal_record_decode(&part, next, &record, NULL) == ERR_UNAVAILABLE;
+}
+
 bool wal_is_shutdown_checkpoint(const struct wal_record *record)
 {
     return record->manager == MANAGER_XLOG &&

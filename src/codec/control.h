@@ -104,6 +104,10 @@ MUST_CHECK int wal_scan_begin(struct wal_scan *ret, const struct wal_slice *slic
 #define WAL_SCAN_MORE 1
 int wal_scan_go(struct wal_scan *scan, const struct wal_slice *slice);
 
+/* Behind the last valid record, whether the next one has begun and goes on behind LSN, a page's end
+ * in SLICE: all pages up to there continue it. */
+bool wal_scan_is_cut(const struct wal_scan *scan, const struct wal_slice *slice, uint64_t lsn);
+
 /* "00000001000000000000000A" for the segment with LSN; and back (segment start; ERR_INVALID for any
  * other name). */
 #define WAL_NAME_SIZE 25

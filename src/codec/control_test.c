@@ -410,6 +410,41 @@ static void test_wal_across_pages_and_segments(void **state)
     assert_true(crossed > 50);
 }
 
+/* Behind a record that ends at 64, one of 17000 bytes: it goes on in two more pages. */
+static void test_wal_cut(void **state)
+{
+    static unsigned char wal[(size_t)2 * SEGMENT_SIZE];
+    const uint64_t start = 0x7F00000000;
+    const struct wal_slice slice = {wal, (size_t)4 * PAGE, start, SEGMENT_SIZE};
+    const struct wal_slice two = {wal, (size_t)2 * PAGE - 8, start, SEGMENT_SIZE};
+    const struct wal_slice later = {wal + PAGE, (size_t)3 * PAGE, start + PAGE, SEGMENT_SIZE};
+    const struct wal_scan scan = {.lsn = start + 64, .previous_lsn = start + 40};
+
+    (void)state;
+    put_page_header(wal, start, 0, 0);
+    assert_false(wal_scan_is_cut(&scan, &slice, start + PAGE)); /* nothing has begun */
+    put_record(wal, start, 64, 17000, 0x60);
+    assert_true(wal_scan_is_cut(&scan, &slice, start + PAGE));
+    assert_true(wal_scan_is_cut(&scan, &slice, start + 2 * PAGE));
+    assert_false(wal_scan_is_cut(&scan, &slice, start + 3 * PAGE)); /* behind it */
+    assert_false(wal_scan_is_cut(&scan, &slice, start + PAGE + 64));
+    assert_false(wal_scan_is_cut(&scan, &slice, start));
+    assert_false(wal_scan_is_cut(&scan, &two, start + 2 * PAGE));
+    assert_false(wal_scan_is_cut(&scan, &later, start + 2 * PAGE));
+    wal[300] ^= 1; /* all is there, but damaged */
+    assert_false(wal_scan_is_cut(&scan, &slice, start + 3 * PAGE));
+    wal[PAGE + 16] ^= 1; /* the second page continues another one */
+    assert_true(wal_scan_is_cut(&scan, &slice, start + PAGE));
+    assert_false(wal_scan_is_cut(&scan, &slice, start + 2 * PAGE));
+    /* One that fills the page: a commit may end there. */
+    for (uint32_t length = PAGE - 64 - 7; length <= PAGE - 64; length++) {
+        put_record(wal, start, 64, length, 0x60);
+        assert_false(wal_scan_is_cut(&scan, &slice, start + PAGE));
+        wal[300] ^= 1;
+        assert_false(wal_scan_is_cut(&scan, &slice, start + PAGE));
+    }
+}
+
 static void test_wal_end(void **state)
 {
     unsigned char *wal = mem_alloc((size_t)2 * SEGMENT_SIZE);
@@ -480,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_wal_scan),
         cmocka_unit_test(test_wal_refusals),
         cmocka_unit_test(test_wal_across_pages_and_segments),
+        cmocka_unit_test(test_wal_cut),
         cmocka_unit_test(test_wal_end),
         cmocka_unit_test(test_wal_names),
     };

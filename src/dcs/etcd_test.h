@@ -1,9 +1,8 @@
 /* etcd_test.h - real etcd servers for the unit tests of this folder, and a store client that
  * remembers what it was told.
  *
- * The program is $BATON_ETCD, or the one in PATH or /usr/bin; without one a test is skipped. Ports
- * are loopback ports that were free a moment ago. Each server is a child of the test and dies with
- * it. */
+ * The program is $BATON_ETCD, or the one in PATH or /usr/bin; without one a test is skipped. Each
+ * server is a child of the test and dies with it. */
 #pragma once
 
 #include "base/assert.h"
@@ -13,6 +12,7 @@
 #include "io/clock.h"
 #include "io/file.h"
 #include "io/loop.h"
+#include "io/port_test.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -54,33 +54,6 @@ UNUSED static bool find_etcd(char *buffer, size_t size)
     }
     return file_find_program("etcd", getenv("PATH"), buffer, size) ||
            file_find_program("etcd", "/usr/bin", buffer, size);
-}
-
-/* A port that nobody listens on, below those that the kernel takes for outgoing connections: one
- * of these would be in the way when a server comes back. Processes begin at different ones. */
-UNUSED static int free_port(void)
-{
-    enum { LOWEST = 10240, COUNT = 32768 - LOWEST, SHARE = 211 };
-    static int next = -1;
-
-    next = next < 0 ? getpid() % (COUNT / SHARE) * SHARE : next;
-    for (int tries = 0; tries < COUNT; tries++) {
-        struct sockaddr_in address = {.sin_family = AF_INET};
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        bool is_free;
-
-        next = (next + 1) % COUNT;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        address.sin_port = htons((uint16_t)(LOWEST + next));
-        assert_true(fd >= 0);
-        is_free = bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
-        close(fd);
-        if (is_free) {
-            return LOWEST + next;
-        }
-    }
-    fail_msg("there is no free port");
-    return -1;
 }
 
 /* Run a program to its end with output to FOLDER/log; its exit status. */

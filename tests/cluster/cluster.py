@@ -52,11 +52,23 @@ def as_user():
     return ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
 
 
-GIVEN_PORTS = set()
+CLAIMS = []
+
+
+def claim_port(port):
+    """Whether no other test has it: whoever has port N holds this socket to its end (src/io/port_test.h)."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0baton-test-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    CLAIMS.append(claim)
+    return True
 
 
 def free_ports(count, host="127.0.0.1"):
-    """Ports that nobody listens on at this moment, and that were not given away before. They lie below those that the kernel
+    """Ports that nobody listens on at this moment, and that were given to no other test. They lie below those that the kernel
     takes for outgoing connections: a connection would be in the way of a server that starts later."""
     ports = []
     while len(ports) < count:
@@ -66,8 +78,7 @@ def free_ports(count, host="127.0.0.1"):
                 one.bind((host, port))
             except OSError:
                 continue
-        if port not in GIVEN_PORTS:
-            GIVEN_PORTS.add(port)
+        if claim_port(port):
             ports.append(port)
     return ports
 

@@ -1,14 +1,15 @@
 /* Where the log of a primary ends that was not stopped: the end of its last whole record.
  *
  *   page of the last flushed position that was seen, a few pages back --walk--> end
- *        | no page, no record, or less than was seen
+ *        | no page, no record, or what was seen is not accounted for
  *   last checkpoint of the control file ----------------------------walk--> end, or not known
  *
  * Every commit that was acknowledged had been flushed, so it lies before the first place where no
- * valid record follows. What was seen flushed must lie before it, too: else something is damaged,
- * and nothing is claimed. Without such a position the control file tells the timeline; it does so
- * late after a promotion, so a later history file makes the end unknown. Everything is bounded:
- * whoever waits for a takeover does not wait for a long log. */
+ * valid record follows. What was seen flushed must lie before it, too, or be the end of a page in
+ * the middle of the next record: a server flushes what it has of a long one, and no commit lies
+ * there. Else something is damaged, and nothing is claimed. Without such a position the control
+ * file tells the timeline; it does so late after a promotion, so a later history file makes the end
+ * unknown. Everything is bounded: whoever waits for a takeover does not wait for a long log. */
 #include "engine/postgres/driver.h"
 #include "io/clock.h"
 #include "io/file.h"
@@ -100,8 +101,10 @@ static int walk(struct log *log, struct wal_scan *scan, struct err *e)
             return 0;
         }
         drop_before(log, scan->lsn);
-        /* The end is near as a rule; if it is not, pieces become larger. */
-        r = add_piece(log, MIN(MAX(log->read, PIECE_FIRST), PIECE_MAX), &is_any, e);
+        /* The end is near as a rule; if it is not, pieces become larger. A long record is read
+         * again with each of them: twice as far each time. */
+        r = add_piece(
+            log, MIN(MAX(log->read, PIECE_FIRST), MAX(PIECE_MAX, log->slice.length)), &is_any, e);
         if (r < 0 || !is_any) {
             return r;
         }
@@ -121,6 +124,13 @@ static int walk_from_seen(struct log *log, uint64_t seen, struct wal_scan *scan,
         r = wal_scan_begin(scan, &log->slice, e);
     }
     return r == 0 ? walk(log, scan, e) : r;
+}
+
+/* The walk has ended: does it account for all that was flushed up to SEEN? */
+static bool has_all(const struct log *log, const struct wal_scan *scan, uint64_t seen)
+{
+    return scan->end_lsn != 0 &&
+           (scan->end_lsn >= seen || wal_scan_is_cut(scan, &log->slice, seen));
 }
 
 static bool has_later_timeline(const char *data_dir, uint32_t timeline)
@@ -155,14 +165,15 @@ bool pg_find_end(
     log.timeline = seen.timeline != 0 ? seen.timeline : control->timeline;
     log.slice.segment_size = control->wal_segment_size;
     if (seen.timeline != 0 && seen.lsn != 0) {
-        is_found = walk_from_seen(&log, seen.lsn, &scan, NULL) == 0 && scan.end_lsn >= seen.lsn;
+        is_found =
+            walk_from_seen(&log, seen.lsn, &scan, NULL) == 0 && has_all(&log, &scan, seen.lsn);
     }
     if (!is_found && log.timeline == control->timeline &&
         (seen.timeline != 0 || !has_later_timeline(data_dir, control->timeline))) {
         scan = (struct wal_scan){.lsn = control->checkpoint_lsn};
         log.slice.lsn = scan.lsn - scan.lsn % WAL_PAGE_SIZE;
         log.slice.length = 0;
-        is_found = walk(&log, &scan, NULL) == 0 && scan.end_lsn != 0 && scan.end_lsn >= seen.lsn;
+        is_found = walk(&log, &scan, NULL) == 0 && has_all(&log, &scan, seen.lsn);
     }
     mem_free(log.bytes);
     if (is_found) {

@@ -171,13 +171,9 @@ static void set_json(struct node *node, const char *json)
 /* As the kernel does when there is no memory left. The postmaster goes on, and begins anew. */
 static void kill_a_backend(const struct node *node)
 {
-    char text[1024];
     PGconn *connection;
 
-    str_format(
-        text, sizeof(text), "host=%s port=%d user=postgres dbname=postgres",
-        node->config.postgresql.runtime_dir, node->config.postgresql.listen.port);
-    connection = PQconnectdb(text);
+    connection = connect_to(node);
     assert_int_equal(PQstatus(connection), CONNECTION_OK);
     assert_int_equal(kill((pid_t)PQbackendPID(connection), SIGKILL), 0);
     PQfinish(connection);

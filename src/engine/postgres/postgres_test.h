@@ -11,6 +11,7 @@
 #include "engine/postgres/versions.h"
 #include "io/clock.h"
 #include "io/file.h"
+#include "io/port_test.h"
 #include "io/process.h"
 
 #include <grp.h>
@@ -24,10 +25,7 @@
 #include <cmocka.h>
 
 #define NOBODY 65534
-#define OOM_SCORE "7"    /* of the backends */
-#define PORT_FIRST 20000 /* below those that the kernel gives away */
-#define PORT_GROUPS 2500
-#define GROUP 4
+#define OOM_SCORE "7" /* of the backends */
 #define WAIT_MS 60000
 #define LEASE_MS 600000
 
@@ -56,8 +54,8 @@ static struct {
     struct loop_timer *timer;
     char folder[64];
     char guard[600];
-    int port; /* two runs at a time need ports of their own */
     struct node nodes[3];
+    int ports[3]; /* of them */
     struct cluster cluster;
     const char *json;
     char dcs_json[128];
@@ -234,7 +232,7 @@ static void configure(struct node *node, unsigned number)
     str_copy(node->config.scope, sizeof(node->config.scope), "lab's");
     str_format(node->config.name, sizeof(node->config.name), "node-%u", number);
     str_copy(own->listen.host, sizeof(own->listen.host), "127.0.0.1");
-    own->listen.port = own->connect.port = lab.port + (int)number;
+    own->listen.port = own->connect.port = lab.ports[number - 1];
     str_format(own->data_dir, sizeof(own->data_dir), "%s/n%u", lab.folder, number);
     str_format(own->runtime_dir, sizeof(own->runtime_dir), "%s/n%u.baton", lab.folder, number);
     node->config.bootstrap.dcs_json = lab.dcs_json;
@@ -266,17 +264,23 @@ static void end(struct node *node)
 
 /* ---- questions to the servers ---- */
 
-static char *ask(const struct node *node, const char *sql)
+static PGconn *connect_to(const struct node *node)
 {
     char text[1024];
-    PGconn *connection;
-    PGresult *result;
-    char *answer;
 
     str_format(
         text, sizeof(text), "host=%s port=%d user=postgres dbname=postgres",
         node->config.postgresql.runtime_dir, node->config.postgresql.listen.port);
-    connection = PQconnectdb(text);
+    return PQconnectdb(text);
+}
+
+static char *ask(const struct node *node, const char *sql)
+{
+    PGconn *connection;
+    PGresult *result;
+    char *answer;
+
+    connection = connect_to(node);
     result = PQexec(connection, sql);
     if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK) {
         fail_msg("%s: %s", sql, PQerrorMessage(connection));
@@ -307,6 +311,33 @@ static int64_t ask_number(const struct node *node, const char *sql)
 
     assert_int_equal(parse_int(text, 0, INT32_MAX, &number, NULL), 0);
     return number;
+}
+
+/* Commits at A without end, from a process of its own. */
+static pid_t start_load(void)
+{
+    pid_t pid;
+
+    run(a, "CREATE TABLE IF NOT EXISTS load (n bigint)");
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        PGconn *connection;
+
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        connection = connect_to(a);
+        while (PQstatus(connection) == CONNECTION_OK) {
+            PQclear(PQexec(connection, "INSERT INTO load VALUES (1)"));
+        }
+        _exit(0);
+    }
+    return pid;
+}
+
+static void end_load(pid_t pid)
+{
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
 /* ---- reserved timelines ---- */
@@ -571,7 +602,7 @@ static void add_member(unsigned number)
     str_format(member->name, sizeof(member->name), "node-%u", number);
     str_format(
         member->conn_url, sizeof(member->conn_url), "postgres://127.0.0.1:%d/postgres",
-        lab.port + (int)number);
+        lab.ports[number - 1]);
 }
 
 #define NEED_LAB() \
@@ -595,7 +626,9 @@ static int set_up(void **state)
     str_format(
         lab.folder, sizeof(lab.folder), "%.40s/baton-pg-XXXXXX", parent != NULL ? parent : "/tmp");
     assert_non_null(mkdtemp(lab.folder));
-    lab.port = PORT_FIRST + GROUP * ((int)getpid() % PORT_GROUPS);
+    for (size_t at = 0; at < ARRAY_LEN(lab.ports); at++) {
+        lab.ports[at] = free_port();
+    }
     lab.cluster.settings = (struct cluster_settings)CLUSTER_SETTINGS_DEFAULT;
     add_member(1);
     add_member(2);

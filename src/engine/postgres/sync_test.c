@@ -66,37 +66,6 @@ static pid_t receiver_of(const struct node *node)
     return (pid_t)ask_number(node, "SELECT pid FROM pg_stat_wal_receiver");
 }
 
-/* Commits without end, from a process of its own. */
-static pid_t start_load(void)
-{
-    char text[1024];
-    pid_t pid;
-
-    str_format(
-        text, sizeof(text), "host=%s port=%d user=postgres dbname=postgres",
-        a->config.postgresql.runtime_dir, a->config.postgresql.listen.port);
-    run(a, "CREATE TABLE IF NOT EXISTS load (n bigint)");
-    pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        PGconn *connection;
-
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        connection = PQconnectdb(text);
-        while (PQstatus(connection) == CONNECTION_OK) {
-            PQclear(PQexec(connection, "INSERT INTO load VALUES (1)"));
-        }
-        _exit(0);
-    }
-    return pid;
-}
-
-static void end_load(pid_t pid)
-{
-    assert_int_equal(kill(pid, SIGKILL), 0);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
-}
-
 static bool a_sees_both(void)
 {
     return a->status.standby_count == 2 && a->status.standbys[0].flushed_lsn != 0 &&
@@ -262,7 +231,6 @@ static bool a_unsettled(void)
 /* The rule stays the same; the process that sets the flag has not gone back to it yet. */
 static void alter_system_does_not_last(void **state)
 {
-    char text[1024];
     pid_t checkpointer;
     PGconn *connection;
 
@@ -287,10 +255,7 @@ static void alter_system_does_not_last(void **state)
         a, "SELECT count(*) FROM pg_file_settings WHERE name = 'synchronous_standby_names'", "1");
     must_do(b, ORDER_STOP, NULL);
     must_do(c, ORDER_STOP, NULL);
-    str_format(
-        text, sizeof(text), "host=%s port=%d user=postgres dbname=postgres",
-        a->config.postgresql.runtime_dir, a->config.postgresql.listen.port);
-    connection = PQconnectdb(text);
+    connection = connect_to(a);
     assert_int_equal(PQsendQuery(connection, "CREATE TABLE waited ()"), 1);
     IGNORE(wait_ms(NULL, MOMENT_MS), "it would be done");
     expect(a, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", "1");
@@ -397,7 +362,6 @@ static bool b_has_the_table(void)
 /* A query holds the replay up: the receiver must go all the same. */
 static void a_conflict_does_not_stop_a_revocation(void **state)
 {
-    char text[1024];
     PGconn *connection;
     double since;
 
@@ -409,10 +373,7 @@ static void a_conflict_does_not_stop_a_revocation(void **state)
     must_do(b, ORDER_RELOAD, NULL);
     run(a, "CREATE TABLE locked AS SELECT 1 AS n");
     await(b_has_the_table);
-    str_format(
-        text, sizeof(text), "host=%s port=%d user=postgres dbname=postgres",
-        b->config.postgresql.runtime_dir, b->config.postgresql.listen.port);
-    connection = PQconnectdb(text);
+    connection = connect_to(b);
     PQclear(PQexec(connection, "BEGIN; SELECT * FROM locked"));
     run(a, "DROP TABLE locked");
     await(b_waits);
@@ -484,14 +445,14 @@ static void only_servers_answer_pings(void **state)
 
     assert_non_null(state);
     NEED_LAB();
-    str_format(url, sizeof(url), "postgres://127.0.0.1:%d/postgres", lab.port + 1);
+    str_format(url, sizeof(url), "postgres://127.0.0.1:%d/postgres", lab.ports[0]);
     assert_true(ping(url, 2000));
     postmaster =
         (pid_t)ask_number(a, "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
     assert_int_equal(kill(postmaster, SIGSTOP), 0);
     assert_false(ping(url, 300));
     assert_int_equal(kill(postmaster, SIGCONT), 0);
-    str_format(url, sizeof(url), "postgres://localhost:%d/postgres", lab.port + 1);
+    str_format(url, sizeof(url), "postgres://localhost:%d/postgres", lab.ports[0]);
     assert_true(ping(url, 2000));
     assert_false(ping("postgres://127.0.0.1:1/postgres", 2000));
     assert_false(ping("postgres://no-such-host.invalid:5432/postgres", 2000));
@@ -509,7 +470,7 @@ static void pings_may_be_many_and_given_up(void **state)
     assert_non_null(state);
     NEED_LAB();
     str_format(
-        peer.conn_url, sizeof(peer.conn_url), "postgres://127.0.0.1:%d/postgres", lab.port + 1);
+        peer.conn_url, sizeof(peer.conn_url), "postgres://127.0.0.1:%d/postgres", lab.ports[0]);
     pings_wanted = c->pings + MEMBERS_MAX;
     for (int at = 0; at < MEMBERS_MAX; at++) {
         engine_ping(c->engine, &peer, 5000);
@@ -558,169 +519,6 @@ static void a_promotion_brings_its_rule(void **state)
 
 /* ---- the end of a log ---- */
 
-#define SEGMENT ((uint64_t)16 << 20)
-
-/* Where the last record ends that pg_waldump finds behind LSN, in the log of A. */
-static uint64_t dump_end(uint32_t timeline, uint64_t lsn)
-{
-    char program[700];
-    char folder[700];
-    char number[16];
-    char programs[600];
-    char text[LSN_TEXT_SIZE];
-    char line[1024];
-    uint64_t end = 0;
-    int ends[2];
-    FILE *pipe_end;
-    pid_t pid;
-
-    lsn_format(lsn, text);
-    assert_int_equal(versions_find_programs("", 0, programs, sizeof(programs), NULL), 0);
-    str_format(program, sizeof(program), "%s/pg_waldump", programs);
-    str_format(folder, sizeof(folder), "%s/pg_wal", a->config.postgresql.data_dir);
-    str_format(number, sizeof(number), "%u", timeline);
-    assert_int_equal(pipe(ends), 0);
-    pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        dup2(ends[1], STDOUT_FILENO);
-        close(STDERR_FILENO); /* it ends with a complaint */
-        execl(program, "pg_waldump", "-p", folder, "-t", number, "-s", text, (char *)NULL);
-        _exit(1);
-    }
-    assert_int_equal(close(ends[1]), 0);
-    pipe_end = fdopen(ends[0], "r");
-    assert_non_null(pipe_end);
-    while (fgets(line, sizeof(line), pipe_end) != NULL) {
-        const char *length = strstr(line, "len (rec/tot):");
-        const char *at = strstr(line, "lsn: ");
-        char start[LSN_TEXT_SIZE] = "";
-        uint64_t begin = 0;
-
-        assert_non_null(length);
-        assert_non_null(at);
-        length = strchr(strchr(length, ':'), '/') + 1;
-        str_format(start, sizeof(start), "%.*s", (int)strcspn(at + 5, ","), at + 5);
-        assert_int_equal(lsn_parse(start, &begin, NULL), 0);
-        end = wal_record_end(begin, (uint32_t)strtoul(length, NULL, 10), (uint32_t)SEGMENT);
-        if (strstr(line, "SWITCH") != NULL) {
-            end = (end + SEGMENT - 1) / SEGMENT * SEGMENT;
-        }
-    }
-    assert_int_equal(fclose(pipe_end), 0);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
-    assert_true(end != 0);
-    return end;
-}
-
-static uint64_t flushed;
-
-static bool has_position(void)
-{
-    engine_probe(a->engine);
-    return a->status.position.lsn >= flushed;
-}
-
-/* Until the driver has told a position that has all that is flushed now. */
-static void await_position(void)
-{
-    AUTO_FREE char *text = ask(a, "SELECT pg_current_wal_flush_lsn()");
-
-    assert_int_equal(lsn_parse(text, &flushed, NULL), 0);
-    await(has_position);
-}
-
-static void crash_and_compare(void)
-{
-    uint64_t checkpoint;
-    uint64_t seen;
-    double since;
-    AUTO_FREE char *text = ask(a, "SELECT checkpoint_lsn FROM pg_control_checkpoint()");
-
-    assert_int_equal(lsn_parse(text, &checkpoint, NULL), 0);
-    await_position();
-    seen = a->status.position.lsn;
-    since = now_ms();
-    engine_kill(a->engine);
-    await(a_down);
-    print_message(
-        "crash to end: %.1f ms, state unknown for %.1f ms\n", now_ms() - since, a->blindness_ms);
-    assert_false(a->status.was_clean);
-    assert_true(a->status.was_primary);
-    assert_true(a->status.is_end_known);
-    assert_true(a->status.position.lsn >= seen);
-    assert_true(a->status.position.lsn == dump_end(a->status.position.timeline, checkpoint));
-}
-
-/* Zeros over what the server has flushed last: 16 kB, and what follows. */
-static void tear_log(void)
-{
-    static const char zeros[65536];
-    AUTO_FREE char *name = ask(a, "SELECT pg_walfile_name(pg_current_wal_flush_lsn())");
-    uint64_t offset = a->status.position.lsn % SEGMENT;
-    char path[1024];
-    FILE *file;
-
-    str_format(path, sizeof(path), "%s/pg_wal/%s", a->config.postgresql.data_dir, name);
-    file = fopen(path, "r+");
-    assert_non_null(file);
-    offset = (offset > 16384 ? offset - 16384 : 0) / WAL_PAGE_SIZE * WAL_PAGE_SIZE;
-    assert_int_equal(fseek(file, (long)offset, SEEK_SET), 0);
-    assert_true(fwrite(zeros, 1, sizeof(zeros), file) == sizeof(zeros));
-    assert_int_equal(fclose(file), 0);
-}
-
-static void restart_as_primary(void)
-{
-    must_do(a, ORDER_START, NULL);
-    await(a_standby);
-    assert_false(a->status.is_end_known);
-    open_a();
-    must_do(a, ORDER_CHECKPOINT, NULL);
-}
-
-static void the_end_of_a_log_is_found_after_a_crash(void **state)
-{
-    uint64_t end_lsn;
-
-    assert_non_null(state);
-    NEED_LAB();
-    set_rule(a, (struct sync_rule){0});
-    restart_as_primary();
-    for (int round = 0; round < 3; round++) {
-        pid_t load = start_load();
-
-        run(a, "INSERT INTO load SELECT generate_series(1, 20000)");
-        IGNORE(wait_ms(NULL, 100 + 30 * round), "in the middle of something");
-        crash_and_compare();
-        end_load(load);
-        if (round < 2) {
-            restart_as_primary();
-        }
-    }
-    /* A new driver has not seen it run: from the checkpoint on. */
-    end_lsn = a->status.position.lsn;
-    end(a);
-    begin(a);
-    await(a_down);
-    assert_true(a->status.is_end_known);
-    assert_true(a->status.position.lsn == end_lsn);
-    /* At the beginning of a segment. */
-    restart_as_primary();
-    run(a, "CREATE TABLE some_more AS SELECT 1 AS n");
-    run(a, "SELECT pg_switch_wal()");
-    crash_and_compare();
-    /* What was flushed is gone: nothing is claimed. */
-    restart_as_primary();
-    run(a, "INSERT INTO some_more SELECT generate_series(1, 1000)");
-    await_position();
-    tear_log();
-    engine_kill(a->engine);
-    await(a_down);
-    assert_true(a->status.was_primary);
-    assert_false(a->status.is_end_known);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -741,7 +539,6 @@ int main(void)
         cmocka_unit_test(only_servers_answer_pings),
         cmocka_unit_test(pings_may_be_many_and_given_up),
         cmocka_unit_test(a_promotion_brings_its_rule),
-        cmocka_unit_test(the_end_of_a_log_is_found_after_a_crash),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
