@@ -118,8 +118,8 @@ static void crash_and_compare(void)
     assert_true(a->status.position.lsn == dump_end(a->status.position.timeline, checkpoint));
 }
 
-/* Have a record of eight segments written, right behind one that begins pages before, and stop its writer when some of it is flushed; false:
- * it was too quick. */
+/* Have a record of eight segments written, right behind one that begins pages before, and stop its
+ * writer when some of it is flushed; false: it was too quick. */
 static bool stop_within_record(void)
 {
     char text[192];
