@@ -270,6 +270,7 @@ struct store_admin_options store_member_errand(
     struct store_member *member, char (*via)[ETCD_URL_SIZE], unsigned count)
 {
     return (struct store_admin_options){
+        .loop = member->loop,
         .http = member->http,
         .tls = is_tls(member) ? &member->tls : NULL,
         .self = &member->self,

@@ -3,10 +3,14 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "dcs/store_roll.h"
+#include "io/clock.h"
 
 /* A change of members is committed by the others; a slow disk may need some time. */
 #define REQUEST_MS 3000
 #define REMOVALS_MAX 3
+/* An election of etcd's takes a second or two, and it wants members connected for five. */
+#define AGAIN_MS 1000
+#define AGAIN_WITHIN_MS 6000
 
 enum errand {
     ERRAND_ENTER,
@@ -28,10 +32,13 @@ struct store_admin {
     unsigned removals;
     bool is_asked; /* a removal was asked for: not to be a member any more is what it was for */
     bool is_again;
+    struct instant since; /* all were asked once */
+    struct loop_timer *again;
     struct store_roll_call *roll_call;
     struct http_request *request;
     store_admin_done *done;
     void *arg;
+    bool is_answer; /* WHY is what a member said, not that one was silent */
     char why[512];
 };
 
@@ -39,7 +46,23 @@ struct store_admin {
 static void finish(struct store_admin *admin, int result, const char *initial_cluster)
 {
     admin->done(admin->arg, result, initial_cluster, result < 0 ? admin->why : "");
+    loop_timer_free(admin->again);
     mem_free(admin);
+}
+
+/* That a member is silent says less than what another one has answered. */
+static void set_why(struct store_admin *admin, bool is_answer, const char *why)
+{
+    if (is_answer || !admin->is_answer) {
+        admin->is_answer = is_answer;
+        IGNORE(!str_copy(admin->why, sizeof(admin->why), why), "cut is fine");
+    }
+}
+
+static void fail(struct store_admin *admin, int result, const char *why)
+{
+    set_why(admin, true, why);
+    finish(admin, result, "");
 }
 
 static void post(
@@ -78,22 +101,40 @@ static void begin_at(struct store_admin *admin)
     }
 }
 
-/* Ask the next member from the start; after the last one the errand has failed. But for a removal,
- * that one did not succeed does not say that it was not done: etcd forgets what was on its way to a
- * leader that died, and a member that hears of its own removal from the others stops before it has
- * answered. Then all are asked once more, who know by now. */
+/* All were asked. Then the errand has failed, but for a removal: that one did not succeed does not
+ * say that it was not done, nor that it will not be. Etcd forgets what was on its way to a leader
+ * that died, and a member that hears of its own removal from the others stops before it has
+ * answered. Then all are asked again after a while, who know more by then. */
+static void end_round(struct store_admin *admin, int result)
+{
+    if (!admin->is_again) {
+        admin->is_again = true;
+        admin->since = clock_now();
+    }
+    if (admin->is_asked && instant_elapsed_min_ms(admin->since, clock_now()) < AGAIN_WITHIN_MS) {
+        loop_timer_start(admin->again, AGAIN_MS);
+        return;
+    }
+    finish(admin, result, "");
+}
+
+static void on_again(void *arg)
+{
+    struct store_admin *admin = arg;
+
+    admin->via_at = 0;
+    begin_at(admin);
+}
+
+/* Ask the next member from the start. */
 static void try_next(struct store_admin *admin)
 {
     admin->via_at++;
-    if (admin->via_at >= admin->via_count && admin->is_asked && !admin->is_again) {
-        admin->is_again = true;
-        admin->via_at = 0;
+    if (admin->via_at < admin->via_count) {
+        begin_at(admin);
+    } else {
+        end_round(admin, ERR_UNAVAILABLE);
     }
-    if (admin->via_at >= admin->via_count) {
-        finish(admin, ERR_UNAVAILABLE, "");
-        return;
-    }
-    begin_at(admin);
 }
 
 /* What to do about a refusal of etcd's. */
@@ -113,6 +154,7 @@ static const char *hint_for(const char *problem)
 static bool read_members(
     struct store_admin *admin, const struct http_answer *answer, struct etcd_members *members)
 {
+    char why[sizeof(admin->why)];
     struct err e = {0};
 
     admin->request = NULL;
@@ -121,9 +163,10 @@ static bool read_members(
     }
     IGNORE(
         !str_format(
-            admin->why, sizeof(admin->why), "%s: %s%s", admin->via[admin->via_at], err_text(&e),
+            why, sizeof(why), "%s: %s%s", admin->via[admin->via_at], err_text(&e),
             hint_for(err_text(&e))),
         "cut is fine");
+    set_why(admin, answer->result == 0, why);
     try_next(admin);
     return false;
 }
@@ -153,10 +196,7 @@ static void on_added(void *arg, const struct http_answer *answer)
         return;
     }
     if (!formation_cluster(&admin->self, &members, cluster, sizeof(cluster))) {
-        IGNORE(
-            !str_copy(admin->why, sizeof(admin->why), "the store's list of members is too long"),
-            "it fits");
-        finish(admin, ERR_LIMIT, "");
+        fail(admin, ERR_LIMIT, "the store's list of members is too long");
         return;
     }
     finish(admin, 0, cluster);
@@ -187,8 +227,8 @@ static void on_roll(void *arg, int result, const struct store_roll *roll, const 
 
     admin->roll_call = NULL;
     if (r < 0) {
-        IGNORE(!str_copy(admin->why, sizeof(admin->why), why), "cut is fine");
-        finish(admin, r, "");
+        set_why(admin, false, why);
+        end_round(admin, r);
         return;
     }
     member = admin->errand == ERRAND_LEAVE ? store_roll_at(roll, admin->self.peer_url)
@@ -199,9 +239,13 @@ static void on_roll(void *arg, int result, const struct store_roll *roll, const 
     }
     r = member == NULL ? FAIL(&e, ERR_NOT_FOUND, "the store has no member '%s'", admin->name)
                        : store_roll_check_removal(roll, member, &e);
+    if (r == ERR_UNAVAILABLE) {
+        set_why(admin, true, err_text(&e));
+        end_round(admin, r);
+        return;
+    }
     if (r < 0) {
-        IGNORE(!str_copy(admin->why, sizeof(admin->why), err_text(&e)), "cut is fine");
-        finish(admin, r, "");
+        fail(admin, r, err_text(&e));
         return;
     }
     admin->leaving = member->member.id;
@@ -225,6 +269,7 @@ static void call_roll(struct store_admin *admin)
 
 static void enter(struct store_admin *admin, const struct etcd_members *members)
 {
+    char why[sizeof(admin->why)];
     uint64_t id = 0;
 
     switch (formation_enter(&admin->self, members, &id)) {
@@ -237,21 +282,18 @@ static void enter(struct store_admin *admin, const struct etcd_members *members)
             start(admin, "cluster/member/remove", etcd_wire_id(id), on_removed);
             return;
         }
-        IGNORE(
-            !str_copy(
-                admin->why, sizeof(admin->why), "a former member of this node is not going away"),
-            "it fits");
+        set_why(admin, true, "a former member of this node is not going away");
         try_next(admin);
         return;
     case FORMATION_OCCUPIED:
         IGNORE(
             !str_format(
-                admin->why, sizeof(admin->why),
+                why, sizeof(why),
                 "the store has a member called %s with another address\nhint: if that was this "
                 "node, take it out: baton store remove %s",
                 admin->self.name, admin->self.name),
             "it fits");
-        finish(admin, ERR_CONFLICT, "");
+        fail(admin, ERR_CONFLICT, why);
         return;
     }
 }
@@ -275,9 +317,7 @@ static void promote(struct store_admin *admin, const struct etcd_members *member
             return;
         }
     }
-    IGNORE(
-        !str_copy(admin->why, sizeof(admin->why), "this node is not a member of the store"),
-        "it fits");
+    set_why(admin, true, "this node is not a member of the store");
     try_next(admin);
 }
 
@@ -316,6 +356,7 @@ static struct store_admin *admin_new(
     admin->via_count = options->via_count;
     memcpy(admin->via, options->via, options->via_count * sizeof(admin->via[0]));
     admin->errand = errand;
+    admin->again = loop_timer_new(options->loop, on_again, admin);
     admin->done = done;
     admin->arg = arg;
     return admin;
@@ -365,6 +406,7 @@ void store_admin_free(struct store_admin *admin)
     if (admin != NULL) {
         store_roll_call_free(admin->roll_call);
         http_cancel(admin->request);
+        loop_timer_free(admin->again);
         mem_free(admin);
     }
 }

@@ -4,9 +4,10 @@
  * A new member is added as a learner, which does not vote, and promoted when it runs and has caught
  * up: a voter that is added but does not come up would cost a cluster of one or two its majority.
  *
- * Each step is one request to one member, the next one is asked when it fails; a removal that
- * nobody confirmed is asked for once more, since it may be lost, or done: etcd forgets what its
- * leader had when that dies, and a member that leaves may stop before it has answered.
+ * Each step is one request to one member, the next one is asked when it fails. A removal that
+ * nobody confirmed is asked for again, once a second for six seconds, since it may be lost, or
+ * done: etcd forgets what its leader had when that dies, and a member that leaves may stop before
+ * it has answered.
  * Before a member is taken out all are asked for their state, so that a removal that would cost the
  * majority is refused with a reason; etcd itself refuses it, too (strict-reconfig-check). A leader
  * hands over first: an election would take longer. Errands may be repeated at any time. */
@@ -18,6 +19,7 @@
 struct store_admin;
 
 struct store_admin_options {
+    struct loop *loop;
     struct http *http;
     const struct http_tls *tls; /* may be NULL; must outlive the errand */
     const struct formation_self *self;
@@ -26,7 +28,7 @@ struct store_admin_options {
 };
 
 /* RESULT 0: done; INITIAL_CLUSTER is what the new member is to be started with ("" otherwise).
- * Negative: not done, WHY. */
+ * Negative: not done, WHY: what a member answered, if any did. */
 typedef void store_admin_done(void *arg, int result, const char *initial_cluster, const char *why);
 
 /* Remove former selves, be added as a learner. DONE comes once, from the loop, unless freed

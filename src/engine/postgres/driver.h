@@ -355,9 +355,9 @@ bool pg_is_running(const struct postgres *pg);
 void pg_session_options(const struct postgres *pg, struct session_options *ret);
 
 /* end.c: the end of the log of a primary that was not stopped; false: not known. SEEN: flushed, as
- * the last probe saw it; {0,0}: there was none. Reads files. */
+ * the last probe saw it; {0,0}: there was none. Reads files, for about LIMIT_MS at most. */
 bool pg_find_end(
-    const char *data_dir, const struct control *control, struct position seen,
+    const char *data_dir, const struct control *control, struct position seen, int64_t limit_ms,
     struct position *ret);
 
 /* The same for a running standby, of which all before FROM, where a record begins, is replayed. */

@@ -19,7 +19,6 @@
 #define PIECE_MAX ((size_t)1 << 20)
 #define ROOM_MAX ((size_t)64 << 20) /* a record that is longer ends the search */
 #define BYTES_MAX ((uint64_t)256 << 20)
-#define TIME_MS 500
 #define WALK_MS 2000 /* of what was shipped */
 
 struct log {
@@ -156,9 +155,10 @@ static bool has_later_timeline(const char *data_dir, uint32_t timeline)
 }
 
 bool pg_find_end(
-    const char *data_dir, const struct control *control, struct position seen, struct position *ret)
+    const char *data_dir, const struct control *control, struct position seen, int64_t limit_ms,
+    struct position *ret)
 {
-    struct log log = {.data_dir = data_dir, .since = clock_now(), .limit_ms = TIME_MS};
+    struct log log = {.data_dir = data_dir, .since = clock_now(), .limit_ms = limit_ms};
     struct wal_scan scan = {0};
     bool is_found = false;
 

@@ -17,6 +17,7 @@
 #define SMALL_FILE_MAX 65536
 #define LOG_TAIL 65536
 #define READS_MAX 5 /* of a control file that the server may be writing at this moment */
+#define END_MS 500  /* to find the end of a log in; the next look tries again */
 #define MODE_FORBIDDEN 0027
 #define FOLDER_LENGTH_MAX 85 /* with /.s.PGSQL.65535 and /guard.sock below the kernel's 107 */
 
@@ -181,7 +182,7 @@ static void set_crash_end(struct look_job *own, const struct control *control)
         look->position = before->position;
     } else {
         look->is_end_known =
-            pg_find_end(own->paths.data_dir, control, own->seen_end, &look->position);
+            pg_find_end(own->paths.data_dir, control, own->seen_end, END_MS, &look->position);
     }
 }
 
