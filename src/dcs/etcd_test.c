@@ -516,6 +516,7 @@ static void test_session(void **state)
     assert_true(run_until(loop, PATIENCE_MS, is_of_old_session, &client));
     dcs_set_times(client.dcs, 3000, 3000);
     assert_int_equal(put_session(&client, "members/a", "3"), DCS_DONE);
+    assert_true(wait_value(&client, "members/a", "3", PATIENCE_MS));
     assert_true(run_until(loop, PATIENCE_MS, is_of_old_session, &client));
     assert_int_equal(client.session_losses, 0);
     assert_true(client.health.has_session);
