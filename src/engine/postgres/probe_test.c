@@ -35,6 +35,21 @@ static pid_t find_second(const struct node *node)
               "application_name = 'baton'");
 }
 
+/* Waits, with the loop standing still, until CONDITION is true at the standby. */
+static void wait_unseen(const char *condition)
+{
+    AUTO_STR struct str sql = STR_INIT(512);
+
+    str_addf(
+        &sql,
+        "DO $$ BEGIN FOR i IN 1..600 LOOP EXIT WHEN %s; PERFORM pg_sleep(0.1); END LOOP; END $$",
+        condition);
+    run(b, str_text(&sql));
+    str_clear(&sql);
+    str_addf(&sql, "SELECT %s", condition);
+    expect(b, str_text(&sql), "t");
+}
+
 static void two_standbys(void **state)
 {
     assert_non_null(state);
@@ -47,6 +62,8 @@ static void two_standbys(void **state)
     must_do(a, ORDER_STOP, NULL);
     must_do(a, ORDER_START, NULL);
     await(a_standby);
+    /* What the driver has told of B may be of the time before A was stopped. */
+    wait_unseen("EXISTS (SELECT FROM pg_stat_get_wal_receiver() WHERE status = 'streaming')");
     await(b_streams);
 }
 
@@ -81,21 +98,6 @@ static void a_connection_lost_in_a_probe_is_no_end(void **state)
     await(b_answers);
     must_do(b, ORDER_FOLLOW, a);
     await(b_streams);
-}
-
-/* Waits, with the loop standing still, until CONDITION is true at the standby. */
-static void wait_unseen(const char *condition)
-{
-    AUTO_STR struct str sql = STR_INIT(512);
-
-    str_addf(
-        &sql,
-        "DO $$ BEGIN FOR i IN 1..600 LOOP EXIT WHEN %s; PERFORM pg_sleep(0.1); END LOOP; END $$",
-        condition);
-    run(b, str_text(&sql));
-    str_clear(&sql);
-    str_addf(&sql, "SELECT %s", condition);
-    expect(b, str_text(&sql), "t");
 }
 
 /* The other server is opened by hand, this one goes on to the new timeline, and ceases to stream.
