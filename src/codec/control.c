@@ -194,6 +194,13 @@ static uint32_t header_size(uint64_t page_lsn, uint32_t wal_segment_size)
     return (page_lsn & (wal_segment_size - 1)) == 0 ? LONG_PAGE_HEADER_SIZE : PAGE_HEADER_SIZE;
 }
 
+bool wal_is_behind_header(uint64_t lsn, uint32_t wal_segment_size)
+{
+    uint64_t page_lsn = lsn - lsn % PAGE_SIZE;
+
+    return lsn - page_lsn == header_size(page_lsn, wal_segment_size);
+}
+
 uint64_t wal_record_end(uint64_t lsn, uint32_t total_length, uint32_t wal_segment_size)
 {
     uint64_t left =

@@ -63,6 +63,10 @@ const char *control_state_text(enum control_state state);
  * 1 GB, here and below; control_decode gives no other. */
 uint64_t wal_record_end(uint64_t lsn, uint32_t total_length, uint32_t wal_segment_size);
 
+/* LSN is where the first record of its page may begin: no record ends there. A server whose log
+ * ends with the page before, or with a segment, tells this as its insert position. */
+bool wal_is_behind_header(uint64_t lsn, uint32_t wal_segment_size);
+
 /* A piece of WAL, from the beginning of a page on; it may reach over the end of a segment. */
 struct wal_slice {
     const unsigned char *bytes;

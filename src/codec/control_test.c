@@ -462,6 +462,12 @@ static void test_wal_end(void **state)
     assert_int_equal(record.end_lsn, SEGMENT_SIZE);
     assert_false(wal_is_shutdown_checkpoint(&record));
     mem_free(wal);
+    assert_true(wal_is_behind_header(0x2018, SEGMENT_SIZE));
+    assert_true(wal_is_behind_header(0x100028, SEGMENT_SIZE));
+    assert_true(wal_is_behind_header(0x100018, 2 * SEGMENT_SIZE));
+    assert_false(wal_is_behind_header(0x100018, SEGMENT_SIZE));
+    assert_false(wal_is_behind_header(0x2000, SEGMENT_SIZE));
+    assert_false(wal_is_behind_header(0x2028, SEGMENT_SIZE));
 }
 
 static void test_wal_names(void **state)

@@ -1,7 +1,7 @@
 /* REWIND: make the data of a server that is down follow a peer's history again, with pg_rewind.
  *
  *   look -> DOWN? -> passfile -> mark, take standby.signal away, keep postgresql.base.conf
- *        -> pg_rewind -> write the configuration -> mark away -> look
+ *        -> pg_rewind -> write the configuration -> mark away -> look -> behind a header? write
  *
  * pg_rewind copies the configuration of the source over ours, and leaves a directory that cannot be
  * started when it is interrupted. The mark (DATA.rewinding, synced) makes that visible: the
@@ -10,7 +10,16 @@
  * a rewind would come back with half-changed data that look whole. While the rewind runs nobody
  * looks: the status stays DOWN, as it was before.
  * standby.signal must go because pg_rewind runs a single-user server when the last stop was not
- * clean, which refuses to be a standby; every start puts it back. */
+ * clean, which refuses to be a standby; every start puts it back.
+ *
+ * pg_rewind asks the source for its insert position, up to which the rewound data must be replayed
+ * before the server opens. When the source's log ends with a page or a segment, that is behind the
+ * next header, where no record ends: the server stays closed until the source writes once more,
+ * for ever beside an idle one. So it is made to: a transaction that does nothing but take its
+ * number. That changes nothing, needs no right, waits for no standby (the one that is rewound may
+ * be the only one), and the server's WAL writer flushes it within a second. Not from the primary's
+ * side: it cannot know who waits, and with archive_timeout, which leaves it at the beginning of a
+ * segment each time, it would fill a segment whenever it is idle. */
 #include "base/assert.h"
 #include "engine/postgres/driver.h"
 #include "io/file.h"
@@ -113,6 +122,13 @@ static int step_begin(struct postgres *pg, struct err *e)
     return start_job(pg, false);
 }
 
+static void add_source(const struct postgres *pg, struct str *conninfo)
+{
+    pg_peer_conninfo(
+        pg, &pg->order.args.peer, &pg->config->postgresql.rewind, pg->config->name, "postgres",
+        conninfo);
+}
+
 static int step_rewind(struct postgres *pg, struct err *e)
 {
     AUTO(arena_free) struct arena *arena = arena_new(PG_TEXT_MAX);
@@ -123,9 +139,7 @@ static int step_rewind(struct postgres *pg, struct err *e)
     const char *whole[ARRAY_LEN(argv)];
     size_t count = 2;
 
-    pg_peer_conninfo(
-        pg, &pg->order.args.peer, &pg->config->postgresql.rewind, pg->config->name, "postgres",
-        &conninfo);
+    add_source(pg, &conninfo);
     pg_program(pg, "pg_rewind", program);
     memcpy(whole, argv, sizeof(argv));
     whole[count++] = arena_format(arena, "--source-server=%s", str_text(&conninfo));
@@ -148,6 +162,26 @@ static int step_end(struct postgres *pg, struct err *e)
     return start_job(pg, true);
 }
 
+/* The mark is gone, the data are whole: when this fails the server may still be started. */
+static int step_write_at_source(struct postgres *pg, struct err *e)
+{
+    AUTO_STR struct str conninfo = STR_INIT(PG_CONNINFO_SIZE);
+    char program[PG_PATH_SIZE];
+
+    if (!wal_is_behind_header(pg->look.position.lsn, pg->look.wal_segment_size)) {
+        return STEP_DONE;
+    }
+    add_source(pg, &conninfo);
+    pg_program(pg, "psql", program);
+    {
+        const char *const argv[] = {
+            program, "-XqAt", "-w", "-d", str_text(&conninfo), "-c", "SELECT pg_current_xact_id()",
+            NULL};
+
+        return pg_order_child(pg, argv, NULL, e);
+    }
+}
+
 const struct order_step pg_rewind_steps[] = {
     {"look", pg_order_look},
     {"check", step_check},
@@ -157,5 +191,6 @@ const struct order_step pg_rewind_steps[] = {
     {"write the configuration", step_write},
     {"remove the mark", step_end},
     {"look at the result", pg_order_look},
+    {"write at the source", step_write_at_source},
     {NULL, NULL},
 };
