@@ -288,6 +288,7 @@ struct postgres {
     bool is_look_stale;       /* the one under way began before the server ended */
     uint64_t looks;           /* ended */
     bool wants_exit_problem;  /* the server ended by itself: the next look reads its last words */
+    bool is_left;             /* it ended, no order wanted that, and none was started since */
 
     struct pg_probe probe;
     struct pg_probe probing; /* being gathered */

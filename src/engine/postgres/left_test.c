@@ -150,6 +150,117 @@ static void an_interrupted_rewind_is_seen_for_ever(void **state)
     await(b_streams);
 }
 
+/* ---- a server that was restarted by hand ---- */
+
+/* As pg_ctl does it. */
+static void end_by_hand(const struct node *node)
+{
+    AUTO_FREE char *pid = ask(node, "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
+    int64_t number = 0;
+
+    assert_int_equal(parse_int(pid, 2, INT32_MAX, &number, NULL), 0);
+    assert_int_equal(kill((pid_t)number, SIGINT), 0);
+}
+
+static void start_by_hand(const struct node *node)
+{
+    char programs[600];
+    char program[700];
+    int result = -1;
+    pid_t pid;
+
+    assert_int_equal(versions_find_programs("", 0, programs, sizeof(programs), NULL), 0);
+    str_format(program, sizeof(program), "%s/pg_ctl", programs);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        execl(
+            program, "pg_ctl", "-D", node->config.postgresql.data_dir, "-s", "-W", "-l",
+            "/dev/null", "start", (char *)NULL);
+        _exit(1);
+    }
+    assert_int_equal(waitpid(pid, &result, 0), pid);
+    assert_int_equal(result, 0);
+}
+
+static bool is_started_again(void)
+{
+    return b_down() && strstr(b->status.problem, "ended past baton and started again") != NULL;
+}
+
+static bool b_answers_somebody(void)
+{
+    PGconn *connection = connect_to(b);
+    bool is_open = PQstatus(connection) == CONNECTION_OK;
+
+    PQfinish(connection);
+    return is_open;
+}
+
+static void a_server_restarted_by_hand_is_replaced(void **state)
+{
+    char path[1024];
+
+    assert_non_null(state);
+    NEED_LAB();
+    must_do(b, ORDER_FOLLOW, NULL);
+    arm(b);
+    await(b_armed);
+    must_do(b, ORDER_PROMOTE, NULL);
+    str_format(path, sizeof(path), "%s/standby.signal", b->config.postgresql.data_dir);
+    assert_int_equal(kind_of(path), FILE_MISSING);
+    end_by_hand(b);
+    await(b_down);
+    assert_int_equal(kind_of(path), FILE_REGULAR);
+    /* A quicker hand, or one that takes the file away. */
+    assert_int_equal(file_remove(path, NULL), 0);
+    start_by_hand(b);
+    await(is_started_again);
+    must_do(b, ORDER_START, NULL);
+    await(b_standby);
+    assert_string_equal(b->status.problem, "");
+}
+
+static void leave_alone_what_was_stopped_by_order(void)
+{
+    must_do(b, ORDER_STOP, NULL);
+    start_by_hand(b);
+    await(b_answers_somebody);
+    IGNORE(wait_ms(NULL, 2500), "two more looks");
+    assert_int_equal(b->status.state, SERVER_BROKEN);
+    end_by_hand(b);
+    await(b_down);
+}
+
+/* In maintenance mode it is left alone: a primary comes back as one. */
+static void a_restart_by_hand_in_maintenance_is_left_alone(void **state)
+{
+    assert_non_null(state);
+    NEED_LAB();
+    arm(b);
+    await(b_armed);
+    must_do(b, ORDER_PROMOTE, NULL);
+    lab.cluster.settings.is_paused = true;
+    engine_set_cluster(b->engine, &lab.cluster, lab.json);
+    end_by_hand(b);
+    await(b_down);
+    start_by_hand(b);
+    await(b_answers_somebody);
+    IGNORE(wait_ms(NULL, 2500), "two more looks");
+    assert_int_equal(b->status.state, SERVER_BROKEN);
+    expect(b, "SELECT pg_is_in_recovery()", "f");
+    /* It ends with that mode. */
+    lab.cluster.settings.is_paused = false;
+    engine_set_cluster(b->engine, &lab.cluster, lab.json);
+    await(is_started_again);
+    must_do(b, ORDER_START, NULL);
+    await(b_standby);
+    leave_alone_what_was_stopped_by_order();
+    must_do(b, ORDER_CLONE, a);
+    must_do(b, ORDER_START, a);
+    await(b_streams);
+}
+
 /* ---- the memory of a server whose backend was killed ---- */
 
 #define JSON_LATE \
@@ -397,6 +508,8 @@ int main(void)
         cmocka_unit_test(a_primary_and_a_standby),
         cmocka_unit_test(stale_locks_keep_no_server_down),
         cmocka_unit_test(an_interrupted_rewind_is_seen_for_ever),
+        cmocka_unit_test(a_server_restarted_by_hand_is_replaced),
+        cmocka_unit_test(a_restart_by_hand_in_maintenance_is_left_alone),
         cmocka_unit_test(a_crash_inside_ends_what_was_revoked),
         cmocka_unit_test(a_lost_session_of_a_standby_costs_a_moment),
         cmocka_unit_test(a_crash_inside_a_primary_unsettles_its_rule),

@@ -5,7 +5,15 @@
  * pages are read only when the control file changed since the last look.
  *
  * While a rewind changes the directory nobody looks: what the last look saw stays, and the mark
- * that it leaves if it is interrupted is no news before its end. */
+ * that it leaves if it is interrupted is no news before its end.
+ *
+ * A server that ended although no order wanted it to may have been ended by hand, past baton, to be
+ * started again: pg_ctl restart. A primary that comes back so is writable, without the lease and
+ * without a guard, while another one takes over. So the first look makes the directory one of a
+ * standby, before anybody hears that the server is down; and whatever runs there at a later one is
+ * killed, as a server is that was promoted by hand: baton starts its own. Not in maintenance mode,
+ * which is when somebody may do that. A server that is found where none of ours has ended (a new
+ * agent beside an old installation) is told of, and left alone. */
 #include "base/assert.h"
 #include "base/parse.h"
 #include "codec/codec.h"
@@ -13,6 +21,7 @@
 #include "engine/postgres/driver.h"
 #include "engine/postgres/versions.h"
 #include "io/file.h"
+#include "io/process.h"
 
 #define SMALL_FILE_MAX 65536
 #define LOG_TAIL 65536
@@ -27,6 +36,7 @@ struct look_job {
     struct pg_look before;
     struct pg_look look;
     struct position seen_end;
+    bool is_left;
     bool wants_exit_problem;
     char exit_problem[160];
 };
@@ -339,6 +349,18 @@ static void read_sync_names(struct pg_look *look, const char *data_dir)
             text, "synchronous_standby_names", look->sync_names, sizeof(look->sync_names), NULL);
 }
 
+/* Before anybody is told that the server is down, and others take over. */
+static void make_standby(const struct look_job *own)
+{
+    char path[PG_PATH_SIZE];
+    bool is_changed;
+
+    str_format(path, sizeof(path), "%s/standby.signal", own->paths.data_dir);
+    IGNORE(
+        file_put_if_changed(path, "", 0600, &is_changed, NULL) < 0,
+        "each start of ours makes sure of it");
+}
+
 static int look_inside(struct look_job *own, struct err *e)
 {
     struct pg_look *look = &own->look;
@@ -352,6 +374,9 @@ static int look_inside(struct look_job *own, struct err *e)
     r = pg_read_control(data_dir, &control, e);
     if (r < 0) {
         return err_wrap(e, r, "%s/global/pg_control", data_dir);
+    }
+    if (own->is_left) {
+        make_standby(own);
     }
     look->system_id = control.system_id;
     look->checkpoint_lsn = control.checkpoint_lsn;
@@ -498,19 +523,40 @@ static void work_look(struct pg_job *job)
     }
 }
 
+/* The two orders have the directory for themselves, and the first one's server is ours. */
+static bool is_left(const struct postgres *pg)
+{
+    enum engine_order order = pg->order.args.order;
+
+    return pg->is_left && pg->has_guard && !pg_is_running(pg) && !pg->cluster.settings.is_paused &&
+           order != ORDER_START && order != ORDER_REWIND;
+}
+
+static void end_foreign(struct postgres *pg)
+{
+    if (pg->look.foreign_pid != 0 && is_left(pg) &&
+        process_kill_in(pg->paths.data_dir, "postgres") > 0) {
+        str_format(
+            pg->exit_problem, sizeof(pg->exit_problem),
+            "the server was ended past baton and started again (process %d): that one was killed",
+            pg->look.foreign_pid);
+    }
+}
+
 static void done_look(struct postgres *pg, struct pg_job *job)
 {
     struct look_job *own = (struct look_job *)job;
 
     pg->is_looking = false;
     pg->looks++;
-    if (!pg->is_look_stale && !pg->order.is_rewinding) {
-        pg->look = own->look;
-    }
-    pg->is_look_stale = false;
     if (own->exit_problem[0] != '\0') {
         str_copy(pg->exit_problem, sizeof(pg->exit_problem), own->exit_problem);
     }
+    if (!pg->is_look_stale && !pg->order.is_rewinding) {
+        pg->look = own->look;
+        end_foreign(pg);
+    }
+    pg->is_look_stale = false;
     if (pg->look_again) {
         pg->look_again = false;
         pg_look(pg);
@@ -537,6 +583,7 @@ void pg_look(struct postgres *pg)
     job->paths = pg->paths;
     job->before = pg->look;
     job->seen_end = pg->seen_end;
+    job->is_left = is_left(pg);
     job->wants_exit_problem = pg->wants_exit_problem;
     pg->wants_exit_problem = false;
     pg_job_start(pg, &job->job);

@@ -87,12 +87,14 @@ static void note_change(struct postgres *pg, bool was_running)
     pg_watch_promotion(pg);
     pg_stall_end(pg);
     if (pg_is_running(pg)) {
+        pg->is_left = false;
         pg_stall_forget(pg);
         pg_probe_start(pg);
         return;
     }
     if (was_running) {
         note_exit(pg);
+        pg->is_left = !pg->is_stopping;
     }
     pg->is_stopping = false;
     pg->look.state = SERVER_UNKNOWN; /* what was seen before it ran is old */
