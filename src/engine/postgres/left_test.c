@@ -249,8 +249,12 @@ static void a_restart_by_hand_in_maintenance_is_left_alone(void **state)
     IGNORE(wait_ms(NULL, 2500), "two more looks");
     assert_int_equal(b->status.state, SERVER_BROKEN);
     expect(b, "SELECT pg_is_in_recovery()", "f");
-    /* It ends with that mode. */
+    /* It ends with that mode, when that is known. */
     lab.cluster.settings.is_paused = false;
+    engine_set_cluster(b->engine, &lab.cluster, lab.json);
+    ((struct postgres *)b->engine)->has_cluster = false;
+    IGNORE(wait_ms(NULL, 2500), "two more looks");
+    assert_int_equal(b->status.state, SERVER_BROKEN);
     engine_set_cluster(b->engine, &lab.cluster, lab.json);
     await(is_started_again);
     must_do(b, ORDER_START, NULL);

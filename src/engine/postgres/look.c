@@ -10,10 +10,11 @@
  * A server that ended although no order wanted it to may have been ended by hand, past baton, to be
  * started again: pg_ctl restart. A primary that comes back so is writable, without the lease and
  * without a guard, while another one takes over. So the first look makes the directory one of a
- * standby, before anybody hears that the server is down; and whatever runs there at a later one is
+ * standby, before anybody hears that the server is down; and whatever is found running there is
  * killed, as a server is that was promoted by hand: baton starts its own. Not in maintenance mode,
- * which is when somebody may do that. A server that is found where none of ours has ended (a new
- * agent beside an old installation) is told of, and left alone. */
+ * which is when somebody may do that, nor before the store has told whether it is on. A server that
+ * is found where none of ours has ended (a new agent beside an old installation) is told of, and
+ * left alone. */
 #include "base/assert.h"
 #include "base/parse.h"
 #include "codec/codec.h"
@@ -528,8 +529,8 @@ static bool is_left(const struct postgres *pg)
 {
     enum engine_order order = pg->order.args.order;
 
-    return pg->is_left && pg->has_guard && !pg_is_running(pg) && !pg->cluster.settings.is_paused &&
-           order != ORDER_START && order != ORDER_REWIND;
+    return pg->is_left && pg->has_guard && !pg_is_running(pg) && pg->has_cluster &&
+           !pg->cluster.settings.is_paused && order != ORDER_START && order != ORDER_REWIND;
 }
 
 static void end_foreign(struct postgres *pg)
