@@ -204,9 +204,7 @@ static void a_server_restarted_by_hand_is_replaced(void **state)
     assert_non_null(state);
     NEED_LAB();
     must_do(b, ORDER_FOLLOW, NULL);
-    arm(b);
-    await(b_armed);
-    must_do(b, ORDER_PROMOTE, NULL);
+    open_b();
     str_format(path, sizeof(path), "%s/standby.signal", b->config.postgresql.data_dir);
     assert_int_equal(kind_of(path), FILE_MISSING);
     end_by_hand(b);
@@ -237,9 +235,7 @@ static void a_restart_by_hand_in_maintenance_is_left_alone(void **state)
 {
     assert_non_null(state);
     NEED_LAB();
-    arm(b);
-    await(b_armed);
-    must_do(b, ORDER_PROMOTE, NULL);
+    open_b();
     lab.cluster.settings.is_paused = true;
     engine_set_cluster(b->engine, &lab.cluster, lab.json);
     end_by_hand(b);
@@ -500,9 +496,7 @@ static void the_next_promotion_works(void **state)
     assert_non_null(state);
     NEED_LAB();
     must_do(a, ORDER_STOP, NULL);
-    arm(b);
-    await(b_armed);
-    must_do(b, ORDER_PROMOTE, NULL);
+    open_b();
     assert_int_equal(b->status.state, SERVER_PRIMARY);
 }
 

@@ -431,6 +431,13 @@ static bool b_armed(void)
     return instant_is_set(b->status.deadline);
 }
 
+static void open_b(void)
+{
+    arm(b);
+    await(b_armed);
+    must_do(b, ORDER_PROMOTE, NULL);
+}
+
 static bool a_streams(void)
 {
     return a_standby() && a->status.is_streaming;
